@@ -1,0 +1,4 @@
+//! Task metrics and comparison with reference outputs.
+
+pub mod classification;
+pub mod golden;

@@ -1,0 +1,1 @@
+//! The dataset package: `dataset.toml` and the members that it names.

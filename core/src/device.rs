@@ -1,0 +1,131 @@
+//! Devices: the evidence that identifies them, what was probed of them, and their state.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::reading::Reading;
+
+/// What tells one device from another, strongest first. Cheap phones share serials and hosts have none, so the server
+/// matches on all of it and issues the id itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Evidence {
+    /// The id that an earlier stay left in the agent's own folder.
+    pub agent_id: Option<String>,
+    pub hardware_serial: Option<String>,
+    pub machine_id: Option<String>,
+    /// Breaks ties only.
+    pub usb_path: Option<String>,
+}
+
+/// A group of cores with the same maximum frequency.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CpuCluster {
+    pub cpus: Vec<u16>,
+    pub max_frequency_khz: Reading<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cpu {
+    pub model: Reading<String>,
+    /// `x86_64`, `aarch64`, `armv7`, …
+    pub architecture: String,
+    /// Logical CPUs that the agent may use.
+    pub count: u16,
+    /// Slowest first.
+    pub clusters: Vec<CpuCluster>,
+    /// Features that every core has: `avx2`, `asimddp`, `i8mm`, …
+    pub features: Vec<String>,
+}
+
+/// What was probed of a device. Absent readings keep their reasons.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    pub brand: Reading<String>,
+    pub product: Reading<String>,
+    /// Operating system or ROM with its version: `HyperOS 2.0.112`, `Debian GNU/Linux 12`.
+    pub os: Reading<String>,
+    pub kernel: Reading<String>,
+    pub soc: Reading<String>,
+    pub cpu: Cpu,
+    pub gpu: Reading<String>,
+    pub gpu_driver: Reading<String>,
+    pub memory_bytes: Reading<u64>,
+    pub abi: String,
+    pub android_api: Reading<u32>,
+    /// Sensors that can be read, by name.
+    pub sensors: Vec<String>,
+    /// Sensors that cannot, with the reason.
+    pub absent_sensors: BTreeMap<String, String>,
+    /// Runtimes that the agent offers, as `name version`.
+    pub runtimes: Vec<RuntimeOffer>,
+    /// True for a simulated device: pages say so on every figure.
+    pub simulated: bool,
+}
+
+/// A runtime as the agent really offers it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuntimeOffer {
+    pub name: String,
+    pub version: String,
+    pub formats: Vec<crate::model::Format>,
+    pub accelerators: Vec<crate::backend::Accelerator>,
+}
+
+/// Operator labels: `shelf = "A3"`.
+pub type Labels = BTreeMap<String, String>;
+
+macro_rules! states {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// Where a device is in its life.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum DeviceState { $($(#[$doc])* $name,)* }
+
+        impl DeviceState {
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+        }
+    };
+}
+
+states! {
+    Discovered = "discovered",
+    Unauthorized = "unauthorized",
+    Ready = "ready",
+    Reserved = "reserved",
+    Preparing = "preparing",
+    Running = "running",
+    /// Works alone with its cable cut.
+    Dark = "dark",
+    Cooling = "cooling",
+    Charging = "charging",
+    Recovering = "recovering",
+    Quarantined = "quarantined",
+    Maintenance = "maintenance",
+    Retired = "retired",
+}
+
+impl fmt::Display for DeviceState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for DeviceState {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|state| state.as_str() == text)
+            .ok_or_else(|| format!("{text:?} is not a device state"))
+    }
+}

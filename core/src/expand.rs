@@ -1,0 +1,1 @@
+//! Suite × fleet → jobs and misfits.

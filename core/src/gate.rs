@@ -1,0 +1,1 @@
+//! Passing or failing a run by outcomes and absolute metrics.

@@ -1,0 +1,1 @@
+//! From raw samples to metrics. Pure; every definition is written out in `docs/measurement.md`.

@@ -1,0 +1,357 @@
+//! How an attempt ended, and what follows from it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// One per attempt. The stage at which it ended stands beside it, not in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Ok,
+    /// Ran, but not on the accelerator that was asked for. Never a pass of that accelerator.
+    OkFallback,
+    NumericsFail,
+    AccuracyFail,
+    UnsupportedBackend,
+    UnsupportedOp,
+    LoadFail,
+    CompileFail,
+    CrashSignal(i32),
+    ExitNonzero(i32),
+    /// Exit code 0 without the sentinel: some drivers end the process so.
+    DriverExit0,
+    OomKilled,
+    HangTimeout,
+    ThermalAbort,
+    BatteryLow,
+    DeviceLost,
+    /// The agent itself was killed (by the ROM, or by the job).
+    AgentKilled,
+    InstallBlocked,
+    StorageFull,
+    TransferCorrupt,
+    SpecError,
+    Cancelled,
+    /// A fault of ours.
+    HarnessError,
+}
+
+/// The families that share a glyph and a word on the pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Family {
+    Ok,
+    Fallback,
+    Died,
+    Hung,
+    WrongOutput,
+    CannotLoad,
+    LabOrRom,
+    Ended,
+}
+
+/// What the server does with a job after an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The job is done.
+    Done,
+    /// Not the model's fault: try again, at most [`RETRY_LIMIT`] times.
+    Retry,
+    /// Run once more on the same device to tell flaky from deterministic.
+    Repeat,
+}
+
+/// Attempts that infrastructure may cost before the job is given up.
+pub const RETRY_LIMIT: u32 = 2;
+/// Agents that a job may cost before it is quarantined like a device.
+pub const AGENT_DEATH_LIMIT: u32 = 2;
+
+impl Outcome {
+    /// Every class once; signals and exit codes with a placeholder.
+    pub const ALL: [Self; 23] = [
+        Self::Ok,
+        Self::OkFallback,
+        Self::NumericsFail,
+        Self::AccuracyFail,
+        Self::UnsupportedBackend,
+        Self::UnsupportedOp,
+        Self::LoadFail,
+        Self::CompileFail,
+        Self::CrashSignal(0),
+        Self::ExitNonzero(0),
+        Self::DriverExit0,
+        Self::OomKilled,
+        Self::HangTimeout,
+        Self::ThermalAbort,
+        Self::BatteryLow,
+        Self::DeviceLost,
+        Self::AgentKilled,
+        Self::InstallBlocked,
+        Self::StorageFull,
+        Self::TransferCorrupt,
+        Self::SpecError,
+        Self::Cancelled,
+        Self::HarnessError,
+    ];
+
+    /// The class as the taxonomy spells it, without signal or code.
+    #[must_use]
+    pub const fn class(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::OkFallback => "ok_fallback",
+            Self::NumericsFail => "numerics_fail",
+            Self::AccuracyFail => "accuracy_fail",
+            Self::UnsupportedBackend => "unsupported_backend",
+            Self::UnsupportedOp => "unsupported_op",
+            Self::LoadFail => "load_fail",
+            Self::CompileFail => "compile_fail",
+            Self::CrashSignal(_) => "crash_signal",
+            Self::ExitNonzero(_) => "exit_nonzero",
+            Self::DriverExit0 => "driver_exit0",
+            Self::OomKilled => "oom_killed",
+            Self::HangTimeout => "hang_timeout",
+            Self::ThermalAbort => "thermal_abort",
+            Self::BatteryLow => "battery_low",
+            Self::DeviceLost => "device_lost",
+            Self::AgentKilled => "agent_killed",
+            Self::InstallBlocked => "install_blocked",
+            Self::StorageFull => "storage_full",
+            Self::TransferCorrupt => "transfer_corrupt",
+            Self::SpecError => "spec_error",
+            Self::Cancelled => "cancelled",
+            Self::HarnessError => "harness_error",
+        }
+    }
+
+    /// The signal or exit code that goes with the class.
+    #[must_use]
+    pub const fn code(self) -> Option<i32> {
+        match self {
+            Self::CrashSignal(code) | Self::ExitNonzero(code) => Some(code),
+            Self::Ok
+            | Self::OkFallback
+            | Self::NumericsFail
+            | Self::AccuracyFail
+            | Self::UnsupportedBackend
+            | Self::UnsupportedOp
+            | Self::LoadFail
+            | Self::CompileFail
+            | Self::DriverExit0
+            | Self::OomKilled
+            | Self::HangTimeout
+            | Self::ThermalAbort
+            | Self::BatteryLow
+            | Self::DeviceLost
+            | Self::AgentKilled
+            | Self::InstallBlocked
+            | Self::StorageFull
+            | Self::TransferCorrupt
+            | Self::SpecError
+            | Self::Cancelled
+            | Self::HarnessError => None,
+        }
+    }
+
+    /// The outcome of a class and its code, as they stand in the database.
+    #[must_use]
+    pub fn from_class(class: &str, code: Option<i32>) -> Option<Self> {
+        let found = Self::ALL.into_iter().find(|outcome| outcome.class() == class)?;
+        Some(match found {
+            Self::CrashSignal(_) => Self::CrashSignal(code?),
+            Self::ExitNonzero(_) => Self::ExitNonzero(code?),
+            other => other,
+        })
+    }
+
+    #[must_use]
+    pub const fn family(self) -> Family {
+        match self {
+            Self::Ok => Family::Ok,
+            Self::OkFallback => Family::Fallback,
+            Self::CrashSignal(_) | Self::ExitNonzero(_) | Self::DriverExit0 | Self::OomKilled => Family::Died,
+            Self::HangTimeout => Family::Hung,
+            Self::NumericsFail | Self::AccuracyFail => Family::WrongOutput,
+            Self::UnsupportedBackend | Self::UnsupportedOp | Self::LoadFail | Self::CompileFail => Family::CannotLoad,
+            Self::DeviceLost
+            | Self::AgentKilled
+            | Self::InstallBlocked
+            | Self::StorageFull
+            | Self::TransferCorrupt
+            | Self::ThermalAbort
+            | Self::BatteryLow
+            | Self::HarnessError => Family::LabOrRom,
+            Self::SpecError | Self::Cancelled => Family::Ended,
+        }
+    }
+
+    /// What to do next, given how often this job has already ended in this way.
+    ///
+    /// Infrastructure is retried; a crash or hang is run exactly once more on the same device; all else stands.
+    #[must_use]
+    pub const fn verdict(self, earlier_attempts: u32) -> Verdict {
+        match self {
+            Self::DeviceLost | Self::AgentKilled | Self::TransferCorrupt | Self::HarnessError | Self::ThermalAbort => {
+                if earlier_attempts < RETRY_LIMIT { Verdict::Retry } else { Verdict::Done }
+            }
+            Self::CrashSignal(_) | Self::HangTimeout | Self::DriverExit0 | Self::OomKilled => {
+                if earlier_attempts == 0 { Verdict::Repeat } else { Verdict::Done }
+            }
+            Self::Ok
+            | Self::OkFallback
+            | Self::NumericsFail
+            | Self::AccuracyFail
+            | Self::UnsupportedBackend
+            | Self::UnsupportedOp
+            | Self::LoadFail
+            | Self::CompileFail
+            | Self::ExitNonzero(_)
+            | Self::BatteryLow
+            | Self::InstallBlocked
+            | Self::StorageFull
+            | Self::SpecError
+            | Self::Cancelled => Verdict::Done,
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.class())?;
+        match self.code() {
+            Some(code) => write!(f, "({code})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// How a child process ended, as the parent saw it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exit {
+    Code(i32),
+    Signal(i32),
+    /// The parent ended it because a stage passed its deadline.
+    Deadline,
+    /// The parent ended it because the job was cancelled or its grant ended.
+    Stopped,
+}
+
+/// What the child said of its own failure, before it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Claim {
+    UnsupportedBackend,
+    UnsupportedOp,
+    LoadFail,
+    CompileFail,
+    /// The engine returned an error while running.
+    RunFail,
+    NumericsFail,
+    AccuracyFail,
+    StorageFull,
+    SpecError,
+}
+
+/// All that the parent knows when a child has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evidence {
+    pub exit: Exit,
+    /// Whether the child left its sentinel. Without it nothing is a success.
+    pub sentinel: bool,
+    pub claim: Option<Claim>,
+    /// Whether the kernel or the low-memory killer says that memory was the reason.
+    pub out_of_memory: bool,
+    /// Whether the memory limit that we set was reached.
+    pub memory_limit_hit: bool,
+    pub fallback: bool,
+}
+
+/// Turns evidence into the one outcome of an attempt.
+#[must_use]
+pub fn classify(evidence: &Evidence) -> Outcome {
+    const SIGKILL: i32 = 9;
+    const SIGABRT: i32 = 6;
+    match evidence.exit {
+        Exit::Deadline => Outcome::HangTimeout,
+        Exit::Stopped => Outcome::Cancelled,
+        Exit::Signal(SIGKILL) if evidence.out_of_memory => Outcome::OomKilled,
+        Exit::Signal(SIGABRT) if evidence.memory_limit_hit => Outcome::OomKilled,
+        Exit::Signal(signal) => Outcome::CrashSignal(signal),
+        Exit::Code(code) => match evidence.claim {
+            Some(claim) => claimed(claim, code),
+            None if code != 0 && evidence.memory_limit_hit => Outcome::OomKilled,
+            None if code != 0 => Outcome::ExitNonzero(code),
+            None if !evidence.sentinel => Outcome::DriverExit0,
+            None if evidence.fallback => Outcome::OkFallback,
+            None => Outcome::Ok,
+        },
+    }
+}
+
+const fn claimed(claim: Claim, code: i32) -> Outcome {
+    match claim {
+        Claim::UnsupportedBackend => Outcome::UnsupportedBackend,
+        Claim::UnsupportedOp => Outcome::UnsupportedOp,
+        Claim::LoadFail => Outcome::LoadFail,
+        Claim::CompileFail => Outcome::CompileFail,
+        Claim::RunFail => Outcome::ExitNonzero(code),
+        Claim::NumericsFail => Outcome::NumericsFail,
+        Claim::AccuracyFail => Outcome::AccuracyFail,
+        Claim::StorageFull => Outcome::StorageFull,
+        Claim::SpecError => Outcome::SpecError,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clean() -> Evidence {
+        Evidence {
+            exit: Exit::Code(0),
+            sentinel: true,
+            claim: None,
+            out_of_memory: false,
+            memory_limit_hit: false,
+            fallback: false,
+        }
+    }
+
+    #[test]
+    fn exit_code_zero_is_a_success_only_with_the_sentinel() {
+        assert_eq!(classify(&clean()), Outcome::Ok);
+        assert_eq!(classify(&Evidence { sentinel: false, ..clean() }), Outcome::DriverExit0);
+    }
+
+    #[test]
+    fn a_fallback_is_never_a_pass() {
+        assert_eq!(classify(&Evidence { fallback: true, ..clean() }), Outcome::OkFallback);
+    }
+
+    #[test]
+    fn a_kill_is_out_of_memory_only_with_evidence() {
+        let killed = Evidence { exit: Exit::Signal(9), ..clean() };
+        assert_eq!(classify(&killed), Outcome::CrashSignal(9));
+        assert_eq!(classify(&Evidence { out_of_memory: true, ..killed }), Outcome::OomKilled);
+    }
+
+    #[test]
+    fn every_class_reads_back_from_the_database() {
+        for outcome in Outcome::ALL {
+            assert_eq!(Outcome::from_class(outcome.class(), outcome.code()), Some(outcome));
+        }
+        assert_eq!(Outcome::from_class("crash_signal", None), None, "a signal without its number is no record");
+    }
+
+    #[test]
+    fn retries_are_bounded_and_only_for_what_is_not_the_models_fault() {
+        assert_eq!(Outcome::DeviceLost.verdict(0), Verdict::Retry);
+        assert_eq!(Outcome::DeviceLost.verdict(RETRY_LIMIT), Verdict::Done);
+        assert_eq!(Outcome::CrashSignal(11).verdict(0), Verdict::Repeat);
+        assert_eq!(Outcome::CrashSignal(11).verdict(1), Verdict::Done);
+        assert_eq!(Outcome::NumericsFail.verdict(0), Verdict::Done);
+    }
+}

@@ -1,0 +1,1 @@
+//! Whether a variant can run on a backend of a device.

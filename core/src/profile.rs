@@ -1,0 +1,100 @@
+//! Measurement profiles: how long, how often and how a variant is timed.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ProfileKind {
+    Quick,
+    Full,
+    Sustained,
+    Paced,
+    AccuracyOnly,
+}
+
+impl ProfileKind {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Quick => "quick",
+            Self::Full => "full",
+            Self::Sustained => "sustained",
+            Self::Paced => "paced",
+            Self::AccuracyOnly => "accuracy_only",
+        }
+    }
+}
+
+/// When warming up ends (`peers.md` 4.2): at least `min_iterations` and `min_time`, and the median of the last five no
+/// longer improves by `min_improvement` on the five before; never longer than `max_time`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct WarmupRule {
+    pub min_iterations: u32,
+    pub min_time: Duration,
+    pub min_improvement: f64,
+    pub max_time: Duration,
+}
+
+impl Default for WarmupRule {
+    fn default() -> Self {
+        Self {
+            min_iterations: 3,
+            min_time: Duration::from_millis(500),
+            min_improvement: 0.03,
+            max_time: Duration::from_secs(20),
+        }
+    }
+}
+
+/// When measuring ends: at least `min_samples` and `min_time`; never more than `max_samples` or longer than `max_time`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopRule {
+    pub min_samples: u32,
+    pub min_time: Duration,
+    pub max_samples: u32,
+    pub max_time: Duration,
+}
+
+/// A profile with every number decided.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MeasurementProfile {
+    pub kind: ProfileKind,
+    pub warmup: WarmupRule,
+    pub stop: StopRule,
+    /// Fresh child processes that each load, warm up and measure.
+    pub processes: u8,
+    /// For `paced`: one inference is due every interval, and one that is late is a missed deadline.
+    pub interval: Option<Duration>,
+}
+
+/// Samples of one process are bounded, so that a report always fits its message.
+pub const MAX_SAMPLES: u32 = 400_000;
+
+impl MeasurementProfile {
+    /// The definition of a profile before a suite changes any of it.
+    #[must_use]
+    pub fn of(kind: ProfileKind) -> Self {
+        let (min_samples, min_seconds, max_seconds, processes) = match kind {
+            ProfileKind::Quick => (64, 10, 600, 1),
+            ProfileKind::Full => (1024, 60, 600, 3),
+            ProfileKind::Sustained => (64, 600, 1800, 1),
+            ProfileKind::Paced => (64, 30, 600, 1),
+            ProfileKind::AccuracyOnly => (0, 0, 0, 0),
+        };
+        Self {
+            kind,
+            warmup: WarmupRule::default(),
+            stop: StopRule {
+                min_samples,
+                min_time: Duration::from_secs(min_seconds),
+                max_samples: MAX_SAMPLES,
+                max_time: Duration::from_secs(max_seconds),
+            },
+            processes,
+            interval: (kind == ProfileKind::Paced).then_some(Duration::from_millis(33)),
+        }
+    }
+}

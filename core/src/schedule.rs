@@ -1,0 +1,1 @@
+//! Which job runs where and until when: a pure step function.

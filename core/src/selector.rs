@@ -1,0 +1,1 @@
+//! Choosing devices by a CEL expression.

@@ -1,0 +1,522 @@
+//! The rows that go in and out of the store.
+
+use serde::{Deserialize, Serialize};
+
+use crate::dataset::{Binding, Task};
+use crate::device::{DeviceState, Evidence, Labels, Profile};
+use crate::digest::Digest;
+use crate::ids::{
+    AuditId, BindingId, DatasetId, DatasetVersionId, DeviceId, EnrolmentId, JobId, ModelId, ModelVersionId,
+    PrincipalId, ProjectId, RunId, TokenId, VariantId,
+};
+use crate::job::{AttemptRef, JobSpec, JobState};
+use crate::metric::Metric;
+use crate::model::{Format, Manifest, Precision, Signature, SignatureStanding};
+use crate::outcome::Outcome;
+use crate::report::{Report, StageRecord};
+use crate::role::Role;
+use crate::stage::Stage;
+use crate::time::Timestamp;
+
+// --- people and doors ---
+
+/// Ids and name for what [`super::Store::bootstrap`] may have to make.
+#[derive(Debug, Clone)]
+pub struct BootstrapSeed {
+    pub project: ProjectId,
+    pub principal: PrincipalId,
+    /// The operating system's user name.
+    pub user: String,
+    pub now: Timestamp,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bootstrap {
+    pub project: ProjectId,
+    pub principal: PrincipalId,
+}
+
+/// A token to be stored: its hash, never its secret. Makes a principal of the same name when there is none.
+#[derive(Debug, Clone)]
+pub struct NewToken {
+    pub id: TokenId,
+    /// Used if a principal of this name must be made.
+    pub principal: PrincipalId,
+    pub project: ProjectId,
+    pub name: String,
+    pub role: Role,
+    /// BLAKE3 of the secret.
+    pub hash: Digest,
+    /// For a device's own token: the only device it may speak for, once it has attached.
+    pub device: Option<DeviceId>,
+    pub created_at: Timestamp,
+    pub expires_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenRow {
+    pub id: TokenId,
+    pub principal: PrincipalId,
+    pub project: ProjectId,
+    pub name: String,
+    pub role: Role,
+    pub device: Option<DeviceId>,
+    pub created_at: Timestamp,
+    pub expires_at: Option<Timestamp>,
+    pub revoked_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone)]
+pub struct NewEnrolment {
+    pub id: EnrolmentId,
+    pub project: ProjectId,
+    pub created_by: PrincipalId,
+    pub hash: Digest,
+    pub created_at: Timestamp,
+    pub expires_at: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnrolmentRow {
+    pub id: EnrolmentId,
+    pub created_at: Timestamp,
+    pub expires_at: Timestamp,
+    pub used_at: Option<Timestamp>,
+    pub token: Option<TokenId>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditRow {
+    pub id: AuditId,
+    pub at: Timestamp,
+    pub principal: PrincipalId,
+    pub project: ProjectId,
+    /// The method or route: `seatrial.v1.Runs/Submit`, `PUT /artifacts/{digest}`.
+    pub action: String,
+    /// What was acted on.
+    pub object: String,
+    pub allowed: bool,
+    /// Digest of the object before and after, where it has one.
+    pub before: Option<Digest>,
+    pub after: Option<Digest>,
+}
+
+// --- devices ---
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DeviceRow {
+    pub id: DeviceId,
+    /// Unique; from the profile (`Xiaomi 15`, `№2` for twins) until an operator names it.
+    pub name: String,
+    pub state: DeviceState,
+    pub state_reason: String,
+    pub quarantined_until: Option<Timestamp>,
+    pub evidence: Evidence,
+    pub profile: Profile,
+    pub labels: Labels,
+    pub agent_version: String,
+    pub created_at: Timestamp,
+    pub last_seen_at: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TransitionRow {
+    pub at: Timestamp,
+    pub from: DeviceState,
+    pub to: DeviceState,
+    pub reason: String,
+}
+
+// --- artifacts, models, datasets ---
+
+#[derive(Debug, Clone)]
+pub struct NewVariant {
+    pub id: VariantId,
+    /// Unique within the version: `fp32`, `int8`.
+    pub name: String,
+    pub format: Format,
+    pub precision: Precision,
+    pub manifest: Manifest,
+    /// As the client read it: claimed until a device has loaded the variant.
+    pub signature: Signature,
+}
+
+#[derive(Debug, Clone)]
+pub struct NewModelVersion {
+    pub model: ModelId,
+    pub id: ModelVersionId,
+    pub project: ProjectId,
+    pub name: String,
+    pub created_by: PrincipalId,
+    pub created_at: Timestamp,
+    /// Number of the version that this one was made from.
+    pub parent: Option<u32>,
+    pub commit: Option<String>,
+    pub build_address: Option<String>,
+    pub labels: Labels,
+    /// Origin and licence, for the model page.
+    pub origin: Option<String>,
+    pub license: Option<String>,
+    pub variants: Vec<NewVariant>,
+    /// Bindings, each for one dataset by name or for any.
+    pub bindings: Vec<NewBinding>,
+}
+
+#[derive(Debug, Clone)]
+pub struct NewBinding {
+    pub id: BindingId,
+    /// Name of the dataset; `None` for any.
+    pub dataset: Option<String>,
+    pub binding: Binding,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ModelRow {
+    pub id: ModelId,
+    pub name: String,
+    pub versions: u32,
+    pub latest: u32,
+    pub variants: Vec<String>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ModelDetail {
+    pub id: ModelId,
+    pub name: String,
+    pub versions: Vec<VersionRow>,
+    /// Alias and the version it names now, by name.
+    pub aliases: Vec<AliasRow>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AliasRow {
+    pub alias: String,
+    pub version: u32,
+    pub moved_at: Timestamp,
+    pub moved_by: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct VersionRow {
+    pub id: ModelVersionId,
+    pub number: u32,
+    pub parent: Option<u32>,
+    pub commit: Option<String>,
+    pub build_address: Option<String>,
+    pub labels: Labels,
+    pub origin: Option<String>,
+    pub license: Option<String>,
+    pub created_at: Timestamp,
+    pub created_by: String,
+    pub variants: Vec<VariantRow>,
+    /// Dataset name (`None` for any) and its binding.
+    pub bindings: Vec<(Option<String>, Binding)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct VariantRow {
+    pub id: VariantId,
+    pub name: String,
+    pub format: Format,
+    pub precision: Precision,
+    pub manifest: Manifest,
+    pub signature: Signature,
+    pub standing: SignatureStanding,
+}
+
+#[derive(Debug, Clone)]
+pub struct NewDatasetVersion {
+    pub dataset: DatasetId,
+    pub id: DatasetVersionId,
+    pub project: ProjectId,
+    pub name: String,
+    pub created_by: PrincipalId,
+    pub created_at: Timestamp,
+    /// The package.
+    pub digest: Digest,
+    /// Size in bytes.
+    pub size: u64,
+    pub task: Task,
+    pub examples: u32,
+    pub classes: Vec<String>,
+    pub origin: Option<String>,
+    pub license: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DatasetRow {
+    pub id: DatasetId,
+    pub name: String,
+    pub versions: u32,
+    pub task: Task,
+    pub examples: u32,
+    /// Size in bytes of the newest version.
+    pub size: u64,
+    pub classes: u32,
+    pub created_at: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DatasetDetail {
+    pub id: DatasetId,
+    pub name: String,
+    pub versions: Vec<DatasetVersionRow>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DatasetVersionRow {
+    pub id: DatasetVersionId,
+    pub number: u32,
+    pub digest: Digest,
+    pub size: u64,
+    pub task: Task,
+    pub examples: u32,
+    pub classes: Vec<String>,
+    pub origin: Option<String>,
+    pub license: Option<String>,
+    pub created_at: Timestamp,
+    pub created_by: String,
+}
+
+// --- runs and jobs ---
+
+#[derive(Debug, Clone)]
+pub struct NewRun {
+    pub id: RunId,
+    pub project: ProjectId,
+    pub created_by: PrincipalId,
+    pub created_at: Timestamp,
+    /// Name of the suite.
+    pub suite: String,
+    /// The suite file as it was submitted.
+    pub suite_text: String,
+    /// The job that this run repeats, for a rerun.
+    pub rerun_of: Option<JobId>,
+    pub priority: i32,
+    pub jobs: Vec<NewJob>,
+    pub misfits: Vec<NewMisfit>,
+}
+
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    pub id: JobId,
+    pub device: DeviceId,
+    pub variant: VariantId,
+    pub dataset: Option<DatasetVersionId>,
+    pub spec: JobSpec,
+}
+
+/// A combination that cannot run, with its reason: a cell of the matrix, never silence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewMisfit {
+    pub model: String,
+    pub variant: String,
+    pub dataset: Option<String>,
+    /// As [`crate::backend::Backend`] displays.
+    pub backend: String,
+    pub profile: String,
+    /// `None` when the selector matched no device at all.
+    pub device: Option<DeviceId>,
+    pub reason: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    Running,
+    Done,
+    Cancelled,
+}
+
+impl RunState {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunRow {
+    pub id: RunId,
+    /// Counts from 1 within the project.
+    pub number: i64,
+    pub project: ProjectId,
+    pub suite: String,
+    pub suite_text: String,
+    pub rerun_of: Option<JobId>,
+    pub created_by: String,
+    pub created_at: Timestamp,
+    pub state: RunState,
+    pub finished_at: Option<Timestamp>,
+    /// JSON of [`crate::gate::Judgement`], once the run has ended and if its suite has a gate.
+    pub gate: Option<String>,
+    pub gate_passed: Option<bool>,
+    pub counts: RunCounts,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct RunCounts {
+    pub queued: u32,
+    pub leased: u32,
+    pub ok: u32,
+    pub fallback: u32,
+    pub failed: u32,
+    pub cancelled: u32,
+    pub quarantined: u32,
+    pub misfits: u32,
+    /// Ended with `ok` or `ok_fallback`, but interference made the numbers invalid.
+    pub invalid: u32,
+}
+
+impl RunCounts {
+    #[must_use]
+    pub const fn total(&self) -> u32 {
+        let Self { queued, leased, ok, fallback, failed, cancelled, quarantined, misfits: _, invalid: _ } = *self;
+        queued + leased + ok + fallback + failed + cancelled + quarantined
+    }
+
+    #[must_use]
+    pub const fn open(&self) -> u32 {
+        self.queued + self.leased
+    }
+}
+
+/// A job with the summary of its last attempt.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct JobRow {
+    pub id: JobId,
+    pub short: String,
+    pub run: RunId,
+    pub run_number: i64,
+    pub device: DeviceId,
+    pub device_name: String,
+    pub model: String,
+    pub version: u32,
+    pub variant: String,
+    pub variant_id: VariantId,
+    pub dataset: Option<String>,
+    /// As [`crate::backend::Backend`] displays.
+    pub backend: String,
+    pub profile: String,
+    pub state: JobState,
+    /// Attempts so far.
+    pub attempt: u32,
+    /// Stage of the last attempt, while it runs or where it failed.
+    pub stage: Option<Stage>,
+    pub outcome: Option<Outcome>,
+    pub message: Option<String>,
+    /// Why the numbers are not valid; empty when they are, or when there are none yet.
+    pub invalid: Vec<String>,
+    pub created_at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    pub finished_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MisfitRow {
+    pub model: String,
+    pub variant: String,
+    pub dataset: Option<String>,
+    pub backend: String,
+    pub profile: String,
+    pub device: Option<DeviceId>,
+    pub device_name: Option<String>,
+    pub reason: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AttemptRow {
+    pub attempt: u32,
+    pub device: DeviceId,
+    pub granted_at: Timestamp,
+    pub lease_until: Timestamp,
+    pub ended_at: Option<Timestamp>,
+    pub outcome: Option<Outcome>,
+    pub failed_stage: Option<Stage>,
+    pub message: Option<String>,
+    pub invalid: Vec<String>,
+    pub stages: Vec<StageRecord>,
+}
+
+/// What the fleet actor must know of a job that is not over.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OpenJob {
+    pub job: JobId,
+    pub run: RunId,
+    pub device: DeviceId,
+    pub priority: i32,
+    pub created_at: Timestamp,
+    /// Attempts so far.
+    pub attempt: u32,
+    /// Attempts that ended as infrastructure's fault, and as a crash or hang.
+    pub infrastructure_failures: u32,
+    pub crashes: u32,
+    /// Agents that died while they held it.
+    pub agent_deaths: u32,
+    /// When leased: the end of the lease.
+    pub leased_until: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    pub attempt: AttemptRef,
+    pub device: DeviceId,
+    pub granted_at: Timestamp,
+    pub lease_until: Timestamp,
+}
+
+/// A result as the server stores it: the evidence, and what was derived from it.
+#[derive(Debug, Clone)]
+pub struct Completion {
+    pub attempt: AttemptRef,
+    pub device: DeviceId,
+    pub received_at: Timestamp,
+    /// The report with its blocks.
+    pub report: Report,
+    /// Derived by `core::measure`; replaces what an earlier algorithm derived.
+    pub metrics: Vec<Metric>,
+    /// Why the numbers are not valid; empty when they are.
+    pub invalid: Vec<String>,
+    /// Name and version of the derivation.
+    pub algorithm: String,
+    /// What becomes of the job.
+    pub next: JobNext,
+}
+
+/// What becomes of a job after an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobNext {
+    Done(Outcome),
+    Queued,
+    Quarantined,
+}
+
+/// An attempt that ended without a result.
+#[derive(Debug, Clone)]
+pub struct GiveBack {
+    pub outcome: Outcome,
+    pub message: String,
+    pub next: JobNext,
+    /// Whether it cost an agent its life.
+    pub agent_death: bool,
+    pub now: Timestamp,
+}
+
+/// What happened to a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepted {
+    /// Stored, durably.
+    Stored,
+    /// This attempt's result was stored before: acknowledge and ignore.
+    Duplicate,
+    /// The attempt no longer holds the job: refuse, and tell the device to forget it.
+    Stale,
+    /// There is no such job.
+    Unknown,
+}

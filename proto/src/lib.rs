@@ -1,0 +1,19 @@
+//! The protocol `seatrial.v1`: generated code and its conversions to and from the types of `core`.
+
+/// Generated from `proto/seatrial/v1/*.proto`.
+#[expect(clippy::all, clippy::pedantic, reason = "generated code")]
+pub mod v1 {
+    tonic::include_proto!("seatrial.v1");
+}
+
+
+
+/// Serialized `FileDescriptorSet` of the protocol, for reflection and for the compatibility test.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// Oldest and newest version of the session protocol that this build speaks.
+pub const PROTOCOL_MIN: u32 = 1;
+pub const PROTOCOL_MAX: u32 = 1;
+
+/// No message on the wire is larger, in bytes.
+pub const MAX_MESSAGE: usize = 4 << 20;
