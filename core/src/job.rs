@@ -35,8 +35,12 @@ impl fmt::Display for AttemptRef {
 pub enum JobState {
     Queued,
     /// An agent holds attempt `attempt`.
-    Leased { attempt: u32 },
-    Done { outcome: Outcome },
+    Leased {
+        attempt: u32,
+    },
+    Done {
+        outcome: Outcome,
+    },
     /// Has cost [`crate::outcome::AGENT_DEATH_LIMIT`] agents their lives.
     Quarantined,
 }
@@ -69,7 +73,7 @@ pub enum Grant {
 /// Length of a grant that the stream renews.
 pub const ONLINE_GRANT: Duration = Duration::from_secs(15);
 /// No stage grant is longer.
-pub const MAX_STAGE_GRANT: Duration = Duration::from_secs(15 * 60);
+pub const MAX_STAGE_GRANT: Duration = Duration::from_mins(15);
 
 impl Grant {
     #[must_use]
@@ -127,7 +131,7 @@ impl Limits {
     /// The stage's deadline; a stage that is not listed gets a minute.
     #[must_use]
     pub fn deadline(&self, stage: Stage) -> Duration {
-        self.deadlines.get(&stage).copied().unwrap_or(Duration::from_secs(60))
+        self.deadlines.get(&stage).copied().unwrap_or(Duration::from_mins(1))
     }
 }
 

@@ -33,16 +33,16 @@ impl Format {
     /// The format that a file name suggests.
     #[must_use]
     pub fn of_file_name(name: &str) -> Option<Self> {
+        const ENDINGS: [(&str, Format); 6] = [
+            (".onnx", Format::Onnx),
+            (".nnef.tgz", Format::Nnef),
+            (".nnef.tar", Format::Nnef),
+            (".nnef.tar.gz", Format::Nnef),
+            (".tflite", Format::Tflite),
+            (".litertlm", Format::Tflite),
+        ];
         let name = name.to_ascii_lowercase();
-        if name.ends_with(".onnx") {
-            Some(Self::Onnx)
-        } else if name.ends_with(".nnef.tgz") || name.ends_with(".nnef.tar") || name.ends_with(".nnef.tar.gz") {
-            Some(Self::Nnef)
-        } else if name.ends_with(".tflite") || name.ends_with(".litertlm") {
-            Some(Self::Tflite)
-        } else {
-            None
-        }
+        ENDINGS.into_iter().find(|(ending, _)| name.ends_with(ending)).map(|(_, format)| format)
     }
 }
 

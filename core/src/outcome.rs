@@ -159,11 +159,22 @@ impl Outcome {
     #[must_use]
     pub fn from_class(class: &str, code: Option<i32>) -> Option<Self> {
         let found = Self::ALL.into_iter().find(|outcome| outcome.class() == class)?;
-        Some(match found {
-            Self::CrashSignal(_) => Self::CrashSignal(code?),
-            Self::ExitNonzero(_) => Self::ExitNonzero(code?),
-            other => other,
-        })
+        match (found.code(), code) {
+            (Some(_), None) => None,
+            (Some(_), Some(code)) => Some(found.with_code(code)),
+            (None, _) => Some(found),
+        }
+    }
+
+    /// The same class with this signal or exit code, where the class has one.
+    const fn with_code(self, code: i32) -> Self {
+        if matches!(self, Self::CrashSignal(_)) {
+            Self::CrashSignal(code)
+        } else if matches!(self, Self::ExitNonzero(_)) {
+            Self::ExitNonzero(code)
+        } else {
+            self
+        }
     }
 
     #[must_use]
@@ -194,10 +205,18 @@ impl Outcome {
     pub const fn verdict(self, earlier_attempts: u32) -> Verdict {
         match self {
             Self::DeviceLost | Self::AgentKilled | Self::TransferCorrupt | Self::HarnessError | Self::ThermalAbort => {
-                if earlier_attempts < RETRY_LIMIT { Verdict::Retry } else { Verdict::Done }
+                if earlier_attempts < RETRY_LIMIT {
+                    Verdict::Retry
+                } else {
+                    Verdict::Done
+                }
             }
             Self::CrashSignal(_) | Self::HangTimeout | Self::DriverExit0 | Self::OomKilled => {
-                if earlier_attempts == 0 { Verdict::Repeat } else { Verdict::Done }
+                if earlier_attempts == 0 {
+                    Verdict::Repeat
+                } else {
+                    Verdict::Done
+                }
             }
             Self::Ok
             | Self::OkFallback

@@ -124,26 +124,26 @@ impl Tensor {
     #[must_use]
     pub fn to_f64(&self) -> Vec<f64> {
         macro_rules! read {
-            ($kind:ty) => {
+            ($kind:ty, $convert:expr) => {
                 self.bytes
                     .chunks_exact(size_of::<$kind>())
                     .filter_map(|chunk| chunk.try_into().ok().map(<$kind>::from_le_bytes))
-                    .map(|value| value as f64)
+                    .map($convert)
                     .collect()
             };
         }
         match self.dtype {
-            DType::F32 => read!(f32),
-            DType::F64 => read!(f64),
+            DType::F32 => read!(f32, f64::from),
+            DType::F64 => read!(f64, |value| value),
             DType::F16 => self.bytes.chunks_exact(2).map(|pair| half(u16::from_le_bytes([pair[0], pair[1]]))).collect(),
-            DType::I8 => read!(i8),
+            DType::I8 => read!(i8, f64::from),
             DType::U8 | DType::Bool => self.bytes.iter().map(|&byte| f64::from(byte)).collect(),
-            DType::I16 => read!(i16),
-            DType::U16 => read!(u16),
-            DType::I32 => read!(i32),
-            DType::U32 => read!(u32),
-            DType::I64 => read!(i64),
-            DType::U64 => read!(u64),
+            DType::I16 => read!(i16, f64::from),
+            DType::U16 => read!(u16, f64::from),
+            DType::I32 => read!(i32, f64::from),
+            DType::U32 => read!(u32, f64::from),
+            DType::I64 => read!(i64, |value| value as f64),
+            DType::U64 => read!(u64, |value| value as f64),
         }
     }
 }
@@ -175,7 +175,9 @@ mod tests {
 
     #[test]
     fn half_precision_reads_as_ieee_754_says() {
-        for (bits, value) in [(0x3c00, 1.0), (0xc000, -2.0), (0x7bff, 65504.0), (0x0001, 2f64.powi(-24)), (0x3555, 0.333_251_953_125)] {
+        for (bits, value) in
+            [(0x3c00, 1.0), (0xc000, -2.0), (0x7bff, 65504.0), (0x0001, 2f64.powi(-24)), (0x3555, 0.333_251_953_125)]
+        {
             assert_eq!(half(bits), value);
         }
         assert!(half(0x7e00).is_nan());

@@ -1,5 +1,7 @@
 //! Datasets and bindings: raw inputs with labels or goldens, and how a model's tensors are made from them.
 
+pub mod labels;
+pub mod npy;
 pub mod package;
 
 use std::collections::BTreeMap;

@@ -119,17 +119,34 @@ pub trait Store: Read {
     /// Uses a one-time enrolment and stores the device's own token, both or neither. False when the enrolment does not
     /// exist, has expired or was used: of a hundred callers exactly one gets true.
     async fn use_enrolment(&self, hash: &Digest, token: &NewToken, now: Timestamp) -> Result<bool>;
+    /// Binds a device's own token to the device as which it first attached. True when the token is this device's, from
+    /// now on or since before; false when it is another's.
+    async fn bind_token(&self, token: TokenId, device: DeviceId) -> Result<bool>;
     async fn enrolment(&self, id: EnrolmentId) -> Result<Option<EnrolmentRow>>;
     async fn append_audit(&self, entries: &[AuditRow]) -> Result<()>;
 
     // --- devices ---
 
     /// Finds the device by its evidence or makes it, and stores what was probed. `fresh` is the id if it is new.
-    async fn attach_device(&self, fresh: DeviceId, evidence: &Evidence, profile: &Profile, agent_version: &str, now: Timestamp) -> Result<DeviceRow>;
+    async fn attach_device(
+        &self,
+        fresh: DeviceId,
+        evidence: &Evidence,
+        profile: &Profile,
+        agent_version: &str,
+        now: Timestamp,
+    ) -> Result<DeviceRow>;
     /// Marks many devices as seen, in one statement.
     async fn touch_devices(&self, devices: &[DeviceId], now: Timestamp) -> Result<()>;
     /// Compare-and-set with a logged reason. False when the state was not `from`.
-    async fn set_device_state(&self, id: DeviceId, from: DeviceState, to: DeviceState, reason: &str, now: Timestamp) -> Result<bool>;
+    async fn set_device_state(
+        &self,
+        id: DeviceId,
+        from: DeviceState,
+        to: DeviceState,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<bool>;
     /// Replaces the labels. False when there is no such device.
     async fn set_device_labels(&self, id: DeviceId, labels: &Labels) -> Result<bool>;
     /// False when there is no such device. A name in use by another device is a conflict.
@@ -150,12 +167,29 @@ pub trait Store: Read {
     /// Returns the number of the version.
     async fn add_model_version(&self, version: &NewModelVersion) -> Result<u32>;
     /// Points an alias at a version, keeping the move. False when the model or the version does not exist.
-    async fn move_alias(&self, project: ProjectId, model: &str, alias: &str, version: u32, by: PrincipalId, now: Timestamp) -> Result<bool>;
+    async fn move_alias(
+        &self,
+        project: ProjectId,
+        model: &str,
+        alias: &str,
+        version: u32,
+        by: PrincipalId,
+        now: Timestamp,
+    ) -> Result<bool>;
     /// What a device found when it first loaded the variant. Only a claimed signature can change its standing.
-    async fn settle_signature(&self, variant: VariantId, standing: SignatureStanding, found: Option<&Signature>) -> Result<bool>;
+    async fn settle_signature(
+        &self,
+        variant: VariantId,
+        standing: SignatureStanding,
+        found: Option<&Signature>,
+    ) -> Result<bool>;
     async fn add_dataset_version(&self, version: &NewDatasetVersion) -> Result<u32>;
     /// The binding of a model version for a dataset, or for any dataset.
-    async fn binding(&self, version: ModelVersionId, dataset: Option<DatasetVersionId>) -> Result<Option<crate::dataset::Binding>>;
+    async fn binding(
+        &self,
+        version: ModelVersionId,
+        dataset: Option<DatasetVersionId>,
+    ) -> Result<Option<crate::dataset::Binding>>;
 
     // --- runs and jobs ---
 
@@ -166,7 +200,12 @@ pub trait Store: Read {
     /// `queued → leased` for many jobs, each on its own: entry `i` says whether claim `i` was first.
     async fn claim(&self, claims: &[Claim]) -> Result<Vec<bool>>;
     /// Notes the stage that an attempt has entered and moves the end of its lease, if it still holds its job.
-    async fn enter_stage(&self, attempt: AttemptRef, stage: crate::stage::Stage, lease_until: Timestamp) -> Result<bool>;
+    async fn enter_stage(
+        &self,
+        attempt: AttemptRef,
+        stage: crate::stage::Stage,
+        lease_until: Timestamp,
+    ) -> Result<bool>;
     /// Stores an attempt's result with everything derived from it, if the attempt still holds its job.
     async fn complete(&self, completion: &Completion) -> Result<Accepted>;
     /// `leased → queued` (or `→ done`, or `→ quarantined`) without a result, if the attempt still holds its job.

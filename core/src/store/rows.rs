@@ -181,7 +181,7 @@ pub struct ModelRow {
     pub updated_at: Timestamp,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelDetail {
     pub id: ModelId,
     pub name: String,
@@ -190,7 +190,7 @@ pub struct ModelDetail {
     pub aliases: Vec<AliasRow>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AliasRow {
     pub alias: String,
     pub version: u32,
@@ -198,7 +198,7 @@ pub struct AliasRow {
     pub moved_by: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VersionRow {
     pub id: ModelVersionId,
     pub number: u32,
@@ -215,7 +215,7 @@ pub struct VersionRow {
     pub bindings: Vec<(Option<String>, Binding)>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VariantRow {
     pub id: VariantId,
     pub name: String,

@@ -1,0 +1,355 @@
+//! The manifest as it is written, and from there to the manifest without faults.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{
+    ImageMembers, LabelSource, MAX_MEMBERS, MAX_TENSOR_BYTES, PackageManifest, Pattern, TensorData, TensorSource,
+    check_member_name, is_plain_name, raw_bytes,
+};
+use crate::dataset::Task;
+use crate::suite::document::Reporter;
+use crate::tensor::DType;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ManifestFile {
+    name: String,
+    task: Task,
+    #[serde(default)]
+    #[schemars(length(max = 2000))]
+    description: Option<String>,
+    #[serde(default)]
+    #[schemars(length(max = 2000))]
+    license: Option<String>,
+    #[serde(default)]
+    #[schemars(length(max = 2000))]
+    origin: Option<String>,
+    #[schemars(range(min = 1, max = 1_000_000))]
+    examples: u32,
+    #[serde(default)]
+    #[schemars(length(max = 100_000))]
+    classes: Vec<String>,
+    #[schemars(length(min = 1, max = 64))]
+    inputs: Vec<SourceFile>,
+    #[serde(default)]
+    labels: Option<LabelsFile>,
+    #[serde(default)]
+    #[schemars(length(max = 64))]
+    goldens: Vec<SourceFile>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct SourceFile {
+    #[schemars(length(min = 1, max = 200))]
+    name: String,
+    kind: SourceKind,
+    #[serde(default)]
+    member: Option<String>,
+    #[serde(default)]
+    array: Option<String>,
+    #[serde(default)]
+    dtype: Option<DType>,
+    #[serde(default)]
+    #[schemars(length(max = 8))]
+    shape: Option<Vec<u32>>,
+    #[serde(default)]
+    pattern: Option<String>,
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 100_000))]
+    members: Option<Vec<String>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum SourceKind {
+    Npy,
+    Npz,
+    Raw,
+    Image,
+}
+
+impl SourceKind {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Npy => "npy",
+            Self::Npz => "npz",
+            Self::Raw => "raw",
+            Self::Image => "image",
+        }
+    }
+
+    /// The keys that go with it, beside `name` and `kind`.
+    const fn keys(self) -> &'static [&'static str] {
+        match self {
+            Self::Npy => &["member"],
+            Self::Npz => &["member", "array"],
+            Self::Raw => &["member", "dtype", "shape"],
+            Self::Image => &["pattern", "members"],
+        }
+    }
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct LabelsFile {
+    kind: LabelsKind,
+    member: String,
+    #[serde(default)]
+    column: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum LabelsKind {
+    Npy,
+    Csv,
+}
+
+// --- from the file to the manifest ---
+
+impl ManifestFile {
+    /// `None` when a part could not be made; then the reporter says why.
+    pub(super) fn judge(self, reporter: &mut Reporter<'_>) -> Option<PackageManifest> {
+        let Self { name, task, description, license, origin, examples, classes, inputs, labels, goldens } = self;
+        if !is_plain_name(&name) {
+            let message =
+                format!("`name`: {name:?} is not a name: expected 1 to 100 letters, digits, '.', '_' and '-'");
+            reporter.at("name", message, None);
+        }
+        judge_task(task, &classes, labels.is_some(), goldens.len(), reporter);
+        distinct("classes", "", classes.iter().map(String::as_str), reporter);
+        distinct("inputs", ".name", inputs.iter().map(|input| input.name.as_str()), reporter);
+        distinct("goldens", ".name", goldens.iter().map(|golden| golden.name.as_str()), reporter);
+        let inputs = judge_sources("inputs", inputs, examples, reporter);
+        let goldens = judge_sources("goldens", goldens, examples, reporter);
+        let labels = match labels {
+            Some(labels) => Some(labels.judge(reporter)?),
+            None => None,
+        };
+        let manifest = PackageManifest {
+            name,
+            task,
+            description,
+            license,
+            origin,
+            examples,
+            classes,
+            inputs: inputs?,
+            labels,
+            goldens: goldens?,
+        };
+        let members: usize = manifest.inputs.iter().chain(&manifest.goldens).map(|source| source.count(examples)).sum();
+        if members > MAX_MEMBERS {
+            let message = format!("the package has {members} members, and at most {MAX_MEMBERS} are read");
+            reporter.at("inputs", message, Some("put the examples into one npy file".to_owned()));
+            return None;
+        }
+        Some(manifest)
+    }
+}
+
+impl TensorSource {
+    fn count(&self, examples: u32) -> usize {
+        match &self.data {
+            TensorData::Npy { .. } | TensorData::Npz { .. } | TensorData::Raw { .. } => 1,
+            TensorData::Image { .. } => examples as usize,
+        }
+    }
+}
+
+fn judge_task(task: Task, classes: &[String], labels: bool, goldens: usize, reporter: &mut Reporter<'_>) {
+    match task {
+        Task::Classification => {
+            if classes.len() < 2 {
+                reporter.at("classes", "`classes`: a classification dataset names at least 2 classes", None);
+            }
+            if !labels {
+                let hint = "add [labels] with kind = \"npy\" or \"csv\" and the member that holds them".to_owned();
+                reporter.at("", "a classification dataset needs `[labels]`", Some(hint));
+            }
+        }
+        Task::Golden => {
+            if goldens == 0 {
+                let hint = "add [[goldens]] with the name of the output and its member".to_owned();
+                reporter.at("", "a golden dataset needs `[[goldens]]`", Some(hint));
+            }
+            if labels {
+                reporter.at(
+                    "labels",
+                    "`labels`: a golden dataset has no labels",
+                    Some("set task = \"classification\"".to_owned()),
+                );
+            }
+            if !classes.is_empty() {
+                reporter.at(
+                    "classes",
+                    "`classes`: a golden dataset has no classes",
+                    Some("set task = \"classification\"".to_owned()),
+                );
+            }
+        }
+    }
+}
+
+/// Reports every name of a list that stands in it already.
+fn distinct<'a>(list: &str, field: &str, names: impl Iterator<Item = &'a str>, reporter: &mut Reporter<'_>) {
+    let mut first: BTreeMap<&str, usize> = BTreeMap::new();
+    for (index, name) in names.enumerate() {
+        if let Some(earlier) = first.insert(name, index) {
+            let line = reporter.place(&format!("{list}[{earlier}]{field}")).line;
+            let message = format!("`{list}[{index}]{field}`: {name:?} is a duplicate of line {line}");
+            reporter.at(&format!("{list}[{index}]{field}"), message, None);
+        }
+    }
+}
+
+fn judge_sources(
+    list: &str,
+    sources: Vec<SourceFile>,
+    examples: u32,
+    reporter: &mut Reporter<'_>,
+) -> Option<Vec<TensorSource>> {
+    let judged: Vec<Option<TensorSource>> = sources
+        .into_iter()
+        .enumerate()
+        .map(|(index, source)| source.judge(&format!("{list}[{index}]"), list == "goldens", examples, reporter))
+        .collect();
+    judged.into_iter().collect()
+}
+
+impl SourceFile {
+    fn judge(self, path: &str, golden: bool, examples: u32, reporter: &mut Reporter<'_>) -> Option<TensorSource> {
+        self.foreign_keys(path, reporter);
+        let kind = self.kind;
+        let Self { name, kind: _, member, array, dtype, shape, pattern, members } = self;
+        let data = match kind {
+            SourceKind::Npy => TensorData::Npy { member: judge_member(path, kind, member, reporter)? },
+            SourceKind::Npz => {
+                let array = required(path, "array", kind, array, reporter);
+                TensorData::Npz { member: judge_member(path, kind, member, reporter)?, array: array? }
+            }
+            SourceKind::Raw => {
+                let dtype = required(path, "dtype", kind, dtype, reporter);
+                let shape = required(path, "shape", kind, shape, reporter);
+                let member = judge_member(path, kind, member, reporter)?;
+                let (dtype, shape) = (dtype?, shape?.into_iter().map(|axis| axis as usize).collect::<Vec<_>>());
+                if raw_bytes(dtype, &shape, examples).is_none_or(|bytes| bytes == 0 || bytes > MAX_TENSOR_BYTES) {
+                    let message = format!(
+                        "`{path}.shape`: {examples} examples of shape {shape:?} make a tensor that is empty or larger than {MAX_TENSOR_BYTES} bytes"
+                    );
+                    reporter.at(&format!("{path}.shape"), message, None);
+                }
+                TensorData::Raw { member, dtype, shape }
+            }
+            SourceKind::Image if golden => {
+                reporter.at(
+                    &format!("{path}.kind"),
+                    format!("`{path}.kind`: an image cannot be a reference output"),
+                    None,
+                );
+                return None;
+            }
+            SourceKind::Image => {
+                TensorData::Image { members: judge_images(path, pattern, members, examples, reporter)? }
+            }
+        };
+        Some(TensorSource { name, data })
+    }
+
+    /// Reports the keys that belong to another kind.
+    fn foreign_keys(&self, path: &str, reporter: &mut Reporter<'_>) {
+        let given = [
+            ("member", self.member.is_some()),
+            ("array", self.array.is_some()),
+            ("dtype", self.dtype.is_some()),
+            ("shape", self.shape.is_some()),
+            ("pattern", self.pattern.is_some()),
+            ("members", self.members.is_some()),
+        ];
+        for (key, given) in given {
+            if given && !self.kind.keys().contains(&key) {
+                let message = format!("`{path}.{key}`: does not go with kind = \"{}\"", self.kind.as_str());
+                let hint = format!("the keys of this kind are name, kind, {}", self.kind.keys().join(", "));
+                reporter.at(&format!("{path}.{key}"), message, Some(hint));
+            }
+        }
+    }
+}
+
+fn required<T>(path: &str, key: &str, kind: SourceKind, value: Option<T>, reporter: &mut Reporter<'_>) -> Option<T> {
+    if value.is_none() {
+        reporter.at(path, format!("`{path}`: kind = \"{}\" needs the key `{key}`", kind.as_str()), None);
+    }
+    value
+}
+
+fn judge_member(path: &str, kind: SourceKind, member: Option<String>, reporter: &mut Reporter<'_>) -> Option<String> {
+    let member = required(path, "member", kind, member, reporter)?;
+    judge_name(&format!("{path}.member"), &member, reporter);
+    Some(member)
+}
+
+fn judge_name(path: &str, name: &str, reporter: &mut Reporter<'_>) {
+    if let Err(why) = check_member_name(name) {
+        reporter.at(path, format!("`{path}`: {why}"), None);
+    }
+}
+
+fn judge_images(
+    path: &str,
+    pattern: Option<String>,
+    members: Option<Vec<String>>,
+    examples: u32,
+    reporter: &mut Reporter<'_>,
+) -> Option<ImageMembers> {
+    match (pattern, members) {
+        (Some(pattern), None) => match Pattern::parse(&pattern) {
+            Ok(pattern) => {
+                judge_name(&format!("{path}.pattern"), &pattern.name(examples - 1), reporter);
+                Some(ImageMembers::Pattern(pattern))
+            }
+            Err(why) => {
+                reporter.at(&format!("{path}.pattern"), format!("`{path}.pattern`: {why}"), None);
+                None
+            }
+        },
+        (None, Some(members)) => {
+            for (index, member) in members.iter().enumerate() {
+                judge_name(&format!("{path}.members[{index}]"), member, reporter);
+            }
+            if members.len() != examples as usize {
+                let message = format!("`{path}.members`: {} images are listed for {examples} examples", members.len());
+                reporter.at(&format!("{path}.members"), message, None);
+            }
+            Some(ImageMembers::Listed(members))
+        }
+        (Some(_), Some(_)) | (None, None) => {
+            let message = format!("`{path}`: kind = \"image\" needs either `pattern` or `members`");
+            reporter.at(path, message, Some("pattern = \"photo-{index:05}.png\"".to_owned()));
+            None
+        }
+    }
+}
+
+impl LabelsFile {
+    fn judge(self, reporter: &mut Reporter<'_>) -> Option<LabelSource> {
+        let Self { kind, member, column } = self;
+        judge_name("labels.member", &member, reporter);
+        match (kind, column) {
+            (LabelsKind::Npy, None) => Some(LabelSource::Npy { member }),
+            (LabelsKind::Csv, Some(column)) => Some(LabelSource::Csv { member, column }),
+            (LabelsKind::Npy, Some(_)) => {
+                reporter.at("labels.column", "`labels.column`: does not go with kind = \"npy\"", None);
+                None
+            }
+            (LabelsKind::Csv, None) => {
+                reporter.at("labels", "`labels`: kind = \"csv\" needs the key `column`", None);
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,230 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::dataset::InputBinding;
+use crate::device::DeviceState;
+use crate::placement::fixture::{dataset, host, model, phone};
+use crate::suite::{self, render};
+
+fn catalog() -> Catalog {
+    Catalog { models: vec![model(1, "digits-cnn"), model(2, "digits-mlp")], datasets: vec![dataset(1, "digits")] }
+}
+
+fn run(text: &str, devices: &[DeviceRow]) -> Result<Expansion, String> {
+    let suite = suite::parse(text, "night.toml").map_err(|problems| render(&problems))?;
+    expand(&suite, &catalog(), devices).map_err(|problems| render(&problems))
+}
+
+fn suite_of(models: &str, rest: &str) -> String {
+    format!(
+        "name = \"s\"\nmodels = [{models}]\ndatasets = [\"digits\"]\nbackends = [{{ runtime = \"tract\", threads = [1, 4] }}]\n{rest}"
+    )
+}
+
+#[test]
+fn every_cell_is_a_job_or_a_misfit_in_one_order() {
+    let devices = [phone(2), host(), phone(1)];
+    let expansion = run(&suite_of("\"digits-cnn\"", "profiles = [\"quick\", \"full\"]"), &devices).unwrap();
+    // 2 variants × 1 dataset × 2 thread counts × 2 profiles × 3 devices; the host has too few CPUs for 4 threads.
+    assert_eq!((expansion.jobs.len(), expansion.misfits.len()), (20, 4));
+    let first: Vec<String> = expansion.jobs.iter().take(6).map(cell).collect();
+    assert_eq!(
+        first,
+        [
+            "fp32 tract cpu ×1 quick Xiaomi 15 №1",
+            "fp32 tract cpu ×1 quick Xiaomi 15 №2",
+            "fp32 tract cpu ×1 quick build-host",
+            "fp32 tract cpu ×1 full Xiaomi 15 №1",
+            "fp32 tract cpu ×1 full Xiaomi 15 №2",
+            "fp32 tract cpu ×1 full build-host",
+        ]
+    );
+    let misfit = &expansion.misfits[0];
+    assert_eq!(misfit.reason, "4 threads are asked for, and the device has 2 CPUs");
+    assert_eq!(
+        (misfit.model.as_str(), misfit.dataset.as_deref(), misfit.device),
+        ("digits-cnn", Some("digits"), Some(host().id))
+    );
+    assert_eq!((misfit.backend.as_str(), misfit.profile.as_str()), ("tract cpu ×4", "quick"));
+}
+
+fn cell(job: &PlannedJob) -> String {
+    let JobSpec { model, backend, profile, .. } = &job.spec;
+    format!("{} {backend} {} {}", model.variant, profile.kind.as_str(), job.device_name)
+}
+
+#[test]
+fn a_job_holds_all_that_its_device_needs() {
+    let expansion = run(&suite_of("\"digits-cnn@prod\"", "seed = 7"), &[phone(1)]).unwrap();
+    let job = &expansion.jobs[0];
+    let (catalog, spec) = (catalog(), &job.spec);
+    let version = &catalog.models[0].versions[1];
+    assert_eq!((spec.model.version, job.variant), (1, version.variants[0].id));
+    assert_eq!(spec.model.manifest, version.variants[0].manifest);
+    assert_eq!(spec.seed, 7);
+    let newest = &catalog.datasets[0].versions[0];
+    assert_eq!((spec.dataset.as_ref().map(|dataset| dataset.version), job.dataset), (Some(2), Some(newest.id)));
+    assert_eq!(spec.dataset.as_ref().map(|dataset| (dataset.digest, dataset.examples)), Some((newest.digest, 360)));
+    assert_eq!(spec.artifacts().count(), 2);
+}
+
+#[test]
+fn versions_are_found_by_number_and_by_alias() {
+    for (pick, version) in [("digits-cnn", 2), ("digits-cnn@latest", 2), ("digits-cnn@prod", 1), ("digits-cnn@1", 1)] {
+        let expansion = run(&suite_of(&format!("\"{pick}\""), ""), &[phone(1)]).unwrap();
+        assert!(expansion.jobs.iter().all(|job| job.spec.model.version == version), "{pick}");
+    }
+}
+
+#[test]
+fn names_that_mean_nothing_are_told_all_at_once() {
+    let text = "name = \"s\"\nmodels = [\n \"digits-cn\",\n \"digits-cnn@9\",\n \"digits-cnn@prdo\",\n { name = \"digits-mlp\", variants = [\"int9\"] },\n \"digits-cnn@prod\",\n \"digits-cnn@1\",\n]\n\
+        datasets = [\"digitz\", \"digits@3\", \"digits\", \"digits@2\"]\nbackends = [{ runtime = \"tract\" }]\n";
+    insta::assert_snapshot!(run(text, &[phone(1)]).unwrap_err());
+}
+
+#[test]
+fn the_suites_binding_comes_before_the_datasets_and_that_before_any() {
+    let named = |axis: &str| Binding { axes: [(axis.to_owned(), 1)].into(), ..Binding::default() };
+    let mut catalog = catalog();
+    let bindings = &mut catalog.models[0].versions[0].bindings;
+    let axes = |text: &str, catalog: &Catalog| {
+        let suite = suite::parse(text, "s.toml").unwrap();
+        let expansion = expand(&suite, catalog, &[phone(1)]).unwrap();
+        expansion.jobs[0].spec.binding.axes.keys().cloned().collect::<Vec<_>>().join(",")
+    };
+    let plain = suite_of("\"digits-cnn\"", "");
+    bindings.push((Some("other".to_owned()), named("other")));
+    assert_eq!(axes(&plain, &catalog), "", "a binding for another dataset is not taken");
+    catalog.models[0].versions[0].bindings.push((None, named("any")));
+    assert_eq!(axes(&plain, &catalog), "any");
+    catalog.models[0].versions[0].bindings.push((Some("digits".to_owned()), named("digits")));
+    assert_eq!(axes(&plain, &catalog), "digits");
+    let own = suite_of("{ name = \"digits-cnn\", binding = { axes = { own = 1 } } }", "");
+    assert_eq!(axes(&own, &catalog), "own");
+}
+
+#[test]
+fn a_binding_that_names_what_the_model_does_not_have_is_a_fault() {
+    let text = suite_of(
+        "{ name = \"digits-cnn\", variants = [\"fp32\"], binding = { scores = \"logit\", inputs = [{ tensor = \"photo\" }] } }",
+        "",
+    );
+    insta::assert_snapshot!(run(&text, &[phone(1)]).unwrap_err());
+}
+
+#[test]
+fn generated_inputs_need_the_size_of_every_axis() {
+    let text = |binding: &str| {
+        format!("name = \"s\"\nmodels = [{{ name = \"digits-cnn\"{binding} }}]\nbackends = [{{ runtime = \"tract\" }}]")
+    };
+    let error = run(&text(""), &[phone(1)]).unwrap_err();
+    assert!(error.contains("axis \"batch\" of input \"image\" has no size"), "{error}");
+    assert_eq!(run(&text(", binding = { axes = { batch = 1 } }"), &[phone(1)]).map(|e| e.jobs.len()), Ok(2));
+    assert_eq!(
+        run(&text(", binding = { inputs = [{ tensor = \"image\", shape = [1, 64] }] }"), &[phone(1)])
+            .map(|e| e.jobs.len()),
+        Ok(2)
+    );
+    let unrelated = InputBinding {
+        tensor: "other".to_owned(),
+        source: None,
+        resize: None,
+        crop: None,
+        channels: None,
+        scale: None,
+        mean: None,
+        std: None,
+        layout: None,
+        shape: Some(vec![1]),
+        dtype: None,
+        quantization: None,
+    };
+    let binding = Binding { inputs: vec![unrelated], ..Binding::default() };
+    assert!(open_axis(&model(1, "m").versions[0].variants[0].signature, &binding, false).is_some());
+}
+
+#[test]
+fn a_device_out_of_service_is_a_misfit_and_never_silence() {
+    let sick = DeviceRow { state: DeviceState::Quarantined, state_reason: "lost two jobs".to_owned(), ..phone(2) };
+    let expansion = run(&suite_of("\"digits-cnn\"", ""), &[phone(1), sick.clone()]).unwrap();
+    assert_eq!((expansion.jobs.len(), expansion.misfits.len()), (4, 4));
+    assert!(
+        expansion
+            .misfits
+            .iter()
+            .all(|misfit| misfit.device == Some(sick.id) && misfit.reason.contains("lost two jobs"))
+    );
+}
+
+#[test]
+fn a_device_that_cannot_be_judged_is_a_misfit_with_the_reading_that_is_not_known() {
+    let expansion = run(&suite_of("\"digits-cnn\"", "devices = 'android_api >= 34'"), &[phone(1), host()]).unwrap();
+    assert_eq!((expansion.jobs.len(), expansion.misfits.len()), (4, 4));
+    assert_eq!(
+        expansion.misfits[0].reason,
+        "the selector cannot be decided: `android_api` is not known (not an Android device)"
+    );
+    let guarded = suite_of("\"digits-cnn\"", "devices = 'android_api != null && android_api >= 34'");
+    assert_eq!(run(&guarded, &[phone(1), host()]).map(|e| e.misfits.len()), Ok(0));
+}
+
+#[test]
+fn a_suite_that_would_run_nothing_is_a_fault_that_names_what_is_closest() {
+    let none =
+        suite_of("\"digits-cnn\"", "devices = 'brand == \"Xiaomi\" && memory_gb >= 16 && labels.shelf == \"A3\"'");
+    insta::assert_snapshot!(run(&none, &[phone(1), phone(2), host()]).unwrap_err());
+    let retired = DeviceRow { state: DeviceState::Retired, ..phone(1) };
+    insta::assert_snapshot!(run(&suite_of("\"digits-cnn\"", ""), &[retired]).unwrap_err());
+    insta::assert_snapshot!(run(&suite_of("\"digits-cnn\"", ""), &[]).unwrap_err());
+}
+
+#[test]
+fn the_product_is_bounded() {
+    let threads: Vec<String> = (1..=60).map(|threads| threads.to_string()).collect();
+    let text = format!(
+        "name = \"s\"\nmodels = [\"digits-cnn\"]\ndatasets = [\"digits\"]\nprofiles = [\"quick\", \"full\", \"paced\", \"accuracy_only\"]\n\
+         backends = [{{ runtime = [\"tract\", \"litert\", \"a\", \"b\"], accelerator = [\"cpu\", \"gpu\", \"npu\"], threads = [{}] }}]",
+        threads.join(",")
+    );
+    let devices: Vec<DeviceRow> = (1..=30).map(phone).collect();
+    let error = run(&text, &devices).unwrap_err();
+    assert!(error.contains("5760 combinations on 30 devices are 172800 jobs and misfits"), "{error}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn jobs_and_misfits_are_the_whole_product_whatever_the_order_of_the_devices(
+        threads in prop::collection::btree_set(1_u16..12, 1..5),
+        both_models in any::<bool>(),
+        full in any::<bool>(),
+        mut numbers in Just((1_u8..=6).collect::<Vec<_>>()).prop_shuffle(),
+        count in 1_usize..=6,
+        states in prop::collection::vec(prop::sample::select(DeviceState::ALL.to_vec()), 6),
+    ) {
+        numbers.truncate(count);
+        let fleet = |numbers: &[u8]| -> Vec<DeviceRow> {
+            numbers.iter().map(|&n| DeviceRow { state: states[usize::from(n) - 1], ..phone(n) }).chain([host()]).collect()
+        };
+        let threads: Vec<String> = threads.iter().map(u16::to_string).collect();
+        let models = if both_models { "\"digits-cnn\", \"digits-mlp\"" } else { "\"digits-cnn\"" };
+        let profiles = if full { "[\"quick\", \"full\"]" } else { "[\"quick\"]" };
+        let text = format!(
+            "name = \"s\"\nmodels = [{models}]\ndatasets = [\"digits\"]\nprofiles = {profiles}\nbackends = [{{ runtime = [\"tract\", \"ncnn\"], threads = [1, {}] }}]",
+            threads.iter().filter(|n| *n != "1").cloned().collect::<Vec<_>>().join(", ")
+        );
+        let suite = suite::parse(&text, "s.toml").map_err(|problems| TestCaseError::fail(render(&problems)))?;
+        let devices = fleet(&numbers);
+        let expansion = expand(&suite, &catalog(), &devices).map_err(|problems| TestCaseError::fail(render(&problems)))?;
+        let variants = if both_models { 4 } else { 2 };
+        let cells = variants * suite.backends.len() * suite.profiles.len() * devices.len();
+        prop_assert_eq!(expansion.jobs.len() + expansion.misfits.len(), cells);
+
+        numbers.reverse();
+        let again = expand(&suite, &catalog(), &fleet(&numbers)).map_err(|problems| TestCaseError::fail(render(&problems)))?;
+        prop_assert_eq!(again.jobs, expansion.jobs);
+        prop_assert_eq!(again.misfits, expansion.misfits);
+    }
+}

@@ -1,0 +1,335 @@
+//! What makes the samples of a process invalid: evidence that something else took part in them.
+//!
+//! An invalid attempt is shown with its reasons, never hidden, and enters no series. Evidence that a device cannot
+//! give does not invalidate, but a window without any evidence of what else ran does. Where the limits come from
+//! stands in `docs/measurement.md`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::samples::Series;
+use super::stats;
+use crate::backend::Accelerator;
+use crate::profile::ProfileKind;
+use crate::report::{SensorTrace, Window};
+
+/// Sensor names that the rules look at, as the probes spell them.
+pub mod sensor {
+    /// `cpu0/frequency`: current clock of a CPU in MHz.
+    pub const CPU_PREFIX: &str = "cpu";
+    pub const FREQUENCY_SUFFIX: &str = "/frequency";
+    /// `cpu0/frequency_max`: the clock up to which the governor may go; a thermal engine lowers it.
+    pub const FREQUENCY_LIMIT_SUFFIX: &str = "/frequency_max";
+    /// `thermal/x86_pkg_temp`: temperature of a zone in °C.
+    pub const THERMAL_PREFIX: &str = "thermal/";
+    /// `cooling/cpufreq-cpu0`: state of a cooling device, 0 when it does nothing.
+    pub const COOLING_PREFIX: &str = "cooling/";
+    /// `battery/temperature` in °C.
+    pub const BATTERY_TEMPERATURE: &str = "battery/temperature";
+    /// `thermal_status`: Android's overall status, 0 none to 6 shutdown.
+    pub const THERMAL_STATUS: &str = "thermal_status";
+    /// Unit of every temperature.
+    pub const CELSIUS: &str = "°C";
+}
+
+/// How much of each kind of interference is borne.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limits {
+    /// CPU time of everything else, stolen time included, as a share of all CPUs' time.
+    pub foreign_cpu: f64,
+    /// Time that the child's threads waited for a CPU, as a share of the time that they wanted to run.
+    pub waiting: f64,
+    /// Times a second of its own CPU time that the child was taken off a CPU against its will. Judged only where
+    /// waiting is not known.
+    pub involuntary_per_cpu_second: f64,
+    /// CPU time of a CPU-bound child that runs back to back, as a share of the window; less means that it stood still.
+    pub running: f64,
+    /// Page faults served from disk, per sample.
+    pub major_faults_per_sample: f64,
+    /// Change of the fastest CPU's clock from the first to the last third of the window, as a share.
+    pub clock_change: f64,
+    /// Slowdown of the median from the first to the last third of the samples, as a share.
+    pub drift: f64,
+    /// Hottest zone, in °C.
+    pub zone_celsius: f64,
+    /// Battery, in °C.
+    pub battery_celsius: f64,
+    /// Android's thermal status from which on clocks are cut.
+    pub thermal_status: f64,
+    /// Difference between boot clock and monotonic clock over the window, in ms.
+    pub asleep_ms: f64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            foreign_cpu: 0.05,
+            waiting: 0.05,
+            involuntary_per_cpu_second: 50.0,
+            running: 0.90,
+            major_faults_per_sample: 0.01,
+            clock_change: 0.10,
+            drift: 0.05,
+            zone_celsius: 95.0,
+            battery_celsius: 45.0,
+            thermal_status: 2.0,
+            asleep_ms: 10.0,
+        }
+    }
+}
+
+/// One process as it was measured.
+#[derive(Debug, Clone, Copy)]
+pub struct Conditions<'a> {
+    pub profile: ProfileKind,
+    pub accelerator: Accelerator,
+    /// Fewer samples than this make no measurement.
+    pub min_samples: u32,
+    pub series: &'a Series,
+    pub sensors: &'a [SensorTrace],
+    /// The measure window as offsets in ms since the attempt began; `None` takes sensors over the whole attempt.
+    pub span_ms: Option<(f64, f64)>,
+    /// CPUs that the inference threads were allowed, when known.
+    pub affinity: Option<&'a [u16]>,
+}
+
+/// Every reason why the samples of the window are invalid, in words and numbers; empty when they are valid.
+#[must_use]
+pub fn judge(window: &Window, conditions: &Conditions<'_>, limits: &Limits) -> Vec<String> {
+    let mut reasons = Vec::new();
+    reasons.extend(too_few(conditions));
+    reasons.extend(asleep(window, limits));
+    reasons.extend(foreign_cpu(window, limits));
+    reasons.extend(descheduled(window, limits));
+    reasons.extend(stood_still(window, conditions, limits));
+    reasons.extend(major_faults(window, conditions, limits));
+    reasons.extend(no_evidence(window));
+    reasons.extend(hot(conditions, limits));
+    // Throttling is what a sustained run looks for, and a paced run leaves the clock to the governor.
+    match conditions.profile {
+        ProfileKind::Quick | ProfileKind::Full => {
+            reasons.extend(throttled(conditions, limits));
+            reasons.extend(clock_changed(conditions, limits));
+            reasons.extend(drifted(conditions, limits));
+        }
+        ProfileKind::Sustained | ProfileKind::Paced | ProfileKind::AccuracyOnly => {}
+    }
+    let process = conditions.series.process;
+    reasons.into_iter().map(|reason| format!("process {process}: {reason}")).collect()
+}
+
+fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    if percent < 10.0 { format!("{percent:.1} %") } else { format!("{percent:.0} %") }
+}
+
+fn too_few(conditions: &Conditions<'_>) -> Option<String> {
+    let samples = conditions.series.latency_ms.len();
+    (samples < conditions.min_samples as usize)
+        .then(|| format!("{samples} samples, the profile asks for at least {}", conditions.min_samples))
+}
+
+fn asleep(window: &Window, limits: &Limits) -> Option<String> {
+    let asleep_ms = window.wall_ms - window.monotonic_ms;
+    (asleep_ms > limits.asleep_ms).then(|| format!("the device slept for {asleep_ms:.0} ms of the window"))
+}
+
+fn foreign_cpu(window: &Window, limits: &Limits) -> Option<String> {
+    let foreign = window.foreign_cpu.filter(|&share| share > limits.foreign_cpu)?;
+    let stolen = window.stolen_cpu.filter(|&share| share >= 0.005);
+    let stolen = stolen
+        .map_or_else(String::new, |share| format!(", {} of it taken by the hypervisor", percent(share / foreign)));
+    Some(format!("foreign CPU took {} of all cores{stolen}, limit {}", percent(foreign), percent(limits.foreign_cpu)))
+}
+
+/// Waiting in the run queue, or being switched out where waiting is not known.
+fn descheduled(window: &Window, limits: &Limits) -> Option<String> {
+    if let Some(wait_ms) = window.run_queue_wait_ms {
+        let waiting = wait_ms / (window.own_cpu_ms + wait_ms);
+        return (waiting > limits.waiting).then(|| {
+            format!(
+                "the child waited for a CPU during {} of the time it could have run ({wait_ms:.0} ms), limit {}",
+                percent(waiting),
+                percent(limits.waiting)
+            )
+        });
+    }
+    let switches = window.involuntary_switches?;
+    let rate = switches as f64 / (window.own_cpu_ms / 1e3);
+    (rate > limits.involuntary_per_cpu_second).then(|| {
+        format!(
+            "the child was taken off its CPU {rate:.0} times a second ({switches} times), limit {:.0}",
+            limits.involuntary_per_cpu_second
+        )
+    })
+}
+
+fn stood_still(window: &Window, conditions: &Conditions<'_>, limits: &Limits) -> Option<String> {
+    let back_to_back = match conditions.profile {
+        ProfileKind::Quick | ProfileKind::Full | ProfileKind::Sustained => true,
+        ProfileKind::Paced | ProfileKind::AccuracyOnly => false,
+    };
+    let on_cpu = match conditions.accelerator {
+        Accelerator::Cpu => true,
+        Accelerator::Gpu | Accelerator::Npu => false,
+    };
+    let running = window.own_cpu_ms / window.monotonic_ms;
+    (back_to_back && on_cpu && running < limits.running).then(|| {
+        format!(
+            "the child ran during {} of its window, at least {} is normal for a model on the CPU",
+            percent(running),
+            percent(limits.running)
+        )
+    })
+}
+
+fn major_faults(window: &Window, conditions: &Conditions<'_>, limits: &Limits) -> Option<String> {
+    let faults = window.major_faults?;
+    let allowed = (limits.major_faults_per_sample * conditions.series.latency_ms.len() as f64).max(1.0);
+    (faults as f64 > allowed)
+        .then(|| format!("{faults} page faults were served from disk, limit {allowed:.0}: memory is short"))
+}
+
+fn no_evidence(window: &Window) -> Option<String> {
+    let nothing =
+        window.foreign_cpu.is_none() && window.run_queue_wait_ms.is_none() && window.involuntary_switches.is_none();
+    nothing.then(|| "nothing is known of what else ran on the device".to_owned())
+}
+
+/// Readings of a sensor within the measure window.
+fn readings(trace: &SensorTrace, conditions: &Conditions<'_>) -> Vec<(f64, f64)> {
+    let (from, until) = conditions.span_ms.unwrap_or((f64::NEG_INFINITY, f64::INFINITY));
+    let points = trace.points.present().map_or(&[][..], Vec::as_slice);
+    let points = points.iter().map(|&(at_ms, value)| (f64::from(at_ms), value));
+    points.filter(|&(at_ms, value)| (from..=until).contains(&at_ms) && value.is_finite()).collect()
+}
+
+/// The sensor with the highest reading among those that `select` takes.
+fn hottest<'a>(conditions: &Conditions<'a>, select: impl Fn(&SensorTrace) -> bool) -> Option<(&'a SensorTrace, f64)> {
+    conditions
+        .sensors
+        .iter()
+        .filter(|trace| select(trace))
+        .filter_map(|trace| {
+            Some((trace, readings(trace, conditions).into_iter().map(|(_, value)| value).reduce(f64::max)?))
+        })
+        .max_by(|(_, a), (_, b)| a.total_cmp(b))
+}
+
+fn hot(conditions: &Conditions<'_>, limits: &Limits) -> Vec<String> {
+    let zone =
+        hottest(conditions, |trace| trace.sensor.starts_with(sensor::THERMAL_PREFIX) && trace.unit == sensor::CELSIUS);
+    let battery = hottest(conditions, |trace| trace.sensor == sensor::BATTERY_TEMPERATURE);
+    [(zone, limits.zone_celsius), (battery, limits.battery_celsius)]
+        .into_iter()
+        .filter_map(|(found, limit)| {
+            let (trace, celsius) = found.filter(|&(_, celsius)| celsius >= limit)?;
+            Some(format!("{} reached {celsius:.1} °C, limit {limit:.1} °C", trace.sensor))
+        })
+        .collect()
+}
+
+/// What the device itself says of throttling.
+fn throttled(conditions: &Conditions<'_>, limits: &Limits) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if let Some((_, status)) = hottest(conditions, |trace| trace.sensor == sensor::THERMAL_STATUS)
+        .filter(|&(_, status)| status >= limits.thermal_status)
+    {
+        reasons.push(format!("the thermal status reached {status:.0} of 6, limit {:.0}", limits.thermal_status));
+    }
+    if let Some((trace, state)) =
+        hottest(conditions, |trace| is_processor_cooling(&trace.sensor)).filter(|&(_, state)| state > 0.0)
+    {
+        reasons.push(format!("{} was throttling (state {state:.0})", trace.sensor));
+    }
+    reasons.extend(
+        conditions.sensors.iter().filter(|trace| trace.sensor.ends_with(sensor::FREQUENCY_LIMIT_SUFFIX)).filter_map(
+            |trace| {
+                let points = readings(trace, conditions);
+                let highest = points.iter().map(|&(_, value)| value).reduce(f64::max)?;
+                let lowest = points.iter().map(|&(_, value)| value).reduce(f64::min)?;
+                (lowest < highest)
+                    .then(|| format!("{} was lowered from {highest:.0} to {lowest:.0} {}", trace.sensor, trace.unit))
+            },
+        ),
+    );
+    reasons
+}
+
+/// Fans may turn as they like; a cooling device that holds back a processor may not act.
+fn is_processor_cooling(sensor: &str) -> bool {
+    sensor.strip_prefix(sensor::COOLING_PREFIX).map(str::to_ascii_lowercase).is_some_and(|kind| {
+        ["cpufreq", "processor", "gpu", "devfreq", "intel_powerclamp"].iter().any(|known| kind.contains(known))
+    })
+}
+
+/// The clock of the fastest allowed CPU, first third of the window against the last. The fastest at each moment is the
+/// one that runs the model; idle ones are clocked down and say nothing.
+fn clock_changed(conditions: &Conditions<'_>, limits: &Limits) -> Option<String> {
+    let mut fastest: BTreeMap<u64, f64> = BTreeMap::new();
+    for trace in allowed_clocks(conditions) {
+        for (at_ms, megahertz) in readings(trace, conditions) {
+            fastest.entry(at_ms as u64).and_modify(|known| *known = known.max(megahertz)).or_insert(megahertz);
+        }
+    }
+    let clocks: Vec<f64> = fastest.into_values().collect();
+    let (first, last) = ends(&clocks, MIN_CLOCKS)?;
+    let change = last / first - 1.0;
+    (change.abs() > limits.clock_change).then(|| {
+        format!(
+            "the clock went from {first:.0} to {last:.0} MHz ({:+.0} %), limit ±{}",
+            change * 100.0,
+            percent(limits.clock_change)
+        )
+    })
+}
+
+/// The clocks of the CPUs that the inference threads were allowed. A sensor speaks for its CPU and for those after it
+/// that have none of their own: a frequency domain is named by its first CPU.
+fn allowed_clocks<'a>(conditions: &Conditions<'a>) -> Vec<&'a SensorTrace> {
+    let clocks: BTreeMap<u16, &SensorTrace> =
+        conditions.sensors.iter().filter_map(|trace| Some((clocked_cpu(trace)?, trace))).collect();
+    match conditions.affinity {
+        None => clocks.into_values().collect(),
+        Some(cpus) => {
+            let domains: BTreeSet<u16> =
+                cpus.iter().filter_map(|cpu| clocks.range(..=cpu).next_back().map(|(&first, _)| first)).collect();
+            clocks.into_iter().filter(|(first, _)| domains.contains(first)).map(|(_, trace)| trace).collect()
+        }
+    }
+}
+
+fn clocked_cpu(trace: &SensorTrace) -> Option<u16> {
+    trace.sensor.strip_prefix(sensor::CPU_PREFIX)?.strip_suffix(sensor::FREQUENCY_SUFFIX)?.parse().ok()
+}
+
+fn drifted(conditions: &Conditions<'_>, limits: &Limits) -> Option<String> {
+    let (first, last) = ends(&conditions.series.latency_ms, MIN_DRIFT_SAMPLES)?;
+    let drift = last / first - 1.0;
+    (drift > limits.drift).then(|| {
+        format!(
+            "the last third of the samples was {} slower than the first ({last:.4} against {first:.4} ms), limit {}",
+            percent(drift),
+            percent(limits.drift)
+        )
+    })
+}
+
+/// Readings of the clock that make a third worth its median.
+const MIN_CLOCKS: usize = 6;
+/// Samples that make a third worth its median.
+const MIN_DRIFT_SAMPLES: usize = 30;
+
+/// Medians of the first and the last third, when there are enough values and the first is positive.
+fn ends(values: &[f64], least: usize) -> Option<(f64, f64)> {
+    if values.len() < least {
+        return None;
+    }
+    let third = values.len() / 3;
+    let first = stats::median(&stats::sorted(values[..third].iter().copied()))?;
+    let last = stats::median(&stats::sorted(values[values.len() - third..].iter().copied()))?;
+    (first > 0.0).then_some((first, last))
+}
+
+#[cfg(test)]
+#[path = "interference_tests.rs"]
+mod tests;

@@ -1,0 +1,239 @@
+//! What invalidates, and what does not.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::reading::Reading;
+
+/// Ten quiet seconds on one of eight CPUs.
+fn quiet() -> Window {
+    Window {
+        wall_ms: 10_000.0,
+        monotonic_ms: 10_000.0,
+        own_cpu_ms: 9_950.0,
+        foreign_cpu: Some(0.02),
+        stolen_cpu: Some(0.0),
+        involuntary_switches: Some(60),
+        voluntary_switches: Some(12),
+        run_queue_wait_ms: Some(20.0),
+        major_faults: Some(0),
+    }
+}
+
+fn steady() -> Series {
+    let latency_ms: Vec<f64> = (0..900).map(|i| 10.0 + f64::from(i % 7) / 100.0).collect();
+    Series { process: 0, start_s: (0..900).map(|i| f64::from(i) / 90.0).collect(), latency_ms }
+}
+
+fn conditions<'a>(series: &'a Series, sensors: &'a [SensorTrace]) -> Conditions<'a> {
+    Conditions {
+        profile: ProfileKind::Quick,
+        accelerator: Accelerator::Cpu,
+        min_samples: 64,
+        series,
+        sensors,
+        span_ms: Some((1_000.0, 11_000.0)),
+        affinity: None,
+    }
+}
+
+fn reasons(window: &Window) -> Vec<String> {
+    judge(window, &conditions(&steady(), &[]), &Limits::default())
+}
+
+fn reasons_of_sensors(sensors: &[SensorTrace]) -> Vec<String> {
+    judge(&quiet(), &conditions(&steady(), sensors), &Limits::default())
+}
+
+/// A reading a second from the first second on.
+fn trace(sensor: &str, unit: &str, values: &[f64]) -> SensorTrace {
+    let points = values.iter().enumerate().map(|(i, &value)| (1_000 * (i as u32 + 1), value)).collect();
+    SensorTrace { sensor: sensor.to_owned(), unit: unit.to_owned(), points: Reading::Present(points) }
+}
+
+#[test]
+fn a_quiet_window_is_valid() {
+    assert_eq!(reasons(&quiet()), Vec::<String>::new());
+}
+
+#[test]
+fn foreign_cpu_invalidates_above_five_percent() {
+    assert!(reasons(&Window { foreign_cpu: Some(0.05), ..quiet() }).is_empty());
+    assert_eq!(
+        reasons(&Window { foreign_cpu: Some(0.23), ..quiet() }),
+        ["process 0: foreign CPU took 23 % of all cores, limit 5.0 %"]
+    );
+}
+
+#[test]
+fn stolen_time_is_foreign_and_named() {
+    assert_eq!(
+        reasons(&Window { foreign_cpu: Some(0.12), stolen_cpu: Some(0.06), ..quiet() }),
+        ["process 0: foreign CPU took 12 % of all cores, 50 % of it taken by the hypervisor, limit 5.0 %"]
+    );
+}
+
+#[test]
+fn a_hog_on_the_same_core_of_many_is_seen_although_its_share_of_all_is_small() {
+    let shared = Window { foreign_cpu: Some(0.015), own_cpu_ms: 9_200.0, run_queue_wait_ms: Some(800.0), ..quiet() };
+    assert_eq!(
+        reasons(&shared),
+        ["process 0: the child waited for a CPU during 8.0 % of the time it could have run (800 ms), limit 5.0 %"]
+    );
+}
+
+#[test]
+fn being_switched_out_counts_only_where_waiting_is_not_known() {
+    let busy = Window { involuntary_switches: Some(2_000), ..quiet() };
+    assert!(reasons(&busy).is_empty(), "switched out often but hardly kept waiting");
+    assert_eq!(
+        reasons(&Window { run_queue_wait_ms: None, ..busy }),
+        ["process 0: the child was taken off its CPU 201 times a second (2000 times), limit 50"]
+    );
+}
+
+#[test]
+fn a_child_that_stood_still_is_seen_whatever_held_it() {
+    let halted = Window { own_cpu_ms: 6_000.0, ..quiet() };
+    assert_eq!(
+        reasons(&halted),
+        ["process 0: the child ran during 60 % of its window, at least 90 % is normal for a model on the CPU"]
+    );
+    let series = steady();
+    for (profile, accelerator) in [(ProfileKind::Paced, Accelerator::Cpu), (ProfileKind::Quick, Accelerator::Gpu)] {
+        let waits_by_design = Conditions { profile, accelerator, ..conditions(&series, &[]) };
+        assert!(judge(&halted, &waits_by_design, &Limits::default()).is_empty());
+    }
+}
+
+#[test]
+fn a_sleeping_device_invalidates() {
+    assert_eq!(
+        reasons(&Window { wall_ms: 12_500.0, ..quiet() }),
+        ["process 0: the device slept for 2500 ms of the window"]
+    );
+}
+
+#[test]
+fn reading_pages_from_disk_invalidates() {
+    assert!(reasons(&Window { major_faults: Some(9), ..quiet() }).is_empty());
+    assert_eq!(
+        reasons(&Window { major_faults: Some(200), ..quiet() }),
+        ["process 0: 200 page faults were served from disk, limit 9: memory is short"]
+    );
+}
+
+#[test]
+fn too_few_samples_invalidate() {
+    let series = Series { process: 2, latency_ms: vec![1.0; 63], start_s: vec![0.0; 63] };
+    let reasons = judge(&quiet(), &conditions(&series, &[]), &Limits::default());
+    assert_eq!(reasons, ["process 2: 63 samples, the profile asks for at least 64"]);
+}
+
+#[test]
+fn missing_evidence_does_not_invalidate_but_having_none_does() {
+    assert!(reasons(&Window { foreign_cpu: None, stolen_cpu: None, major_faults: None, ..quiet() }).is_empty());
+    let blind = Window { foreign_cpu: None, run_queue_wait_ms: None, involuntary_switches: None, ..quiet() };
+    assert_eq!(reasons(&blind), ["process 0: nothing is known of what else ran on the device"]);
+}
+
+#[test]
+fn a_drift_within_the_window_invalidates_unless_it_is_what_was_looked_for() {
+    let mut series = steady();
+    for latency in &mut series.latency_ms[500..] {
+        *latency *= 1.2;
+    }
+    let quick = conditions(&series, &[]);
+    assert_eq!(
+        judge(&quiet(), &quick, &Limits::default()),
+        [
+            "process 0: the last third of the samples was 20 % slower than the first (12.0360 against 10.0300 ms), limit 5.0 %"
+        ]
+    );
+    let sustained = Conditions { profile: ProfileKind::Sustained, ..quick };
+    assert!(judge(&quiet(), &sustained, &Limits::default()).is_empty());
+}
+
+#[test]
+fn a_falling_clock_invalidates() {
+    let falling =
+        trace("cpu0/frequency", "MHz", &[2400.0, 2400.0, 2400.0, 2100.0, 1900.0, 1800.0, 1800.0, 1800.0, 1800.0]);
+    assert_eq!(
+        reasons_of_sensors(std::slice::from_ref(&falling)),
+        ["process 0: the clock went from 2400 to 1800 MHz (-25 %), limit ±10 %"]
+    );
+}
+
+#[test]
+fn idle_cores_may_clock_down() {
+    let busy = trace("cpu0/frequency", "MHz", &[2400.0; 9]);
+    let idle = trace("cpu1/frequency", "MHz", &[2400.0, 2400.0, 2400.0, 800.0, 800.0, 800.0, 800.0, 800.0, 800.0]);
+    assert!(reasons_of_sensors(&[busy.clone(), idle.clone()]).is_empty());
+
+    let series = steady();
+    let sensors = [busy, idle];
+    let pinned = |cpus| {
+        let conditions = Conditions { affinity: Some(cpus), ..conditions(&series, &sensors) };
+        judge(&quiet(), &conditions, &Limits::default()).len()
+    };
+    assert_eq!(pinned(&[0]), 0);
+    assert_eq!(pinned(&[1]), 1, "the only CPU that it may use is the slow one");
+    assert_eq!(pinned(&[3]), 1, "CPU 3 has no clock of its own and belongs to the domain of CPU 1");
+}
+
+#[test]
+fn readings_outside_the_window_do_not_count() {
+    let mut hot_before = trace("thermal/soc", "°C", &[60.0; 9]);
+    hot_before.points = Reading::Present(vec![(500, 110.0), (5_000, 60.0), (12_000, 110.0)]);
+    assert!(reasons_of_sensors(&[hot_before]).is_empty());
+}
+
+#[test]
+fn heat_invalidates() {
+    let sensors = [
+        trace("thermal/acpitz", "°C", &[40.0, 41.0]),
+        trace("thermal/x86_pkg_temp", "°C", &[90.0, 98.5]),
+        trace("battery/temperature", "°C", &[44.0, 46.2]),
+        trace("thermal/fault", "°C", &[f64::NAN]),
+    ];
+    assert_eq!(
+        reasons_of_sensors(&sensors),
+        [
+            "process 0: thermal/x86_pkg_temp reached 98.5 °C, limit 95.0 °C",
+            "process 0: battery/temperature reached 46.2 °C, limit 45.0 °C",
+        ]
+    );
+}
+
+#[test]
+fn what_the_device_says_of_throttling_counts() {
+    let sensors = [
+        trace("thermal_status", "1", &[0.0, 1.0, 3.0]),
+        trace("cooling/thermal-cpufreq-0", "1", &[0.0, 2.0]),
+        trace("cooling/Fan", "1", &[5.0]),
+        trace("cpu4/frequency_max", "MHz", &[2800.0, 2800.0, 2000.0]),
+    ];
+    assert_eq!(
+        reasons_of_sensors(&sensors),
+        [
+            "process 0: the thermal status reached 3 of 6, limit 2",
+            "process 0: cooling/thermal-cpufreq-0 was throttling (state 2)",
+            "process 0: cpu4/frequency_max was lowered from 2800 to 2000 MHz",
+        ]
+    );
+}
+
+proptest! {
+    #[test]
+    fn more_foreign_load_never_makes_a_window_valid(share in 0.0_f64..1.0, more in 0.0_f64..1.0) {
+        let less = reasons(&Window { foreign_cpu: Some(share), ..quiet() });
+        let worse = reasons(&Window { foreign_cpu: Some(share + more), ..quiet() });
+        prop_assert!(worse.len() >= less.len());
+    }
+
+    #[test]
+    fn a_window_of_zeros_is_judged_without_nonsense(own in 0.0_f64..10.0, wait in prop::option::of(0.0_f64..10.0)) {
+        let window = Window { own_cpu_ms: own, run_queue_wait_ms: wait, involuntary_switches: Some(0), ..Window::default() };
+        prop_assert!(reasons(&window).iter().all(|reason| !reason.contains("NaN")));
+    }
+}

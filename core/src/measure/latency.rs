@@ -1,0 +1,154 @@
+//! The metrics of latency and throughput.
+//!
+//! Percentiles and moments are taken over the samples of all processes together. One process is not a replicate, so
+//! the interval of the median reaches over the medians of the processes as well, and `lat_between_cv` says how far
+//! these are apart.
+
+use super::samples::Series;
+use super::stats;
+use crate::metric::{Estimate, Metric};
+use crate::reading::Reading;
+
+/// Everything that the latencies alone say. At least one series with at least one sample.
+#[must_use]
+pub fn metrics(series: &[Series]) -> Vec<Metric> {
+    let all: Vec<f64> = series.iter().flat_map(|process| process.latency_ms.iter().copied()).collect();
+    let sorted = stats::sorted(all.iter().copied());
+    let few = |least: usize| format!("{} samples, at least {least} are needed", sorted.len());
+    let value = |name: &str, value: Option<f64>, least: usize| match value {
+        Some(value) => Metric::exact(name, value),
+        None => Metric::absent(name, few(least)),
+    };
+    let rcv = match stats::median(&sorted) {
+        Some(0.0) => Metric::absent("lat_rcv", "the median is zero: the clock is too coarse for this model"),
+        _ => value("lat_rcv", stats::robust_cv(&sorted), 1),
+    };
+
+    vec![
+        median(series, &sorted),
+        value("lat_mean_ms", stats::mean(&all), 1),
+        value("lat_min_ms", sorted.first().copied(), 1),
+        value("lat_max_ms", sorted.last().copied(), 1),
+        value("lat_p90_ms", stats::percentile(&sorted, 0.90), 1),
+        value("lat_p95_ms", stats::percentile(&sorted, 0.95), 1),
+        value("lat_p99_ms", stats::percentile(&sorted, 0.99), 1),
+        value("lat_sd_ms", stats::standard_deviation(&all), 2),
+        value("lat_tm80_ms", stats::central_mean(&sorted), 1),
+        value("lat_mad_ms", stats::median_absolute_deviation(&sorted), 1),
+        rcv,
+        value("lat_p90_es_ms", stats::early_stopping_percentile(&sorted, 0.90), 64),
+        value("lat_p95_es_ms", stats::early_stopping_percentile(&sorted, 0.95), 130),
+        value("lat_p99_es_ms", stats::early_stopping_percentile(&sorted, 0.99), 662),
+        Metric::exact("lat_samples", sorted.len() as f64),
+    ]
+}
+
+/// The median of each process, in ms.
+#[must_use]
+pub fn medians(series: &[Series]) -> Vec<f64> {
+    series.iter().filter_map(|process| stats::median(&stats::sorted(process.latency_ms.iter().copied()))).collect()
+}
+
+/// The median with the interval that encloses its own order-statistic interval and the medians of the processes.
+fn median(series: &[Series], sorted: &[f64]) -> Metric {
+    let value = match stats::median(sorted) {
+        Some(value) => {
+            let interval = stats::median_interval(sorted).map(|interval| {
+                medians(series).into_iter().fold(interval, |(low, high), each| (low.min(each), high.max(each)))
+            });
+            Reading::Present(Estimate { value, interval })
+        }
+        None => Reading::absent("no samples"),
+    };
+    Metric::new("lat_p50_ms", value)
+}
+
+/// Spread of the medians of fresh processes: their standard deviation over their mean.
+#[must_use]
+pub fn between_cv(series: &[Series]) -> Metric {
+    match stats::coefficient_of_variation(&medians(series)) {
+        Some(cv) => Metric::exact("lat_between_cv", cv),
+        None => {
+            Metric::absent("lat_between_cv", format!("{} process with samples, at least 2 are needed", series.len()))
+        }
+    }
+}
+
+/// Samples a second, back to back: inferences times batch, over the sum of their latencies.
+#[must_use]
+pub fn throughput(series: &[Series], batch: u64) -> Metric {
+    let seconds: f64 = series.iter().flat_map(|process| &process.latency_ms).sum::<f64>() / 1e3;
+    let samples: usize = series.iter().map(|process| process.latency_ms.len()).sum();
+    if seconds > 0.0 {
+        Metric::exact("throughput_sps", samples as f64 * batch as f64 / seconds)
+    } else {
+        Metric::absent("throughput_sps", "the samples took no measurable time")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn series(process: u8, latency_ms: Vec<f64>) -> Series {
+        Series { process, start_s: vec![0.0; latency_ms.len()], latency_ms }
+    }
+
+    fn around(level: f64) -> Vec<f64> {
+        (0..101).map(|i| level + f64::from(i - 50) / 1_000.0).collect()
+    }
+
+    fn find<'a>(metrics: &'a [Metric], name: &str) -> &'a Reading<Estimate> {
+        &metrics.iter().find(|metric| metric.name == name).unwrap().value
+    }
+
+    #[test]
+    fn the_median_of_one_process_has_its_order_statistic_interval() {
+        let metrics = metrics(&[series(0, around(5.0))]);
+        let Reading::Present(Estimate { value, interval: Some((low, high)) }) = *find(&metrics, "lat_p50_ms") else {
+            panic!("an interval")
+        };
+        assert_eq!(value, 5.0);
+        assert!(
+            (low - 4.99).abs() < 1e-9 && (high - 5.01).abs() < 1e-9,
+            "41st from either end of 101: {low} to {high}"
+        );
+    }
+
+    #[test]
+    fn the_interval_reaches_over_the_medians_of_all_processes() {
+        let processes = [series(0, around(5.0)), series(1, around(5.5)), series(2, around(5.1))];
+        let metrics = metrics(&processes);
+        let Reading::Present(Estimate { value, interval: Some(interval) }) = *find(&metrics, "lat_p50_ms") else {
+            panic!("an interval")
+        };
+        assert!((5.05..5.15).contains(&value));
+        assert_eq!(interval, (5.0, 5.5), "303 samples pretend to know more than three processes do");
+        let Reading::Present(cv) = between_cv(&processes).value else { panic!("three processes have a spread") };
+        // numpy: np.std([5, 5.5, 5.1], ddof=1) / np.mean([5, 5.5, 5.1])
+        assert!((cv.value - 0.050_879_832_905_088_29).abs() < 1e-12, "{}", cv.value);
+    }
+
+    #[test]
+    fn too_few_samples_make_absent_percentiles_rather_than_zeros() {
+        let metrics = metrics(&[series(0, vec![1.0; 63])]);
+        assert_eq!(find(&metrics, "lat_p90_es_ms").reason(), Some("63 samples, at least 64 are needed"));
+        assert_eq!(find(&metrics, "lat_p99_es_ms").reason(), Some("63 samples, at least 662 are needed"));
+        let metrics = super::metrics(&[series(0, vec![1.0; 5])]);
+        assert_eq!(find(&metrics, "lat_p50_ms").present().map(|estimate| estimate.interval), Some(None));
+    }
+
+    #[test]
+    fn one_process_has_no_spread_between_processes() {
+        let metric = between_cv(&[series(0, around(5.0))]);
+        assert_eq!(metric.value.reason(), Some("1 process with samples, at least 2 are needed"));
+    }
+
+    #[test]
+    fn throughput_counts_every_example_of_a_batch() {
+        let metric = throughput(&[series(0, vec![10.0; 50]), series(1, vec![30.0; 50])], 8);
+        assert_eq!(metric.value.present().map(|estimate| estimate.value), Some(400.0));
+        let stopped = throughput(&[series(0, vec![0.0; 3])], 1);
+        assert_eq!(stopped.value.reason(), Some("the samples took no measurable time"));
+    }
+}

@@ -1,0 +1,152 @@
+//! The timed samples of a report, unpacked and checked.
+
+use std::collections::BTreeMap;
+
+use crate::block;
+use crate::profile::MAX_SAMPLES;
+use crate::report::{Block, BlockKind, Report};
+
+/// The timed inferences of one process, in order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Series {
+    pub process: u8,
+    /// Duration of each inference in ms.
+    pub latency_ms: Vec<f64>,
+    /// Start of each inference in s since the first.
+    pub start_s: Vec<f64>,
+}
+
+/// What the latency blocks hold, by process, and what is wrong with them.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Samples {
+    pub series: Vec<Series>,
+    /// A block that cannot be trusted is left out, and this says so.
+    pub problems: Vec<String>,
+}
+
+impl Samples {
+    /// Unpacks the latency and start blocks of a report. Without a start block the inferences are taken to have run
+    /// back to back.
+    #[must_use]
+    pub fn read(report: &Report) -> Self {
+        let mut problems = Vec::new();
+        let mut latencies = unpack_all(report, BlockKind::LatencyNs, &mut problems);
+        let mut starts = unpack_all(report, BlockKind::StartUs, &mut problems);
+
+        let mut series = Vec::new();
+        while let Some((process, nanoseconds)) = latencies.pop_first() {
+            let latency_ms: Vec<f64> = nanoseconds.iter().map(|&ns| ns as f64 / 1e6).collect();
+            let start_s = match starts.remove(&process) {
+                Some(start) if start.len() == latency_ms.len() && start.is_sorted() => {
+                    start.iter().map(|&us| (us - start[0]) as f64 / 1e6).collect()
+                }
+                Some(_) => {
+                    problems.push(format!("process {process}: the start times do not fit the samples"));
+                    back_to_back(&latency_ms)
+                }
+                None => back_to_back(&latency_ms),
+            };
+            series.push(Series { process, latency_ms, start_s });
+        }
+        Self { series, problems }
+    }
+}
+
+fn back_to_back(latency_ms: &[f64]) -> Vec<f64> {
+    let mut elapsed_s = 0.0;
+    latency_ms
+        .iter()
+        .map(|latency| {
+            let start = elapsed_s;
+            elapsed_s += latency / 1e3;
+            start
+        })
+        .collect()
+}
+
+/// The block of one kind of every process that has a sound one.
+fn unpack_all(report: &Report, kind: BlockKind, problems: &mut Vec<String>) -> BTreeMap<u8, Vec<i64>> {
+    let mut found = BTreeMap::new();
+    for block in report.blocks.iter().filter(|block| block.metric == kind) {
+        match unpack(block) {
+            Ok(values) if values.is_empty() => {}
+            Ok(values) => {
+                if found.insert(block.process, values).is_some() {
+                    problems.push(format!("process {}: more than one {} block", block.process, kind.as_str()));
+                }
+            }
+            Err(why) => {
+                problems.push(format!("process {}: the {} block cannot be used: {why}", block.process, kind.as_str()));
+            }
+        }
+    }
+    found
+}
+
+fn unpack(block: &Block) -> Result<Vec<i64>, String> {
+    if block.count > MAX_SAMPLES {
+        return Err(format!("{} samples are more than the {MAX_SAMPLES} that a process may report", block.count));
+    }
+    let values = block::unpack(&block.bytes, block.count).map_err(|error| error.to_string())?;
+    match values.iter().find(|&&value| value < 0) {
+        Some(negative) => Err(format!("it holds a negative time, {negative}")),
+        None => Ok(values),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::testing::{block, report};
+
+    #[test]
+    fn latencies_are_read_in_milliseconds_with_their_starts() {
+        let mut report = report();
+        report.blocks =
+            vec![block(BlockKind::LatencyNs, 1, &[2_000_000, 3_000_000]), block(BlockKind::StartUs, 1, &[500, 10_500])];
+        let samples = Samples::read(&report);
+        assert_eq!(samples.problems, Vec::<String>::new());
+        assert_eq!(samples.series, [Series { process: 1, latency_ms: vec![2.0, 3.0], start_s: vec![0.0, 0.01] }]);
+    }
+
+    #[test]
+    fn without_starts_the_inferences_ran_back_to_back() {
+        let mut report = report();
+        report.blocks = vec![block(BlockKind::LatencyNs, 0, &[2_000_000_000, 3_000_000_000, 1])];
+        assert_eq!(Samples::read(&report).series[0].start_s, [0.0, 2.0, 5.0]);
+    }
+
+    #[test]
+    fn a_damaged_block_is_left_out_and_named() {
+        let mut report = report();
+        report.blocks = vec![block(BlockKind::LatencyNs, 0, &[1, 2, 3]), block(BlockKind::LatencyNs, 1, &[4])];
+        report.blocks[0].bytes[0] = 77;
+        let samples = Samples::read(&report);
+        assert_eq!(
+            samples.problems,
+            ["process 0: the latency_ns block cannot be used: codec 77 is not known to this build"]
+        );
+        assert_eq!(samples.series.len(), 1, "the sound process is kept");
+    }
+
+    #[test]
+    fn impossible_samples_are_refused() {
+        let mut report = report();
+        report.blocks = vec![
+            block(BlockKind::LatencyNs, 0, &[5, -1]),
+            block(BlockKind::LatencyNs, 1, &[5, 6]),
+            block(BlockKind::LatencyNs, 1, &[5, 7]),
+            block(BlockKind::StartUs, 1, &[9, 3]),
+            Block { count: MAX_SAMPLES + 1, ..block(BlockKind::LatencyNs, 2, &[1]) },
+        ];
+        assert_eq!(
+            Samples::read(&report).problems,
+            [
+                "process 0: the latency_ns block cannot be used: it holds a negative time, -1",
+                "process 1: more than one latency_ns block",
+                "process 2: the latency_ns block cannot be used: 400001 samples are more than the 400000 that a process may report",
+                "process 1: the start times do not fit the samples",
+            ]
+        );
+    }
+}

@@ -1,0 +1,352 @@
+//! All metrics of an attempt from its report.
+
+use super::interference::{self, Conditions, sensor};
+use super::samples::{Samples, Series};
+use super::{latency, paced, stats, sustained};
+use crate::accuracy::classification::{self, Classification};
+use crate::accuracy::golden::{self, Comparison};
+use crate::block;
+use crate::dataset::Task;
+use crate::job::JobSpec;
+use crate::metric::{Estimate, Metric};
+use crate::model::{Axis, Signature, TensorSpec};
+use crate::outcome::Outcome;
+use crate::profile::ProfileKind;
+use crate::reading::Reading;
+use crate::report::{Block, BlockKind, ProcessRecord, ProcessRole, Report};
+use crate::stage::Stage;
+
+/// What a report comes to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    /// The report's outcome, or a worse one when the outputs say so.
+    pub outcome: Outcome,
+    /// Every metric that applies to the job, in the order of the registry; those without a value say why.
+    pub metrics: Vec<Metric>,
+    /// Why the numbers cannot be trusted; empty when they can.
+    pub invalid: Vec<String>,
+}
+
+/// Shown for outputs that equal their reference exactly, where the ratio has no bound. Double precision cannot tell
+/// differences below 319 dB, so no measured ratio reaches it.
+pub const EXACT_SQNR_DB: f64 = 400.0;
+
+/// Derives every number of an attempt. The same report gives the same summary for ever, under one
+/// [`super::ALGORITHM`].
+#[must_use]
+pub fn summarise(spec: &JobSpec, report: &Report) -> Summary {
+    let Samples { series, problems } = Samples::read(report);
+    let mut metrics = Vec::new();
+    let mut invalid = problems;
+    if spec.profile.kind != ProfileKind::AccuracyOnly {
+        metrics.extend(phases(report));
+        metrics.extend(timing(spec, report, &series));
+        invalid.extend(interfered(spec, report, &series));
+    }
+    metrics.extend(memory(report));
+    metrics.extend(task(spec, report, &mut invalid));
+    metrics.push(determinism(report));
+    metrics.push(Metric::exact("model_size_mb", spec.model.manifest.size() as f64 / 1e6));
+
+    sort_as_registered(&mut metrics);
+    Summary { outcome: judged(spec, report), metrics, invalid }
+}
+
+fn sort_as_registered(metrics: &mut [Metric]) {
+    let place = |metric: &Metric| crate::metric::REGISTRY.iter().position(|kind| kind.name == metric.name);
+    metrics.sort_by_key(place);
+}
+
+/// Why a number is missing that the report should have carried.
+fn missing(report: &Report, what: &str) -> String {
+    match (report.outcome, report.failed_stage) {
+        (Outcome::Ok | Outcome::OkFallback, _) => format!("the report carries no {what}"),
+        (outcome, Some(stage)) => format!("the attempt ended as {outcome} at {stage}"),
+        (outcome, None) => format!("the attempt ended as {outcome}"),
+    }
+}
+
+fn latency_processes(report: &Report) -> impl Iterator<Item = &ProcessRecord> {
+    report.processes.iter().filter(|process| process.role == ProcessRole::Latency)
+}
+
+/// Load, first inference and warm-up. The first process loads cold, the later ones warm.
+fn phases(report: &Report) -> [Metric; 4] {
+    let first = latency_processes(report).map(|process| process.index).min();
+    let is_first = |process: &&ProcessRecord| Some(process.index) == first;
+    let cold = latency_processes(report).find(is_first).and_then(|process| process.load_ms);
+    let warm: Vec<f64> =
+        latency_processes(report).filter(|process| !is_first(process)).filter_map(|process| process.load_ms).collect();
+    let warm = if warm.is_empty() && latency_processes(report).count() == 1 {
+        Metric::absent("load_warm_ms", "the profile runs one process, which loads cold")
+    } else {
+        median_of("load_warm_ms", warm, || missing(report, "load time of a later process"))
+    };
+    [
+        median_of("load_cold_ms", cold, || missing(report, "load time")),
+        warm,
+        median_of("first_infer_ms", latency_processes(report).filter_map(|process| process.first_infer_ms), || {
+            missing(report, "first inference")
+        }),
+        median_of(
+            "warmup_iterations",
+            latency_processes(report).filter_map(|process| process.warmup_iterations.map(f64::from)),
+            || missing(report, "warm-up"),
+        ),
+    ]
+}
+
+fn median_of(name: &str, values: impl IntoIterator<Item = f64>, reason: impl FnOnce() -> String) -> Metric {
+    match stats::median(&stats::sorted(values)) {
+        Some(value) => Metric::exact(name, value),
+        None => Metric::absent(name, reason()),
+    }
+}
+
+/// Metrics of the timed samples, as far as the profile has them.
+fn timing(spec: &JobSpec, report: &Report, series: &[Series]) -> Vec<Metric> {
+    const LATENCY: [&str; 15] = [
+        "lat_p50_ms",
+        "lat_mean_ms",
+        "lat_min_ms",
+        "lat_max_ms",
+        "lat_p90_ms",
+        "lat_p95_ms",
+        "lat_p99_ms",
+        "lat_sd_ms",
+        "lat_tm80_ms",
+        "lat_mad_ms",
+        "lat_rcv",
+        "lat_p90_es_ms",
+        "lat_p95_es_ms",
+        "lat_p99_es_ms",
+        "lat_samples",
+    ];
+    let absent = |names: &[&str]| -> Vec<Metric> {
+        names.iter().map(|name| Metric::absent(name, missing(report, "latency samples"))).collect()
+    };
+    let batch = batch(spec);
+    let mut metrics = if series.is_empty() { absent(&LATENCY) } else { latency::metrics(series) };
+    if spec.profile.processes > 1 {
+        metrics.push(latency::between_cv(series));
+    }
+    metrics.push(temperature_rise(spec, report));
+    match (spec.profile.kind, series) {
+        (ProfileKind::Quick | ProfileKind::Full, []) => metrics.extend(absent(&["throughput_sps"])),
+        (ProfileKind::Quick | ProfileKind::Full, series) => metrics.push(latency::throughput(series, batch)),
+        (ProfileKind::Sustained, []) => {
+            metrics.extend(absent(&["throughput_sps", "throttle_ratio", "time_to_throttle_s", "sus_sps"]));
+        }
+        (ProfileKind::Sustained, [first, ..]) => {
+            metrics.push(latency::throughput(series, batch));
+            metrics.extend(sustained::metrics(first, batch));
+        }
+        (ProfileKind::Paced, []) => metrics.extend(absent(&["paced_missed"])),
+        (ProfileKind::Paced, series) => metrics.push(paced::missed(series, spec.profile.interval)),
+        (ProfileKind::AccuracyOnly, _) => {}
+    }
+    metrics
+}
+
+/// Examples in one inference: the leading axis that every input and every output share, else 1.
+fn batch(spec: &JobSpec) -> u64 {
+    let Signature { inputs, outputs } = &spec.model.signature;
+    let size = |tensor: &TensorSpec| match tensor.shape.first()? {
+        Axis::Fixed(size) => Some(*size),
+        Axis::Named(name) => spec.binding.axes.get(name).copied(),
+    };
+    let mut sizes = inputs.iter().chain(outputs).map(size);
+    let shared = sizes.next().flatten().filter(|&first| sizes.all(|size| size == Some(first)));
+    shared.filter(|&size| size > 0 && !outputs.is_empty()).unwrap_or(1)
+}
+
+/// The battery's temperature where there is one, else that of the hottest zone: last reading of the measure stage
+/// minus the first.
+fn temperature_rise(spec: &JobSpec, report: &Report) -> Metric {
+    const NAME: &str = "temp_rise_c";
+    let span = report
+        .stages
+        .iter()
+        .filter(|record| record.stage == Stage::Measure)
+        .filter_map(|record| Some((record.start_us, record.start_us + record.duration_us?)))
+        .reduce(|(from, until), (start, end)| (from.min(start), until.max(end)));
+    let Some((from_us, until_us)) = span else {
+        return Metric::absent(NAME, missing(report, "measure stage"));
+    };
+    let within = |points: &[(u32, f64)]| -> Vec<f64> {
+        let inside = points.iter().filter(|(at_ms, _)| (from_us..=until_us).contains(&(u64::from(*at_ms) * 1_000)));
+        inside.map(|&(_, celsius)| celsius).collect()
+    };
+    let temperatures = report.sensors.iter().filter(|trace| trace.unit == sensor::CELSIUS);
+    let mut candidates: Vec<(bool, f64, f64)> = Vec::new();
+    let mut reason = None;
+    for trace in temperatures {
+        match &trace.points {
+            Reading::Present(points) => {
+                if let [first, .., last] = within(points)[..] {
+                    candidates.push((trace.sensor == sensor::BATTERY_TEMPERATURE, last, last - first));
+                }
+            }
+            Reading::Absent(why) => reason = reason.or_else(|| Some(format!("{}: {why}", trace.sensor))),
+        }
+    }
+    let chosen = candidates.into_iter().max_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
+    match chosen {
+        Some((_, _, rise)) => Metric::exact(NAME, rise),
+        None => Metric::absent(
+            NAME,
+            reason.unwrap_or_else(|| {
+                format!("no temperature was read twice while measuring ({} profile)", spec.profile.kind.as_str())
+            }),
+        ),
+    }
+}
+
+/// Judges every process that measured.
+fn interfered(spec: &JobSpec, report: &Report, series: &[Series]) -> Vec<String> {
+    let limits = interference::Limits::default();
+    let affinity = report.actual.affinity.present().map(Vec::as_slice);
+    let mut reasons = Vec::new();
+    for each in series {
+        let conditions = Conditions {
+            profile: spec.profile.kind,
+            accelerator: spec.backend.accelerator,
+            min_samples: spec.profile.stop.min_samples,
+            series: each,
+            sensors: &report.sensors,
+            span_ms: measure_span(report, each.process),
+            affinity,
+        };
+        match latency_processes(report).find(|process| process.index == each.process) {
+            Some(ProcessRecord { window: Some(window), .. }) => {
+                reasons.extend(interference::judge(window, &conditions, &limits));
+            }
+            Some(_) => reasons.push(format!("process {}: nothing is known of its measure window", each.process)),
+            None => reasons.push(format!("process {}: it has samples, but the report does not list it", each.process)),
+        }
+    }
+    let measured = series.len();
+    let asked = usize::from(spec.profile.processes);
+    if measured > 0 && measured < asked {
+        reasons.push(format!("{measured} of {asked} processes have samples"));
+    }
+    reasons
+}
+
+/// Offsets in ms between which a process measured.
+fn measure_span(report: &Report, process: u8) -> Option<(f64, f64)> {
+    let record =
+        report.stages.iter().find(|record| record.stage == Stage::Measure && record.process == Some(process))?;
+    let start_ms = record.start_us as f64 / 1e3;
+    Some((start_ms, start_ms + record.duration_us? as f64 / 1e3))
+}
+
+fn memory(report: &Report) -> [Metric; 4] {
+    const NAMES: [&str; 4] = ["mem_base_mb", "mem_peak_rss_mb", "mem_model_mb", "mem_retained_mb"];
+    let mebibytes = |kib: u64| kib as f64 / 1024.0;
+    match &report.memory {
+        Reading::Present(memory) => {
+            let base = mebibytes(memory.base_kib);
+            let peak = mebibytes(memory.peak_kib);
+            let retained = mebibytes(memory.retained_kib);
+            let values = [base, peak, peak - base, retained - base];
+            std::array::from_fn(|index| Metric::exact(NAMES[index], values[index]))
+        }
+        Reading::Absent(why) => NAMES.map(|name| Metric::absent(name, why.clone())),
+    }
+}
+
+fn determinism(report: &Report) -> Metric {
+    let value = report.determinism.clone().map(|same| Estimate { value: f64::from(u8::from(same)), interval: None });
+    Metric::new("determinism", value)
+}
+
+/// Metrics of the dataset's task; none without a dataset.
+fn task(spec: &JobSpec, report: &Report, invalid: &mut Vec<String>) -> Vec<Metric> {
+    match spec.dataset.as_ref().map(|dataset| dataset.task) {
+        Some(Task::Classification) => classification_metrics(report, invalid),
+        Some(Task::Golden) => golden_metrics(report),
+        None => Vec::new(),
+    }
+}
+
+fn classification_metrics(report: &Report, invalid: &mut Vec<String>) -> Vec<Metric> {
+    const NAMES: [&str; 2] = ["top1", "top5"];
+    let reason = match classify(report) {
+        Ok(Some(Classification { examples, top1, top5, .. })) if examples > 0 => {
+            let share = |name, right: u32| {
+                let interval = Some(classification::wilson(right.into(), examples.into()));
+                Metric::new(
+                    name,
+                    Reading::Present(Estimate { value: f64::from(right) / f64::from(examples), interval }),
+                )
+            };
+            return vec![share(NAMES[0], top1), share(NAMES[1], top5)];
+        }
+        Ok(_) => missing(report, "predictions"),
+        Err(why) => {
+            invalid.push(format!("accuracy: {why}"));
+            why
+        }
+    };
+    NAMES.map(|name| Metric::absent(name, reason.clone())).to_vec()
+}
+
+/// The labels and predictions of a report, judged; `None` when it carries none.
+fn classify(report: &Report) -> Result<Option<Classification>, String> {
+    let find = |kind: BlockKind| report.blocks.iter().find(|block| block.metric == kind);
+    let (Some(labels), Some(top)) = (find(BlockKind::Labels), find(BlockKind::TopClasses)) else {
+        return Ok(None);
+    };
+    let (labels, top) = (unpack(labels)?, unpack(top)?);
+    let classes = classification::class_count(&labels, &top).map_err(|error| error.to_string())?;
+    classification::summarise(&labels, &top, classes).map(Some).map_err(|error| error.to_string())
+}
+
+fn unpack(block: &Block) -> Result<Vec<i64>, String> {
+    block::unpack(&block.bytes, block.count)
+        .map_err(|error| format!("the {} block cannot be used: {error}", block.metric.as_str()))
+}
+
+/// The worst over all outputs.
+fn golden_metrics(report: &Report) -> Vec<Metric> {
+    let comparisons: Vec<&Comparison> = report.golden.iter().map(|record| &record.comparison).collect();
+    let compared: Vec<&Comparison> = comparisons.iter().copied().filter(|comparison| comparison.elements > 0).collect();
+    let worst = |name: &str, values: Vec<f64>, pick: fn(f64, f64) -> f64| match values.into_iter().reduce(pick) {
+        Some(value) => Metric::exact(name, value),
+        None if comparisons.is_empty() => Metric::absent(name, missing(report, "comparison with the reference")),
+        None => Metric::absent(name, "no element could be compared"),
+    };
+    let each = |of: fn(&Comparison) -> f64| compared.iter().map(|comparison| of(comparison)).collect::<Vec<f64>>();
+    let elements: u64 = compared.iter().map(|comparison| comparison.elements).sum();
+    let weighted: f64 = compared.iter().map(|comparison| comparison.mean_abs * comparison.elements as f64).sum();
+    let mean_abs = (elements > 0).then(|| weighted / elements as f64);
+    let count = |of: fn(&Comparison) -> u64| {
+        let total = comparisons.iter().map(|comparison| of(comparison) as f64).reduce(|a, b| a + b);
+        total.into_iter().collect::<Vec<f64>>()
+    };
+    let agreement = comparisons.iter().filter(|comparison| comparison.examples > 0);
+    let agreement = agreement.map(|comparison| f64::from(comparison.argmax_agree) / f64::from(comparison.examples));
+
+    vec![
+        worst("golden_max_abs", each(|comparison| comparison.max_abs), f64::max),
+        worst("golden_mean_abs", mean_abs.into_iter().collect(), f64::max),
+        worst("golden_cosine", compared.iter().filter_map(|comparison| comparison.cosine).collect(), f64::min),
+        worst("golden_sqnr_db", each(|comparison| comparison.sqnr_db.unwrap_or(EXACT_SQNR_DB)), f64::min),
+        worst("golden_argmax_agree", agreement.collect(), f64::min),
+        worst("nan_count", count(|comparison| comparison.nan_count), f64::max),
+        worst("inf_count", count(|comparison| comparison.inf_count), f64::max),
+    ]
+}
+
+/// An attempt that ran is none the less a failure when its outputs are wrong.
+fn judged(spec: &JobSpec, report: &Report) -> Outcome {
+    let limits = golden::Limits::for_precision(spec.model.precision);
+    let wrong = report.golden.iter().any(|record| !limits.broken_by(&record.comparison).is_empty());
+    let ran = report.outcome == Outcome::Ok || report.outcome == Outcome::OkFallback;
+    if ran && wrong { Outcome::NumericsFail } else { report.outcome }
+}
+
+#[cfg(test)]
+#[path = "summary_tests.rs"]
+mod tests;

@@ -1,0 +1,344 @@
+//! What a report comes to, from end to end.
+
+use super::*;
+use crate::measure::testing::{block, process, report, spec};
+use crate::metric::REGISTRY;
+use crate::model::Precision;
+use crate::report::{GoldenRecord, Memory, SensorTrace, StageRecord};
+
+fn names(summary: &Summary) -> Vec<&str> {
+    summary.metrics.iter().map(|metric| metric.name.as_str()).collect()
+}
+
+fn estimate(summary: &Summary, name: &str) -> Option<Estimate> {
+    find(summary, name).value.present().copied()
+}
+
+fn value(summary: &Summary, name: &str) -> Option<f64> {
+    // To the ninth digit: sums of decimal fractions are not exact in binary.
+    estimate(summary, name).map(|estimate| (estimate.value * 1e9).round() / 1e9)
+}
+
+fn reason(summary: &Summary, name: &str) -> Option<String> {
+    find(summary, name).value.reason().map(str::to_owned)
+}
+
+fn find<'a>(summary: &'a Summary, name: &str) -> &'a Metric {
+    summary.metrics.iter().find(|metric| metric.name == name).unwrap_or_else(|| panic!("{name} is not there"))
+}
+
+/// Quick run: 128 samples of 10 ms and a bit.
+fn quick_report() -> Report {
+    let latencies: Vec<i64> = (0..128).map(|i| 10_000_000 + i % 8 * 1_000).collect();
+    Report { processes: vec![process(0, 80.0)], blocks: vec![block(BlockKind::LatencyNs, 0, &latencies)], ..report() }
+}
+
+fn comparison() -> Comparison {
+    Comparison {
+        examples: 4,
+        elements: 40,
+        max_abs: 0.002,
+        mean_abs: 0.001,
+        cosine: Some(0.9999),
+        sqnr_db: Some(60.0),
+        argmax_agree: 4,
+        nan_count: 0,
+        inf_count: 0,
+    }
+}
+
+fn golden_report(comparisons: &[Comparison]) -> Report {
+    let golden = comparisons
+        .iter()
+        .enumerate()
+        .map(|(index, &comparison)| GoldenRecord { output: format!("output_{index}"), comparison });
+    Report { golden: golden.collect(), ..report() }
+}
+
+#[test]
+fn a_quick_run_has_every_metric_that_applies_and_no_other() {
+    let summary = summarise(&spec(ProfileKind::Quick, None, 1), &quick_report());
+    assert_eq!(
+        names(&summary),
+        [
+            "load_cold_ms",
+            "load_warm_ms",
+            "first_infer_ms",
+            "warmup_iterations",
+            "lat_p50_ms",
+            "lat_mean_ms",
+            "lat_min_ms",
+            "lat_max_ms",
+            "lat_p90_ms",
+            "lat_p95_ms",
+            "lat_p99_ms",
+            "lat_sd_ms",
+            "lat_tm80_ms",
+            "lat_mad_ms",
+            "lat_rcv",
+            "lat_p90_es_ms",
+            "lat_p95_es_ms",
+            "lat_p99_es_ms",
+            "lat_samples",
+            "throughput_sps",
+            "temp_rise_c",
+            "mem_base_mb",
+            "mem_peak_rss_mb",
+            "mem_model_mb",
+            "mem_retained_mb",
+            "determinism",
+            "model_size_mb",
+        ]
+    );
+    assert_eq!(summary.invalid, Vec::<String>::new());
+    assert_eq!(summary.outcome, Outcome::Ok);
+    assert_eq!(value(&summary, "lat_p50_ms"), Some(10.0035));
+    assert_eq!(value(&summary, "lat_samples"), Some(128.0));
+    assert_eq!(value(&summary, "load_cold_ms"), Some(80.0));
+    assert_eq!(value(&summary, "model_size_mb"), Some(1.5));
+}
+
+#[test]
+fn every_metric_that_any_profile_gives_is_registered_once_with_its_unit() {
+    use ProfileKind::{AccuracyOnly, Full, Paced, Quick, Sustained};
+    let mut seen = std::collections::BTreeSet::new();
+    for kind in [Quick, Full, Sustained, Paced, AccuracyOnly] {
+        for task in [None, Some(Task::Classification), Some(Task::Golden)] {
+            for report in [report(), quick_report(), golden_report(&[comparison()])] {
+                let summary = summarise(&spec(kind, task, 1), &report);
+                let mut names = names(&summary);
+                seen.extend(names.iter().map(|&name| name.to_owned()));
+                for metric in &summary.metrics {
+                    let kind =
+                        crate::metric::kind(&metric.name).unwrap_or_else(|| panic!("{} is unknown", metric.name));
+                    assert_eq!(metric.unit, kind.unit);
+                }
+                names.dedup();
+                assert_eq!(names.len(), summary.metrics.len(), "a metric is there twice");
+            }
+        }
+    }
+    assert_eq!(seen.len(), REGISTRY.len(), "a metric of the registry is given by no profile");
+}
+
+#[test]
+fn what_was_not_measured_says_why_and_is_never_zero() {
+    let failed = Report { outcome: Outcome::LoadFail, failed_stage: Some(Stage::Load), ..report() };
+    let summary = summarise(&spec(ProfileKind::Full, Some(Task::Classification), 1), &failed);
+    let absent = Some("the attempt ended as load_fail at load".to_owned());
+    for name in ["load_cold_ms", "load_warm_ms", "first_infer_ms", "lat_p50_ms", "throughput_sps", "top1"] {
+        assert_eq!(reason(&summary, name), absent, "{name}");
+    }
+    assert_eq!(reason(&summary, "determinism").as_deref(), Some("not repeated"));
+    assert_eq!(reason(&summary, "mem_peak_rss_mb").as_deref(), Some("no memory pass"));
+    assert_eq!(reason(&summary, "lat_between_cv").as_deref(), Some("0 process with samples, at least 2 are needed"));
+    assert_eq!(summary.outcome, Outcome::LoadFail);
+    assert!(summary.invalid.is_empty(), "what was never measured cannot be invalid");
+}
+
+#[test]
+fn the_first_process_loads_cold_and_the_later_ones_warm() {
+    let report = Report { processes: vec![process(0, 90.0), process(1, 20.0), process(2, 30.0)], ..report() };
+    let summary = summarise(&spec(ProfileKind::Full, None, 1), &report);
+    assert_eq!(value(&summary, "load_cold_ms"), Some(90.0));
+    assert_eq!(value(&summary, "load_warm_ms"), Some(25.0));
+    assert_eq!(value(&summary, "first_infer_ms"), Some(3.0));
+    let quick = summarise(&spec(ProfileKind::Quick, None, 1), &quick_report());
+    assert_eq!(reason(&quick, "load_warm_ms").as_deref(), Some("the profile runs one process, which loads cold"));
+}
+
+#[test]
+fn processes_of_the_memory_and_accuracy_passes_are_not_timed() {
+    let mut report = quick_report();
+    report.processes.push(ProcessRecord { role: ProcessRole::Memory, window: None, ..process(1, 5_000.0) });
+    let summary = summarise(&spec(ProfileKind::Quick, None, 1), &report);
+    assert_eq!(value(&summary, "load_cold_ms"), Some(80.0));
+    assert!(summary.invalid.is_empty());
+}
+
+#[test]
+fn interference_makes_the_numbers_invalid_and_leaves_them_visible() {
+    let mut report = quick_report();
+    if let Some(window) = &mut report.processes[0].window {
+        window.foreign_cpu = Some(0.4);
+    }
+    let summary = summarise(&spec(ProfileKind::Quick, None, 1), &report);
+    assert_eq!(summary.invalid, ["process 0: foreign CPU took 40 % of all cores, limit 5.0 %"]);
+    assert_eq!(value(&summary, "lat_p50_ms"), Some(10.0035));
+    assert_eq!(summary.outcome, Outcome::Ok);
+}
+
+#[test]
+fn samples_without_their_window_are_invalid() {
+    let mut report = quick_report();
+    report.processes[0].window = None;
+    let summary = summarise(&spec(ProfileKind::Quick, None, 1), &report);
+    assert_eq!(summary.invalid, ["process 0: nothing is known of its measure window"]);
+    report.processes.clear();
+    let summary = summarise(&spec(ProfileKind::Quick, None, 1), &report);
+    assert_eq!(summary.invalid, ["process 0: it has samples, but the report does not list it"]);
+}
+
+#[test]
+fn a_full_run_with_fewer_processes_than_asked_is_invalid() {
+    let summary = summarise(&spec(ProfileKind::Full, None, 1), &quick_report());
+    assert!(summary.invalid.contains(&"1 of 3 processes have samples".to_owned()), "{:?}", summary.invalid);
+}
+
+#[test]
+fn a_damaged_block_is_a_reason_and_its_metrics_are_absent() {
+    let mut report = quick_report();
+    report.blocks[0].count += 1;
+    let summary = summarise(&spec(ProfileKind::Quick, None, 1), &report);
+    assert_eq!(summary.invalid.len(), 1);
+    assert!(
+        summary.invalid[0].starts_with("process 0: the latency_ns block cannot be used: "),
+        "{:?}",
+        summary.invalid
+    );
+    assert_eq!(reason(&summary, "lat_p50_ms").as_deref(), Some("the report carries no latency samples"));
+}
+
+#[test]
+fn accuracy_is_counted_from_labels_and_predictions() {
+    let mut report = report();
+    report.blocks = vec![
+        block(BlockKind::Labels, 1, &[0, 1, 2, 3]),
+        block(BlockKind::TopClasses, 1, &[0, 1, 2, 3, 4, 1, 0, 2, 3, 4, 0, 2, 1, 3, 4, 0, 1, 2, 4, 5]),
+    ];
+    let summary = summarise(&spec(ProfileKind::AccuracyOnly, Some(Task::Classification), 1), &report);
+    assert_eq!(names(&summary)[4..], ["top1", "top5", "determinism", "model_size_mb"]);
+    let top1 = estimate(&summary, "top1").unwrap();
+    assert_eq!((top1.value, top1.interval), (0.5, Some(classification::wilson(2, 4))));
+    assert_eq!(value(&summary, "top5"), Some(0.75));
+
+    report.blocks[1].count = 19;
+    let summary = summarise(&spec(ProfileKind::AccuracyOnly, Some(Task::Classification), 1), &report);
+    assert_eq!(value(&summary, "top1"), None);
+    assert_eq!(summary.invalid.len(), 1, "half a block of predictions is no accuracy");
+}
+
+#[test]
+fn golden_metrics_are_the_worst_over_all_outputs() {
+    let second = Comparison {
+        elements: 120,
+        max_abs: 0.5,
+        mean_abs: 0.005,
+        cosine: Some(0.995),
+        sqnr_db: Some(35.0),
+        argmax_agree: 3,
+        ..comparison()
+    };
+    let summary =
+        summarise(&spec(ProfileKind::AccuracyOnly, Some(Task::Golden), 1), &golden_report(&[comparison(), second]));
+    assert_eq!(value(&summary, "golden_max_abs"), Some(0.5));
+    assert_eq!(value(&summary, "golden_mean_abs"), Some(0.004), "weighted by elements");
+    assert_eq!(value(&summary, "golden_cosine"), Some(0.995));
+    assert_eq!(value(&summary, "golden_sqnr_db"), Some(35.0));
+    assert_eq!(value(&summary, "golden_argmax_agree"), Some(0.75));
+    assert_eq!(value(&summary, "nan_count"), Some(0.0));
+    assert_eq!(summary.outcome, Outcome::Ok);
+}
+
+#[test]
+fn broken_golden_limits_turn_a_success_into_a_failure_of_numerics() {
+    let spec = spec(ProfileKind::AccuracyOnly, Some(Task::Golden), 1);
+    for broken in [
+        Comparison { cosine: Some(0.98), ..comparison() },
+        Comparison { sqnr_db: Some(29.9), ..comparison() },
+        Comparison { nan_count: 1, ..comparison() },
+        Comparison { inf_count: 1, ..comparison() },
+    ] {
+        assert_eq!(summarise(&spec, &golden_report(&[comparison(), broken])).outcome, Outcome::NumericsFail);
+    }
+    let crashed =
+        Report { outcome: Outcome::CrashSignal(11), ..golden_report(&[Comparison { nan_count: 1, ..comparison() }]) };
+    assert_eq!(summarise(&spec, &crashed).outcome, Outcome::CrashSignal(11), "a crash stays a crash");
+}
+
+#[test]
+fn an_eight_bit_variant_is_held_to_its_own_limit() {
+    let mut spec = spec(ProfileKind::AccuracyOnly, Some(Task::Golden), 1);
+    let noisy = golden_report(&[Comparison { sqnr_db: Some(25.0), ..comparison() }]);
+    assert_eq!(summarise(&spec, &noisy).outcome, Outcome::NumericsFail);
+    spec.model.precision = Precision::Int8;
+    assert_eq!(summarise(&spec, &noisy).outcome, Outcome::Ok);
+}
+
+#[test]
+fn outputs_that_equal_their_reference_pass_every_limit_and_every_gate() {
+    let exact = golden_report(&[Comparison { max_abs: 0.0, mean_abs: 0.0, sqnr_db: None, ..comparison() }]);
+    let summary = summarise(&spec(ProfileKind::AccuracyOnly, Some(Task::Golden), 1), &exact);
+    assert_eq!(value(&summary, "golden_sqnr_db"), Some(EXACT_SQNR_DB));
+    assert_eq!(summary.outcome, Outcome::Ok);
+}
+
+#[test]
+fn outputs_that_cannot_be_compared_have_no_differences() {
+    let nothing = Comparison { elements: 0, cosine: None, sqnr_db: None, nan_count: 40, ..comparison() };
+    let summary = summarise(&spec(ProfileKind::AccuracyOnly, Some(Task::Golden), 1), &golden_report(&[nothing]));
+    assert_eq!(reason(&summary, "golden_max_abs").as_deref(), Some("no element could be compared"));
+    assert_eq!(value(&summary, "nan_count"), Some(40.0));
+}
+
+#[test]
+fn the_batch_is_the_leading_axis_that_inputs_and_outputs_share() {
+    assert_eq!(batch(&spec(ProfileKind::Quick, None, 8)), 8);
+    let mut unbatched = spec(ProfileKind::Quick, None, 8);
+    unbatched.model.signature.outputs[0].shape = vec![Axis::Fixed(10)];
+    assert_eq!(batch(&unbatched), 1, "28 rows are no batch of 28");
+    let mut named = spec(ProfileKind::Quick, None, 1);
+    for tensor in named.model.signature.inputs.iter_mut().chain(&mut named.model.signature.outputs) {
+        tensor.shape[0] = Axis::Named("n".to_owned());
+    }
+    assert_eq!(batch(&named), 1);
+    named.binding.axes.insert("n".to_owned(), 4);
+    assert_eq!(batch(&named), 4);
+}
+
+#[test]
+fn memory_is_in_mebibytes_above_its_base() {
+    let memory = Reading::Present(Memory { base_kib: 10_240, peak_kib: 30_720, retained_kib: 12_288 });
+    let summary = summarise(&spec(ProfileKind::Quick, None, 1), &Report { memory, ..quick_report() });
+    let values =
+        ["mem_base_mb", "mem_peak_rss_mb", "mem_model_mb", "mem_retained_mb"].map(|name| value(&summary, name));
+    assert_eq!(values, [Some(10.0), Some(30.0), Some(20.0), Some(2.0)]);
+}
+
+#[test]
+fn the_temperature_rise_is_taken_over_the_measure_stage() {
+    let trace = |sensor: &str, celsius: [f64; 4]| SensorTrace {
+        sensor: sensor.to_owned(),
+        unit: "°C".to_owned(),
+        points: Reading::Present([0, 2_000, 6_000, 20_000].into_iter().zip(celsius).collect()),
+    };
+    let stage = StageRecord {
+        stage: Stage::Measure,
+        process: Some(0),
+        start_us: 1_000_000,
+        duration_us: Some(10_000_000),
+        note: None,
+    };
+    let mut report = Report {
+        stages: vec![stage],
+        sensors: vec![trace("thermal/a", [20.0, 40.0, 45.0, 90.0]), trace("thermal/b", [20.0, 30.0, 60.0, 90.0])],
+        ..quick_report()
+    };
+    let spec = spec(ProfileKind::Quick, None, 1);
+    assert_eq!(value(&summarise(&spec, &report), "temp_rise_c"), Some(30.0), "the hottest zone");
+    report.sensors.push(trace("battery/temperature", [20.0, 30.0, 31.5, 40.0]));
+    assert_eq!(value(&summarise(&spec, &report), "temp_rise_c"), Some(1.5), "the battery, where there is one");
+    report.sensors =
+        vec![SensorTrace { points: Reading::absent("denied by the kernel"), ..trace("thermal/a", [0.0; 4]) }];
+    assert_eq!(reason(&summarise(&spec, &report), "temp_rise_c").as_deref(), Some("thermal/a: denied by the kernel"));
+}
+
+#[test]
+fn a_paced_run_counts_missed_deadlines_and_has_no_back_to_back_throughput() {
+    let mut report = quick_report();
+    let starts: Vec<i64> = (0..128).map(|i| i * 33_000).collect();
+    report.blocks.push(block(BlockKind::StartUs, 0, &starts));
+    let summary = summarise(&spec(ProfileKind::Paced, None, 1), &report);
+    assert_eq!(value(&summary, "paced_missed"), Some(0.0));
+    assert!(!names(&summary).contains(&"throughput_sps"));
+}

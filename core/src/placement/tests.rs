@@ -1,0 +1,116 @@
+use super::fixture::{backend, host, phone, variant};
+use super::*;
+use crate::backend::Accelerator;
+use crate::model::Precision;
+
+fn onnx() -> VariantRow {
+    variant(1, "fp32", Format::Onnx, Precision::Fp32)
+}
+
+fn reason(variant: &VariantRow, backend: &Backend, device: &DeviceRow) -> String {
+    match can_run(variant, backend, device) {
+        Fit::Fit => "fits".to_owned(),
+        Fit::Misfit(reason) => reason,
+    }
+}
+
+#[test]
+fn what_a_device_offers_fits() {
+    assert_eq!(can_run(&onnx(), &backend("tract"), &phone(1)), Fit::Fit);
+    let gpu = Backend { accelerator: Accelerator::Gpu, threads: 8, ..backend("litert") };
+    assert_eq!(can_run(&variant(1, "fp16", Format::Tflite, Precision::Fp16), &gpu, &phone(1)), Fit::Fit);
+}
+
+#[test]
+fn runtime_format_accelerator_and_track_are_judged_on_the_offer() {
+    let phone = phone(1);
+    assert_eq!(reason(&onnx(), &backend("ncnn"), &phone), "the device does not offer ncnn; it offers tract, litert");
+    assert_eq!(reason(&onnx(), &backend("litert"), &phone), "litert 1.4.0 does not read onnx");
+    let gpu = Backend { accelerator: Accelerator::Gpu, ..backend("tract") };
+    assert_eq!(reason(&onnx(), &gpu, &phone), "tract 0.23.9 has no gpu on this device");
+    let track = |track: &str| Backend { track: Some(track.to_owned()), ..backend("tract") };
+    assert_eq!(reason(&onnx(), &track("0.23"), &phone), "fits");
+    assert_eq!(reason(&onnx(), &track("0.2"), &phone), "the device offers tract 0.23.9, which is not of track 0.2");
+}
+
+#[test]
+fn one_of_several_versions_is_enough_and_otherwise_each_says_why_not() {
+    let mut phone = phone(1);
+    let mut old = phone.profile.runtimes[0].clone();
+    old.version = "0.22.1".to_owned();
+    phone.profile.runtimes.push(old);
+    let track = |track: &str| Backend { track: Some(track.to_owned()), ..backend("tract") };
+    assert_eq!(reason(&onnx(), &track("0.22"), &phone), "fits");
+    let both = reason(&onnx(), &track("9"), &phone);
+    assert!(both.contains("0.23.9") && both.contains("0.22.1"), "{both}");
+}
+
+#[test]
+fn threads_are_bounded_by_the_cores_that_the_affinity_leaves() {
+    let with = |threads, affinity| Backend { threads, affinity, ..backend("tract") };
+    assert_eq!(reason(&onnx(), &with(8, Affinity::Any), &phone(1)), "fits");
+    assert_eq!(
+        reason(&onnx(), &with(9, Affinity::Any), &phone(1)),
+        "9 threads are asked for, and the device has 8 CPUs"
+    );
+    assert_eq!(reason(&onnx(), &with(4, Affinity::Big), &phone(1)), "fits");
+    assert_eq!(
+        reason(&onnx(), &with(2, Affinity::Prime), &phone(1)),
+        "2 threads are asked for, and the device has 1 CPU (prime)"
+    );
+}
+
+#[test]
+fn each_affinity_means_its_clusters() {
+    let cpu = phone(1).profile.cpu;
+    let cpus = |affinity| cpus_of(&affinity, &cpu);
+    assert_eq!(cpus(Affinity::Any), Ok(None));
+    assert_eq!(cpus(Affinity::Little), Ok(Some(vec![0, 1, 2, 3])));
+    assert_eq!(cpus(Affinity::Mid), Ok(Some(vec![4, 5, 6])));
+    assert_eq!(cpus(Affinity::Big), Ok(Some(vec![4, 5, 6, 7])));
+    assert_eq!(cpus(Affinity::Prime), Ok(Some(vec![7])));
+    assert_eq!(cpus(Affinity::Cpus(vec![0, 7])), Ok(Some(vec![0, 7])));
+    assert_eq!(cpus(Affinity::Cpus(vec![8])), Err("the device has no CPU 8".to_owned()));
+}
+
+#[test]
+fn an_affinity_that_means_nothing_here_is_a_misfit_and_not_a_guess() {
+    let little = Backend { affinity: Affinity::Little, ..backend("tract") };
+    assert_eq!(reason(&onnx(), &little, &host()), "the device's CPUs are all alike, so it has no little cores");
+    let mut two = phone(1);
+    two.profile.cpu.clusters.truncate(2);
+    let mid = Backend { affinity: Affinity::Mid, ..backend("tract") };
+    assert_eq!(reason(&onnx(), &mid, &two), "the device has two kinds of cores, so it has no mid cores");
+    two.profile.cpu.clusters[1].max_frequency_khz = Reading::absent("denied");
+    assert_eq!(
+        reason(&onnx(), &little, &two),
+        "which cores are little is not known: the maximum frequency cannot be read (denied)"
+    );
+}
+
+#[test]
+fn devices_out_of_service_say_why() {
+    let states = DeviceState::ALL.iter().filter(|&&state| {
+        let device = DeviceRow { state, ..phone(1) };
+        can_run(&onnx(), &backend("tract"), &device) != Fit::Fit
+    });
+    use DeviceState::{Discovered, Maintenance, Quarantined, Retired, Unauthorized};
+    assert_eq!(states.copied().collect::<Vec<_>>(), [Discovered, Unauthorized, Quarantined, Maintenance, Retired]);
+    let sick = DeviceRow { state: Quarantined, state_reason: "lost two jobs".to_owned(), ..phone(1) };
+    assert_eq!(reason(&onnx(), &backend("tract"), &sick), "the device is quarantined: lost two jobs");
+}
+
+#[test]
+fn a_variant_larger_than_the_memory_or_with_a_refused_signature_is_not_tried() {
+    let mut large = onnx();
+    large.manifest.entries[0].size = 9 << 30;
+    assert_eq!(
+        reason(&large, &backend("tract"), &phone(1)),
+        "the variant has 9216 MiB, and the device has 8192 MiB of memory"
+    );
+    let mut unknown = phone(1);
+    unknown.profile.memory_bytes = Reading::absent("denied");
+    assert_eq!(reason(&large, &backend("tract"), &unknown), "fits", "what is not known is no reason");
+    let refused = VariantRow { standing: SignatureStanding::Refused, ..onnx() };
+    assert!(reason(&refused, &backend("tract"), &phone(1)).starts_with("a device loaded the variant"));
+}

@@ -1,1 +1,0 @@
-//! Which job runs where and until when: a pure step function.

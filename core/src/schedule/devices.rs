@@ -1,0 +1,238 @@
+//! Devices: who is here, who may be given work, and who has lost too much of it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::job::{Phase, QueueKey};
+use super::{CloseReason, DELIVER_WITHIN, DEVICE_LOSS_LIMIT, Effect, Held, Schedule, Timer, UNSTARTED_LIMIT};
+use crate::device::DeviceState;
+use crate::ids::{DeviceId, JobId, SessionId};
+use crate::job::{AttemptRef, Grant, ONLINE_GRANT};
+use crate::outcome::Outcome;
+use crate::retry::Backoff;
+use crate::store::JobNext;
+use crate::time::Monotonic;
+
+/// How long a device that left an assignment unstarted is spared the next.
+const REST: Backoff = Backoff { first: Duration::from_secs(5), longest: Duration::from_mins(1) };
+
+#[derive(Debug)]
+pub(super) struct Device {
+    pub(super) session: Option<SessionId>,
+    /// Whether its state lets it work.
+    usable: bool,
+    /// Whether its agent takes more work.
+    leaving: bool,
+    pub(super) queue: BTreeSet<QueueKey>,
+    /// Jobs that it holds or is about to: one, or more for a moment after a restart of the server.
+    pub(super) holding: BTreeSet<JobId>,
+    /// Different jobs lost since its last result, and the last of them.
+    losses: u32,
+    last_lost: Option<JobId>,
+    /// Assignments that it left unstarted since the last that it started.
+    unstarted: u32,
+    not_before: Monotonic,
+}
+
+impl Default for Device {
+    fn default() -> Self {
+        Self {
+            session: None,
+            usable: true,
+            leaving: false,
+            queue: BTreeSet::new(),
+            holding: BTreeSet::new(),
+            losses: 0,
+            last_lost: None,
+            unstarted: 0,
+            not_before: Monotonic::default(),
+        }
+    }
+}
+
+impl Device {
+    pub(super) const fn is_attached(&self) -> bool {
+        self.session.is_some()
+    }
+
+    /// Whether an assignment that was claimed for it may be sent.
+    pub(super) const fn takes_work(&self) -> bool {
+        self.session.is_some() && self.usable && !self.leaving
+    }
+
+    fn is_idle(&self, now: Monotonic) -> bool {
+        self.takes_work() && self.holding.is_empty() && self.not_before <= now
+    }
+
+    const fn forgive(&mut self) {
+        self.losses = 0;
+        self.last_lost = None;
+        self.unstarted = 0;
+    }
+
+    pub(super) const fn started(&mut self) {
+        self.unstarted = 0;
+    }
+
+    pub(super) const fn has_reported(&mut self) {
+        self.losses = 0;
+        self.last_lost = None;
+    }
+}
+
+/// Whether a device in this state may be given work.
+const fn is_usable(state: DeviceState) -> bool {
+    match state {
+        DeviceState::Quarantined | DeviceState::Maintenance | DeviceState::Retired | DeviceState::Unauthorized => false,
+        DeviceState::Discovered
+        | DeviceState::Ready
+        | DeviceState::Reserved
+        | DeviceState::Preparing
+        | DeviceState::Running
+        | DeviceState::Dark
+        | DeviceState::Cooling
+        | DeviceState::Charging
+        | DeviceState::Recovering => true,
+    }
+}
+
+impl Schedule {
+    pub(super) fn attached(
+        &mut self,
+        id: DeviceId,
+        session: SessionId,
+        state: DeviceState,
+        held: &[Held],
+        lost: &[AttemptRef],
+    ) {
+        let device = self.devices.entry(id).or_default();
+        if let Some(old) = device.session.replace(session) {
+            self.effects.push(Effect::CloseSession { device: id, session: old, reason: CloseReason::Replaced });
+        }
+        device.usable = is_usable(state);
+        device.leaving = false;
+        device.not_before = self.now;
+
+        let welcome_at = self.effects.len(); // before everything that follows from it
+        let mut grants = Vec::new();
+        for job in device.holding.clone() {
+            if let Some(grant) = self.resume(job, held, lost) {
+                grants.push(grant);
+            }
+        }
+        let stop = held.iter().filter(|held| !held.ended).map(|held| held.attempt);
+        let stop = stop.filter(|attempt| !grants.iter().any(|(granted, _)| granted == attempt)).collect();
+        self.effects.insert(welcome_at, Effect::Welcome { device: id, session, stop, grants });
+        self.dispatch(id);
+    }
+
+    /// Goes on with an attempt that the agent still has, or ends it.
+    fn resume(&mut self, id: JobId, held: &[Held], lost: &[AttemptRef]) -> Option<(AttemptRef, Grant)> {
+        let now = self.now;
+        let job = self.jobs.get_mut(&id)?;
+        let attempt = AttemptRef { job: id, attempt: job.attempt };
+        let lease = job.lease()?; // a claim that is under way goes to the new session
+        if let Some(held) = held.iter().find(|held| held.attempt == attempt) {
+            lease.accept_by = None;
+            if held.ended && !lease.online {
+                lease.online = true; // delivering the report takes the stream
+                lease.renew_by = now.plus(DELIVER_WITHIN);
+            }
+            if lease.online {
+                lease.renew(now);
+            }
+            let grant = lease.grant_left(now);
+            self.set_timer(id);
+            return Some((attempt, grant));
+        }
+        if lost.contains(&attempt) {
+            self.lose(id, Outcome::AgentKilled, "the agent was killed while it held the job".to_owned());
+        } else if lease.accept_by.is_some() {
+            let message = "the agent came back without having had the assignment".to_owned();
+            self.give_back(id, Outcome::Cancelled, message, JobNext::Queued);
+        } else {
+            self.lose(id, Outcome::DeviceLost, "the agent came back without the attempt".to_owned());
+        }
+        None
+    }
+
+    pub(super) fn detached(&mut self, id: DeviceId, session: SessionId) {
+        let Some(device) = self.devices.get_mut(&id) else { return };
+        if device.session != Some(session) {
+            return; // a newer session has taken its place
+        }
+        device.session = None;
+        for job in device.holding.clone() {
+            let cancelling = self.jobs.get_mut(&job).and_then(|job| job.lease().map(|lease| lease.cancelling));
+            if cancelling == Some(true) {
+                self.end_cancelled(job);
+            }
+        }
+    }
+
+    pub(super) fn leaving(&mut self, id: DeviceId, session: SessionId) {
+        if let Some(device) = self.devices.get_mut(&id)
+            && device.session == Some(session)
+        {
+            device.leaving = true;
+        }
+    }
+
+    pub(super) fn device_state(&mut self, id: DeviceId, state: DeviceState) {
+        let device = self.devices.entry(id).or_default();
+        device.usable = is_usable(state);
+        if device.usable {
+            device.forgive();
+            device.not_before = self.now;
+        }
+        self.dispatch(id);
+    }
+
+    /// Gives the device its next job, if it can take one.
+    pub(super) fn dispatch(&mut self, id: DeviceId) {
+        let Some(device) = self.devices.get_mut(&id) else { return };
+        if self.draining || !device.is_idle(self.now) {
+            return;
+        }
+        let Some((.., job_id)) = device.queue.pop_first() else { return };
+        let Some(job) = self.jobs.get_mut(&job_id) else { return };
+        device.holding.insert(job_id);
+        job.attempt += 1;
+        job.phase = Phase::Claiming;
+        let attempt = AttemptRef { job: job_id, attempt: job.attempt };
+        self.effects.push(Effect::Claim { attempt, device: id, grant: Grant::Online { length: ONLINE_GRANT } });
+    }
+
+    /// The device has lost a job that it had begun.
+    pub(super) fn count_loss(&mut self, id: DeviceId, job: JobId) {
+        let Some(device) = self.devices.get_mut(&id) else { return };
+        if device.last_lost == Some(job) {
+            return; // one job that is lost again and again says more of the job than of the device
+        }
+        device.last_lost = Some(job);
+        device.losses += 1;
+        if device.losses >= DEVICE_LOSS_LIMIT {
+            self.quarantine(id, format!("lost {DEVICE_LOSS_LIMIT} jobs in a row"));
+        }
+    }
+
+    /// The device is connected and has not started what it was given.
+    pub(super) fn count_unstarted(&mut self, id: DeviceId, why: &str) {
+        let Some(device) = self.devices.get_mut(&id) else { return };
+        let rest = REST.delay(device.unstarted, 1.0);
+        device.unstarted += 1;
+        device.not_before = self.now.plus(rest);
+        self.timers.insert((device.not_before, Timer::Device(id)));
+        if device.unstarted >= UNSTARTED_LIMIT {
+            self.quarantine(id, format!("did not start {UNSTARTED_LIMIT} assignments in a row; the last: {why}"));
+        }
+    }
+
+    fn quarantine(&mut self, id: DeviceId, reason: String) {
+        let Some(device) = self.devices.get_mut(&id) else { return };
+        if device.usable {
+            device.usable = false;
+            self.effects.push(Effect::Quarantine { device: id, reason });
+        }
+    }
+}

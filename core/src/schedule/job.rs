@@ -1,0 +1,187 @@
+//! An open job as the schedule sees it.
+
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use super::{ACCEPT_WITHIN, DELIVER_WITHIN, LEASE_SLACK, LONGEST_ATTEMPT, START_WITHIN};
+use crate::ids::{DeviceId, JobId, RunId};
+use crate::job::{AttemptRef, Grant, ONLINE_GRANT};
+use crate::outcome::{AGENT_DEATH_LIMIT, Outcome, Verdict};
+use crate::stage::Stage;
+use crate::store::{JobNext, OpenJob};
+use crate::time::{Monotonic, Timestamp};
+
+/// Higher priority first, then older first.
+pub(super) type QueueKey = (Reverse<i32>, Timestamp, JobId);
+
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) run: RunId,
+    pub(super) device: DeviceId,
+    priority: i32,
+    created_at: Timestamp,
+    /// Number of the attempt that holds the job, or of the last one that did.
+    pub(super) attempt: u32,
+    infrastructure_failures: u32,
+    crashes: u32,
+    agent_deaths: u32,
+    pub(super) phase: Phase,
+    /// When the job's timer fires, if it has one.
+    pub(super) timer: Option<Monotonic>,
+}
+
+#[derive(Debug)]
+pub(super) enum Phase {
+    Queued,
+    /// The store has been asked.
+    Claiming,
+    Leased(Lease),
+    /// The result is on its way to the store.
+    Storing {
+        next: JobNext,
+    },
+    /// The store is being told that the attempt ended without a result.
+    GivingBack {
+        next: JobNext,
+    },
+}
+
+#[derive(Debug)]
+pub(super) struct Lease {
+    /// When it ends.
+    pub(super) until: Monotonic,
+    /// The stream renews it no further than to here: a live stream does not prove that the attempt is alive.
+    pub(super) renew_by: Monotonic,
+    /// Whatever stage it enters, it ends here.
+    pub(super) ends_by: Monotonic,
+    /// Until when the agent must accept; `None` once it has.
+    pub(super) accept_by: Option<Monotonic>,
+    pub(super) stage: Option<Stage>,
+    /// Whether the stream renews it.
+    pub(super) online: bool,
+    pub(super) cancelling: bool,
+}
+
+impl Job {
+    pub(super) fn new(open: &OpenJob) -> Self {
+        let &OpenJob {
+            job: _,
+            run,
+            device,
+            priority,
+            created_at,
+            attempt,
+            infrastructure_failures,
+            crashes,
+            agent_deaths,
+            leased_until: _,
+        } = open;
+        Self {
+            run,
+            device,
+            priority,
+            created_at,
+            attempt,
+            infrastructure_failures,
+            crashes,
+            agent_deaths,
+            phase: Phase::Queued,
+            timer: None,
+        }
+    }
+
+    pub(super) const fn key(&self, id: JobId) -> QueueKey {
+        (Reverse(self.priority), self.created_at, id)
+    }
+
+    /// Whether this attempt, on this device, is the last of the job.
+    pub(super) fn is_held_by(&self, attempt: AttemptRef, device: DeviceId) -> bool {
+        self.attempt == attempt.attempt && self.device == device
+    }
+
+    pub(super) const fn lease(&mut self) -> Option<&mut Lease> {
+        match &mut self.phase {
+            Phase::Leased(lease) => Some(lease),
+            Phase::Queued | Phase::Claiming | Phase::Storing { .. } | Phase::GivingBack { .. } => None,
+        }
+    }
+
+    /// What becomes of the job after an attempt that ended so. Counts what it costs.
+    pub(super) fn after(&mut self, outcome: Outcome, cancelled: bool) -> JobNext {
+        if outcome == Outcome::AgentKilled {
+            self.agent_deaths += 1;
+            if self.agent_deaths >= AGENT_DEATH_LIMIT {
+                return JobNext::Quarantined;
+            }
+        }
+        if cancelled {
+            return JobNext::Done(outcome);
+        }
+        let count = match outcome.verdict(0) {
+            Verdict::Done => return JobNext::Done(outcome),
+            Verdict::Retry => &mut self.infrastructure_failures,
+            Verdict::Repeat => &mut self.crashes,
+        };
+        match outcome.verdict(*count) {
+            Verdict::Done => JobNext::Done(outcome),
+            Verdict::Retry | Verdict::Repeat => {
+                *count += 1;
+                JobNext::Queued
+            }
+        }
+    }
+}
+
+impl Lease {
+    /// Of an assignment that is about to be sent.
+    pub(super) fn assigned(now: Monotonic) -> Self {
+        Self {
+            until: now.plus(ONLINE_GRANT + LEASE_SLACK),
+            renew_by: now.plus(START_WITHIN),
+            ends_by: now.plus(LONGEST_ATTEMPT),
+            accept_by: Some(now.plus(ACCEPT_WITHIN)),
+            stage: None,
+            online: true,
+            cancelling: false,
+        }
+    }
+
+    /// Of an attempt that was running when the server went away.
+    pub(super) fn resumable(now: Monotonic, left: Duration) -> Self {
+        let left = left.max(ONLINE_GRANT).min(LONGEST_ATTEMPT) + LEASE_SLACK;
+        Self {
+            until: now.plus(left),
+            renew_by: now.plus(DELIVER_WITHIN),
+            ends_by: now.plus(LONGEST_ATTEMPT),
+            accept_by: None,
+            stage: None,
+            online: left <= ONLINE_GRANT + LEASE_SLACK,
+            cancelling: false,
+        }
+    }
+
+    pub(super) fn due(&self) -> Monotonic {
+        self.accept_by.map_or(self.until, |accept_by| accept_by.min(self.until))
+    }
+
+    /// Moves the end to that of a grant which is given now for a stage.
+    pub(super) fn enter(&mut self, now: Monotonic, grant: Grant, deadline: Duration) {
+        self.online = matches!(grant, Grant::Online { .. });
+        self.renew_by = now.plus(deadline.saturating_add(ONLINE_GRANT));
+        self.until = now.plus(grant.length().saturating_add(LEASE_SLACK)).min(self.ends_by);
+    }
+
+    /// Moves the end to that of an online grant which is given now; false when it may not be moved any further.
+    pub(super) fn renew(&mut self, now: Monotonic) -> bool {
+        let until = now.plus(ONLINE_GRANT + LEASE_SLACK).min(self.renew_by).min(self.ends_by);
+        let moved = until > self.until;
+        self.until = self.until.max(until);
+        moved
+    }
+
+    /// What is left, as the device may be told it.
+    pub(super) fn grant_left(&self, now: Monotonic) -> Grant {
+        let length = self.until.since(now).saturating_sub(LEASE_SLACK);
+        if self.online { Grant::Online { length } } else { Grant::Stage { length } }
+    }
+}

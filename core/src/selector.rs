@@ -1,1 +1,0 @@
-//! Choosing devices by a CEL expression.
