@@ -1,12 +1,22 @@
 //! The protocol `seatrial.v1`: generated code and its conversions to and from the types of `core`.
 
 /// Generated from `proto/seatrial/v1/*.proto`.
-#[expect(clippy::all, clippy::pedantic, reason = "generated code")]
+#[expect(
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    clippy::pedantic,
+    reason = "generated code"
+)]
 pub mod v1 {
     tonic::include_proto!("seatrial.v1");
 }
 
+mod convert;
 
+pub use convert::{
+    ConvertError, MAX_BLOCK_VALUES, MAX_BLOCKS, MAX_DOCUMENT, MAX_EVIDENCE, attempt_from_wire, attempt_to_wire,
+    evidence_from_wire, evidence_to_wire, grant_from_wire, grant_to_wire, report_from_wire, report_to_wire,
+};
 
 /// Serialized `FileDescriptorSet` of the protocol, for reflection and for the compatibility test.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
