@@ -1,0 +1,391 @@
+//! What an attempt left behind: its report, stages, packed samples, metrics and environment.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::{QueryBuilder, query};
+
+use seatrial_core::digest::Digest;
+use seatrial_core::ids::{JobId, RunId};
+use seatrial_core::job::AttemptRef;
+use seatrial_core::metric::{Estimate, Metric};
+use seatrial_core::outcome::Outcome;
+use seatrial_core::reading::Reading;
+use seatrial_core::report::{Actual, Block, GoldenRecord, Memory, ProcessRecord, Report, SensorTrace, StageRecord};
+use seatrial_core::stage::Stage;
+use seatrial_core::store::Completion;
+use seatrial_core::time::Timestamp;
+
+use super::fault::Fault;
+use super::rows::{Rows, clean, document, integer, number, parse, rows, word};
+use crate::dialect::{Connection, Db, Pool};
+
+/// An attempt's evidence ready to be written.
+pub(crate) struct Evidence {
+    attempt: AttemptRef,
+    environment: Digest,
+    environments: Rows,
+    reports: Rows,
+    stages: Rows,
+    metrics: Vec<MetricEntry>,
+    blocks: Vec<Block>,
+}
+
+#[derive(Serialize)]
+struct EnvironmentRecord {
+    digest: Digest,
+    document: String,
+    created_at: Timestamp,
+}
+
+#[derive(Serialize)]
+struct ReportRecord {
+    job: JobId,
+    attempt: u32,
+    document: String,
+}
+
+/// A report without what is kept beside it: its blocks and its environment.
+#[derive(Serialize)]
+struct ReportDocument<'a> {
+    schema: u32,
+    outcome: Outcome,
+    message: &'a Option<String>,
+    failed_stage: Option<Stage>,
+    stages: &'a [StageRecord],
+    processes: &'a [ProcessRecord],
+    sensors: &'a [SensorTrace],
+    actual: &'a Actual,
+    golden: &'a [GoldenRecord],
+    determinism: &'a Reading<bool>,
+    memory: &'a Reading<Memory>,
+    log: &'a str,
+    bounds_hit: &'a [String],
+}
+
+#[derive(Serialize)]
+struct StageEntry<'a> {
+    job: JobId,
+    attempt: u32,
+    position: usize,
+    stage: Stage,
+    process: Option<u8>,
+    start_us: i64,
+    duration_us: Option<i64>,
+    note: Option<Cow<'a, str>>,
+}
+
+/// A metric as its row has it: a value or the reason why there is none.
+struct MetricEntry {
+    position: i64,
+    name: String,
+    unit: String,
+    value: Option<f64>,
+    low: Option<f64>,
+    high: Option<f64>,
+    absent: Option<String>,
+}
+
+impl Evidence {
+    pub(crate) fn of(completion: &Completion) -> Result<Self, Fault> {
+        let AttemptRef { job, attempt } = completion.attempt;
+        let Report {
+            schema,
+            outcome,
+            message,
+            failed_stage,
+            stages,
+            processes,
+            blocks,
+            sensors,
+            environment,
+            actual,
+            golden,
+            determinism,
+            memory,
+            log,
+            bounds_hit,
+        } = &completion.report;
+        let environment = document(environment, "environment")?;
+        let digest = Digest::of(environment.as_bytes());
+        let report = ReportDocument {
+            schema: *schema,
+            outcome: *outcome,
+            message,
+            failed_stage: *failed_stage,
+            stages,
+            processes,
+            sensors,
+            actual,
+            golden,
+            determinism,
+            memory,
+            log,
+            bounds_hit,
+        };
+        let report = ReportRecord { job, attempt, document: document(&report, "report")? };
+        let environments = EnvironmentRecord { digest, document: environment, created_at: completion.received_at };
+        let metrics = completion.metrics.iter().enumerate();
+        let stages = stages.iter().enumerate();
+        Ok(Self {
+            attempt: completion.attempt,
+            environment: digest,
+            environments: Rows::of([environments])?,
+            reports: Rows::of([report])?,
+            stages: Rows::of(stages.map(|(position, stage)| stage_entry(completion.attempt, position, stage)))?,
+            metrics: metrics.map(|(position, metric)| metric_entry(position, metric)).collect(),
+            blocks: blocks.clone(),
+        })
+    }
+
+    pub(crate) const fn environment(&self) -> Digest {
+        self.environment
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        let blocks: usize = self.blocks.iter().map(|block| block.bytes.len()).sum();
+        blocks + self.environments.bytes() + self.reports.bytes() + self.stages.bytes()
+    }
+}
+
+fn stage_entry(of: AttemptRef, position: usize, record: &StageRecord) -> StageEntry<'_> {
+    let StageRecord { stage, process, start_us, duration_us, note } = record;
+    StageEntry {
+        job: of.job,
+        attempt: of.attempt,
+        position,
+        stage: *stage,
+        process: *process,
+        start_us: integer(*start_us),
+        duration_us: duration_us.map(integer),
+        note: note.as_deref().map(clean),
+    }
+}
+
+/// A value that is no number has no place in a column of numbers: it is absent, and says why.
+fn metric_entry(position: usize, metric: &Metric) -> MetricEntry {
+    let Metric { name, unit, value } = metric;
+    let (name, unit) = (clean(name).into_owned(), clean(unit).into_owned());
+    let blank = MetricEntry { position: position as i64, name, unit, value: None, low: None, high: None, absent: None };
+    match value {
+        Reading::Absent(reason) => MetricEntry { absent: Some(clean(reason).into_owned()), ..blank },
+        Reading::Present(Estimate { value, .. }) if !value.is_finite() => {
+            MetricEntry { absent: Some(format!("the derived value is {value}")), ..blank }
+        }
+        Reading::Present(Estimate { value, interval }) => {
+            let (low, high) = interval.filter(|(low, high)| low.is_finite() && high.is_finite()).unzip();
+            MetricEntry { value: Some(*value), low, high, ..blank }
+        }
+    }
+}
+
+/// Equal surroundings are stored once.
+pub(crate) async fn store_environments(tx: &mut Connection, evidence: &[&Evidence]) -> Result<(), Fault> {
+    let Some(environments) = Rows::array(evidence.iter().map(|one| &one.environments)) else { return Ok(()) };
+    query!(
+        "INSERT INTO environments (digest, document, created_at)
+         SELECT unhex(entry.value ->> 'digest'), entry.value ->> 'document', CAST(entry.value ->> 'created_at' AS BIGINT)
+         FROM json_each(CAST($1 AS TEXT)) AS entry
+         WHERE TRUE ON CONFLICT (digest) DO NOTHING",
+        environments,
+    )
+    .execute(&mut *tx)
+    .await?;
+    Ok(())
+}
+
+pub(crate) async fn store(tx: &mut Connection, evidence: &[&Evidence]) -> Result<(), Fault> {
+    if let Some(reports) = Rows::array(evidence.iter().map(|one| &one.reports)) {
+        query!(
+            "INSERT INTO reports (job_id, attempt, document)
+             SELECT entry.value ->> 'job', CAST(entry.value ->> 'attempt' AS BIGINT), entry.value ->> 'document'
+             FROM json_each(CAST($1 AS TEXT)) AS entry",
+            reports,
+        )
+        .execute(&mut *tx)
+        .await?;
+    }
+    if let Some(stages) = Rows::array(evidence.iter().map(|one| &one.stages)) {
+        query!(
+            "INSERT INTO stages (job_id, attempt, position, stage, process, start_us, duration_us, note)
+             SELECT entry.value ->> 'job', CAST(entry.value ->> 'attempt' AS BIGINT),
+                    CAST(entry.value ->> 'position' AS BIGINT), entry.value ->> 'stage',
+                    CAST(entry.value ->> 'process' AS BIGINT), CAST(entry.value ->> 'start_us' AS BIGINT),
+                    CAST(entry.value ->> 'duration_us' AS BIGINT), entry.value ->> 'note'
+             FROM json_each(CAST($1 AS TEXT)) AS entry",
+            stages,
+        )
+        .execute(&mut *tx)
+        .await?;
+    }
+    store_metrics(tx, evidence).await?;
+    store_blocks(tx, evidence).await
+}
+
+/// Metrics in one statement. Most statements have this many, and are prepared once.
+const METRICS: usize = 100;
+
+/// Numbers are bound as they are: SQLite reads decimal text, such as JSON has, only to about the last bit.
+async fn store_metrics(tx: &mut Connection, evidence: &[&Evidence]) -> Result<(), Fault> {
+    let all = evidence.iter().flat_map(|one| one.metrics.iter().map(move |metric| (one.attempt, metric)));
+    let all: Vec<(AttemptRef, &MetricEntry)> = all.collect();
+    for some in all.chunks(METRICS) {
+        let mut insert = QueryBuilder::<Db>::new(
+            "INSERT INTO metrics (job_id, attempt, position, name, unit, value, low, high, absent) ",
+        );
+        insert.push_values(some, |mut row, (of, metric)| {
+            let MetricEntry { position, name, unit, value, low, high, absent } = metric;
+            row.push_bind(of.job.to_string()).push_bind(i64::from(of.attempt)).push_bind(*position);
+            row.push_bind(name.as_str()).push_bind(unit.as_str());
+            row.push_bind(*value).push_bind(*low).push_bind(*high).push_bind(absent.as_deref());
+        });
+        insert.build().persistent(some.len() == METRICS).execute(&mut *tx).await?;
+    }
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct BlockRecord {
+    job: JobId,
+    attempt: u32,
+    position: usize,
+    kind: &'static str,
+    process: u8,
+    count: u32,
+    /// From 1, as `substr` counts.
+    from: usize,
+    length: usize,
+}
+
+/// All blocks travel as one string of bytes, and each row cuts out its own. `COALESCE` tells PostgreSQL that they are bytes.
+async fn store_blocks(tx: &mut Connection, evidence: &[&Evidence]) -> Result<(), Fault> {
+    let mut records = Vec::new();
+    let mut bytes =
+        Vec::with_capacity(evidence.iter().flat_map(|one| &one.blocks).map(|block| block.bytes.len()).sum());
+    for one in evidence {
+        for (position, block) in one.blocks.iter().enumerate() {
+            records.push(BlockRecord {
+                job: one.attempt.job,
+                attempt: one.attempt.attempt,
+                position,
+                kind: block.metric.as_str(),
+                process: block.process,
+                count: block.count,
+                from: bytes.len() + 1,
+                length: block.bytes.len(),
+            });
+            bytes.extend_from_slice(&block.bytes);
+        }
+    }
+    if records.is_empty() {
+        return Ok(());
+    }
+    query!(
+        "INSERT INTO sample_blocks (job_id, attempt, position, kind, process, count, bytes)
+         SELECT entry.value ->> 'job', CAST(entry.value ->> 'attempt' AS BIGINT),
+                CAST(entry.value ->> 'position' AS BIGINT), entry.value ->> 'kind',
+                CAST(entry.value ->> 'process' AS BIGINT), CAST(entry.value ->> 'count' AS BIGINT),
+                substr(COALESCE($2, unhex('')), CAST(entry.value ->> 'from' AS INTEGER),
+                       CAST(entry.value ->> 'length' AS INTEGER))
+         FROM json_each(CAST($1 AS TEXT)) AS entry",
+        rows(&records)?,
+        bytes,
+    )
+    .execute(&mut *tx)
+    .await?;
+    Ok(())
+}
+
+pub(crate) async fn report(pool: &Pool, attempt: AttemptRef) -> Result<Option<String>, Fault> {
+    let found = query!(
+        r#"SELECT reports.document AS report, environments.document AS environment
+           FROM reports
+           JOIN attempts ON attempts.job_id = reports.job_id AND attempts.attempt = reports.attempt
+           JOIN environments ON environments.digest = attempts.environment_digest
+           WHERE reports.job_id = $1 AND reports.attempt = $2"#,
+        attempt.job.to_string(),
+        i64::from(attempt.attempt),
+    )
+    .fetch_optional(pool)
+    .await?;
+    let Some(found) = found else { return Ok(None) };
+    let mut report: BTreeMap<String, Value> = parse(&found.report, "report")?;
+    report.insert("environment".to_owned(), parse(&found.environment, "environment")?);
+    document(&report, "report").map(Some)
+}
+
+pub(crate) async fn blocks(pool: &Pool, attempt: AttemptRef) -> Result<Vec<Block>, Fault> {
+    let found = query!(
+        "SELECT kind, process, count, bytes FROM sample_blocks WHERE job_id = $1 AND attempt = $2 ORDER BY position",
+        attempt.job.to_string(),
+        i64::from(attempt.attempt),
+    )
+    .fetch_all(pool)
+    .await?;
+    let read = found.into_iter().map(|row| {
+        Ok(Block {
+            metric: word(&row.kind, "kind of block")?,
+            process: number(row.process, "process number")?,
+            count: number(row.count, "number of samples")?,
+            bytes: row.bytes,
+        })
+    });
+    read.collect()
+}
+
+struct MetricRow {
+    name: String,
+    unit: String,
+    value: Option<f64>,
+    low: Option<f64>,
+    high: Option<f64>,
+    absent: Option<String>,
+}
+
+impl From<MetricRow> for Metric {
+    fn from(row: MetricRow) -> Self {
+        let MetricRow { name, unit, value, low, high, absent } = row;
+        let value = match value {
+            Some(value) => Reading::Present(Estimate { value, interval: low.zip(high) }),
+            None => Reading::Absent(absent.unwrap_or_default()),
+        };
+        Self { name, unit, value }
+    }
+}
+
+pub(crate) async fn metrics(pool: &Pool, attempt: AttemptRef) -> Result<Vec<Metric>, Fault> {
+    let found = sqlx::query_as!(
+        MetricRow,
+        "SELECT name, unit, value, low, high, absent FROM metrics WHERE job_id = $1 AND attempt = $2 ORDER BY position",
+        attempt.job.to_string(),
+        i64::from(attempt.attempt),
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(found.into_iter().map(Metric::from).collect())
+}
+
+pub(crate) async fn run_metrics(pool: &Pool, run: RunId) -> Result<Vec<(JobId, Metric)>, Fault> {
+    let found = query!(
+        "SELECT metrics.job_id, metrics.name, metrics.unit, metrics.value, metrics.low, metrics.high, metrics.absent
+         FROM jobs JOIN metrics ON metrics.job_id = jobs.id AND metrics.attempt = jobs.attempt
+         WHERE jobs.run_id = $1 ORDER BY jobs.position, metrics.position",
+        run.to_string(),
+    )
+    .fetch_all(pool)
+    .await?;
+    let read = found.into_iter().map(|row| {
+        let metric = MetricRow {
+            name: row.name,
+            unit: row.unit,
+            value: row.value,
+            low: row.low,
+            high: row.high,
+            absent: row.absent,
+        };
+        Ok((word(&row.job_id, "job id")?, metric.into()))
+    });
+    read.collect()
+}

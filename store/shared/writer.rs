@@ -1,0 +1,320 @@
+//! Group commit: one task writes, and many callers share one transaction.
+//!
+//! A commit costs a sync of the disk, whatever it carries. So the writer takes everything that waits (bounded), runs it
+//! in one transaction, commits once, and only then answers. If the batch fails, its writes are undone and each is tried
+//! again alone, so that one bad write cannot harm its neighbours. A failed *commit* is never tried again: whether it
+//! reached the disk is unknown, so every caller is told that it failed.
+
+use std::any::{Any, TypeId};
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use sqlx::Connection as _;
+use sqlx::pool::PoolConnection;
+use tokio::sync::{mpsc, oneshot};
+
+use seatrial_core::store::StoreError;
+
+use super::fault::Fault;
+use crate::dialect::{self, BEGIN, Connection, Db, Pool};
+
+/// Writes that may wait. Callers beyond it wait for their turn to queue.
+const QUEUE: usize = 1024;
+/// Writes that share one commit.
+const BATCH: usize = 256;
+/// Bytes that share one commit, as their callers estimate them.
+const BATCH_BYTES: usize = 8 << 20;
+/// A database that takes longer than this for a batch is taken for gone.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) type Step<'a, T> = Pin<Box<dyn Future<Output = Result<T, Fault>> + Send + 'a>>;
+type Each<Args, Answer> = for<'a> fn(&'a Args, &'a mut Connection) -> Step<'a, Answer>;
+type Together<Args, Answer> = for<'a> fn(&'a [Args], &'a mut Connection) -> Step<'a, Vec<Answer>>;
+
+/// A handle to the task that writes. The task ends when the last handle is gone and the queue is empty.
+#[derive(Debug, Clone)]
+pub(crate) struct Writer {
+    orders: mpsc::Sender<Box<dyn Order>>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the task that writes to the database has ended")]
+struct WriterGone;
+
+#[derive(Debug, thiserror::Error)]
+#[error("the database has not answered for {} s", PATIENCE.as_secs())]
+struct TooSlow;
+
+impl Writer {
+    pub(crate) fn start(pool: Pool) -> Self {
+        let (orders, queue) = mpsc::channel(QUEUE);
+        tokio::spawn(serve(pool, queue));
+        Self { orders }
+    }
+
+    /// Runs one write. `run` may be called twice, so it must not keep what it has seen.
+    pub(crate) async fn write<Args, Answer>(
+        &self,
+        doing: &'static str,
+        args: Args,
+        run: Each<Args, Answer>,
+    ) -> Result<Answer, StoreError>
+    where
+        Args: Send + Sync + 'static,
+        Answer: Send + 'static,
+    {
+        self.order(doing, args, 0, Run::Each(run)).await
+    }
+
+    /// Runs one write together with all others of its kind that wait, in as few statements as one would take. `run`
+    /// gives one answer for each of its arguments. `bytes` is about what the write carries.
+    pub(crate) async fn write_together<Args, Answer>(
+        &self,
+        doing: &'static str,
+        args: Args,
+        bytes: usize,
+        run: Together<Args, Answer>,
+    ) -> Result<Answer, StoreError>
+    where
+        Args: Send + Sync + 'static,
+        Answer: Send + 'static,
+    {
+        self.order(doing, args, bytes, Run::Together(run)).await
+    }
+
+    async fn order<Args, Answer>(
+        &self,
+        doing: &'static str,
+        args: Args,
+        bytes: usize,
+        run: Run<Args, Answer>,
+    ) -> Result<Answer, StoreError>
+    where
+        Args: Send + Sync + 'static,
+        Answer: Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let group = Group { run, bytes, args: vec![args], replies: vec![reply], answers: Vec::new() };
+        let gone = || Fault::unavailable(WriterGone).into_error(doing);
+        self.orders.send(Box::new(group)).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?.map_err(|fault| fault.into_error(doing))
+    }
+}
+
+enum Run<Args, Answer> {
+    Each(Each<Args, Answer>),
+    Together(Together<Args, Answer>),
+}
+
+impl<Args, Answer> Clone for Run<Args, Answer> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<Args, Answer> Copy for Run<Args, Answer> {}
+
+/// Writes of one kind with those who wait for them.
+struct Group<Args, Answer> {
+    run: Run<Args, Answer>,
+    bytes: usize,
+    args: Vec<Args>,
+    replies: Vec<oneshot::Sender<Result<Answer, Fault>>>,
+    answers: Vec<Answer>,
+}
+
+/// A group whose types are forgotten, so that one queue carries them all.
+trait Order: Send {
+    fn bytes(&self) -> usize;
+    /// Equal keys run together; `None` runs by itself.
+    fn key(&self) -> Option<TypeId>;
+    /// Takes over the callers of a group with the same key.
+    fn join(&mut self, other: Box<dyn Order>);
+    fn into_any(self: Box<Self>) -> Box<dyn Any>;
+    fn run<'a>(&'a mut self, transaction: &'a mut Connection) -> Step<'a, ()>;
+    /// One group for each caller.
+    fn split(self: Box<Self>) -> Vec<Box<dyn Order>>;
+    fn count(&self) -> usize;
+    /// Tells every caller.
+    fn settle(self: Box<Self>, verdict: Result<(), Fault>);
+}
+
+impl<Args, Answer> Order for Group<Args, Answer>
+where
+    Args: Send + Sync + 'static,
+    Answer: Send + 'static,
+{
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn key(&self) -> Option<TypeId> {
+        match self.run {
+            Run::Each(_) => None,
+            Run::Together(_) => Some(TypeId::of::<Self>()),
+        }
+    }
+
+    fn join(&mut self, other: Box<dyn Order>) {
+        if let Ok(other) = other.into_any().downcast::<Self>() {
+            self.bytes += other.bytes;
+            self.args.extend(other.args);
+            self.replies.extend(other.replies);
+        }
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+
+    fn run<'a>(&'a mut self, transaction: &'a mut Connection) -> Step<'a, ()> {
+        Box::pin(async move {
+            self.answers = match self.run {
+                Run::Together(run) => run(&self.args, transaction).await?,
+                Run::Each(run) => {
+                    let mut answers = Vec::with_capacity(self.args.len());
+                    for args in &self.args {
+                        answers.push(run(args, transaction).await?);
+                    }
+                    answers
+                }
+            };
+            Ok(())
+        })
+    }
+
+    fn split(self: Box<Self>) -> Vec<Box<dyn Order>> {
+        let Self { run, bytes, args, replies, answers: _ } = *self;
+        args.into_iter()
+            .zip(replies)
+            .map(|(args, reply)| -> Box<dyn Order> {
+                Box::new(Self { run, bytes, args: vec![args], replies: vec![reply], answers: Vec::new() })
+            })
+            .collect()
+    }
+
+    fn count(&self) -> usize {
+        self.args.len()
+    }
+
+    fn settle(self: Box<Self>, verdict: Result<(), Fault>) {
+        // A caller that no longer waits has lost interest in the answer, not in the write.
+        match verdict {
+            Ok(()) => {
+                for (reply, answer) in self.replies.into_iter().zip(self.answers) {
+                    drop(reply.send(Ok(answer)));
+                }
+            }
+            Err(fault) => {
+                for reply in self.replies {
+                    drop(reply.send(Err(fault.clone())));
+                }
+            }
+        }
+    }
+}
+
+async fn serve(pool: Pool, mut queue: mpsc::Receiver<Box<dyn Order>>) {
+    let mut link = Link { pool, held: None };
+    while let Some(first) = queue.recv().await {
+        let batch = gather(first, &mut queue);
+        link.write(batch).await;
+    }
+}
+
+/// Everything that waits, within the bounds of a batch, with writes of one kind put together.
+fn gather(first: Box<dyn Order>, queue: &mut mpsc::Receiver<Box<dyn Order>>) -> Vec<Box<dyn Order>> {
+    let (mut count, mut bytes) = (first.count(), first.bytes());
+    let mut batch = vec![first];
+    while count < BATCH && bytes < BATCH_BYTES {
+        let Ok(next) = queue.try_recv() else { break };
+        count += next.count();
+        bytes += next.bytes();
+        match batch.iter_mut().find(|group| group.key().is_some() && group.key() == next.key()) {
+            Some(group) => group.join(next),
+            None => batch.push(next),
+        }
+    }
+    batch
+}
+
+/// How a transaction failed.
+enum Failed {
+    /// Before the commit: nothing of it is stored.
+    Before(Fault),
+    /// At the commit: nobody knows.
+    Commit(Fault),
+}
+
+/// The writer's connection, opened when it is needed and dropped when it has failed.
+struct Link {
+    pool: Pool,
+    held: Option<PoolConnection<Db>>,
+}
+
+impl Link {
+    async fn write(&mut self, mut batch: Vec<Box<dyn Order>>) {
+        let callers: usize = batch.iter().map(|group| group.count()).sum();
+        match self.transaction(&mut batch).await {
+            Ok(()) => settle(batch, &Ok(())),
+            Err(Failed::Before(fault)) if callers > 1 && !fault.concerns_everybody() => {
+                tracing::debug!(writes = callers, ?fault, "batch undone; each write is tried alone");
+                for single in batch.into_iter().flat_map(Order::split) {
+                    let mut single = vec![single];
+                    let verdict = self.transaction(&mut single).await;
+                    settle(single, &verdict.map_err(|(Failed::Before(fault) | Failed::Commit(fault))| fault));
+                }
+            }
+            Err(Failed::Before(fault) | Failed::Commit(fault)) => settle(batch, &Err(fault)),
+        }
+    }
+
+    async fn transaction(&mut self, batch: &mut [Box<dyn Order>]) -> Result<(), Failed> {
+        let outcome = match tokio::time::timeout(PATIENCE, self.try_transaction(batch)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Failed::Commit(Fault::unavailable(TooSlow))),
+        };
+        if let Err(Failed::Before(fault) | Failed::Commit(fault)) = &outcome
+            && fault.concerns_everybody()
+            && let Some(mut broken) = self.held.take()
+        {
+            broken.close_on_drop();
+        }
+        outcome
+    }
+
+    /// A connection that has died while nothing was written is replaced, and nobody has to know.
+    async fn connection(&mut self) -> sqlx::Result<&mut PoolConnection<Db>> {
+        if let Some(held) = &mut self.held
+            && !dialect::is_alive(held).await
+            && let Some(mut dead) = self.held.take()
+        {
+            dead.close_on_drop();
+        }
+        match &mut self.held {
+            Some(connection) => Ok(connection),
+            empty @ None => Ok(empty.insert(self.pool.acquire().await?)),
+        }
+    }
+
+    async fn try_transaction(&mut self, batch: &mut [Box<dyn Order>]) -> Result<(), Failed> {
+        let before = |error: sqlx::Error| Failed::Before(error.into());
+        let connection = self.connection().await.map_err(before)?;
+        let mut transaction = connection.begin_with(BEGIN).await.map_err(before)?;
+        for group in batch {
+            if let Err(fault) = group.run(&mut transaction).await {
+                if let Err(error) = transaction.rollback().await {
+                    return Err(before(error));
+                }
+                return Err(Failed::Before(fault));
+            }
+        }
+        transaction.commit().await.map_err(|error| Failed::Commit(error.into()))
+    }
+}
+
+fn settle(batch: Vec<Box<dyn Order>>, verdict: &Result<(), Fault>) {
+    for group in batch {
+        group.settle(verdict.clone());
+    }
+}

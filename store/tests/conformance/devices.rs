@@ -1,0 +1,103 @@
+//! Devices by their evidence, their names, states and labels.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use seatrial_core::device::{DeviceState, Evidence};
+use seatrial_core::ids::DeviceId;
+use seatrial_core::store::{DeviceRow, Store, StoreError};
+
+use crate::world::*;
+
+async fn attach(store: &dyn Store, evidence: &Evidence, product: &str) -> DeviceRow {
+    store.attach_device(fresh!(DeviceId), evidence, &profile("Xiaomi", product), "0.1.0", T0).await.unwrap()
+}
+
+pub(crate) async fn a_device_that_returns_keeps_its_id_and_its_name(store: Arc<dyn Store>) {
+    let first = attach(&*store, &agent_id("a"), "15").await;
+    assert_eq!((first.name.as_str(), first.state), ("Xiaomi 15", DeviceState::Discovered));
+    let evidence = agent_id("a");
+    let again = store
+        .attach_device(fresh!(DeviceId), &evidence, &profile("Xiaomi", "15 Pro"), "0.2.0", after(9))
+        .await
+        .unwrap();
+    assert_eq!((again.id, again.name.as_str()), (first.id, "Xiaomi 15"));
+    assert_eq!((again.agent_version.as_str(), again.last_seen_at, again.created_at), ("0.2.0", after(9), T0));
+    assert_eq!(again.profile, profile("Xiaomi", "15 Pro"), "what is probed now is what is known");
+    assert_eq!(store.devices().await.unwrap(), std::slice::from_ref(&again));
+    assert_eq!(store.device(first.id).await.unwrap(), Some(again));
+    assert_eq!(store.device(fresh!(DeviceId)).await.unwrap(), None);
+}
+
+pub(crate) async fn twins_get_numbers_and_stay_apart(store: Arc<dyn Store>) {
+    let serial = |agent: &str, usb: &str| Evidence {
+        agent_id: Some(agent.to_owned()),
+        hardware_serial: Some("0123456789ABCDEF".to_owned()),
+        usb_path: Some(usb.to_owned()),
+        machine_id: None,
+    };
+    let one = attach(&*store, &agent_id("a"), "Redmi 9A").await;
+    attach(&*store, &serial("a", "1-1"), "Redmi 9A").await;
+    let two = attach(&*store, &agent_id("b"), "Redmi 9A").await;
+    attach(&*store, &serial("b", "1-2"), "Redmi 9A").await;
+    assert_eq!((one.name.as_str(), two.name.as_str()), ("Xiaomi Redmi 9A", "Xiaomi Redmi 9A №2"));
+    assert_eq!(store.devices().await.unwrap().len(), 2);
+
+    let wiped = |usb: &str| Evidence { agent_id: None, ..serial("", usb) };
+    assert_eq!(attach(&*store, &wiped("1-2"), "Redmi 9A").await.id, two.id, "the socket tells twins apart");
+    let unknown = attach(&*store, &wiped("2-1"), "Redmi 9A").await;
+    assert!(![one.id, two.id].contains(&unknown.id), "a shared serial alone is no match");
+    assert_eq!(unknown.name, "Xiaomi Redmi 9A №3");
+}
+
+pub(crate) async fn evidence_that_is_missing_once_is_not_forgotten(store: Arc<dyn Store>) {
+    let full = Evidence {
+        agent_id: Some("a".to_owned()),
+        hardware_serial: Some("S".to_owned()),
+        machine_id: Some("M".to_owned()),
+        usb_path: None,
+    };
+    let first = attach(&*store, &full, "15").await;
+    let again = attach(&*store, &agent_id("a"), "15").await;
+    assert_eq!((again.id, again.evidence), (first.id, full));
+}
+
+pub(crate) async fn a_state_changes_only_from_the_state_it_is_in(store: Arc<dyn Store>) {
+    let id = attach(&*store, &agent_id("a"), "15").await.id;
+    let (discovered, ready, running) = (DeviceState::Discovered, DeviceState::Ready, DeviceState::Running);
+    assert!(store.set_device_state(id, discovered, ready, "attached", after(1)).await.unwrap());
+    assert!(!store.set_device_state(id, discovered, running, "late", after(2)).await.unwrap());
+    assert!(store.set_device_state(id, ready, running, "job", after(3)).await.unwrap());
+    let device = store.device(id).await.unwrap().unwrap();
+    assert_eq!((device.state, device.state_reason.as_str()), (running, "job"));
+    let transitions = store.device_transitions(id, 10).await.unwrap();
+    let seen: Vec<_> = transitions.iter().map(|row| (row.from, row.to, row.reason.as_str(), row.at)).collect();
+    assert_eq!(seen, [(ready, running, "job", after(3)), (discovered, ready, "attached", after(1))]);
+    assert_eq!(store.device_transitions(id, 1).await.unwrap().len(), 1);
+}
+
+pub(crate) async fn names_are_unique_and_labels_are_replaced(store: Arc<dyn Store>) {
+    let one = attach(&*store, &agent_id("a"), "15").await.id;
+    let two = attach(&*store, &agent_id("b"), "14").await.id;
+    assert!(store.rename_device(one, "bench 7").await.unwrap());
+    assert!(!store.rename_device(fresh!(DeviceId), "nobody").await.unwrap());
+    let error = store.rename_device(two, "bench 7").await.unwrap_err();
+    assert!(matches!(&error, StoreError::Conflict { .. }), "{error:?}");
+    assert_eq!(error.to_string(), "another device is named \"bench 7\"; names of devices are unique");
+
+    let labels = |key: &str| BTreeMap::from([(key.to_owned(), "A3".to_owned())]);
+    assert!(store.set_device_labels(one, &labels("shelf")).await.unwrap());
+    assert!(store.set_device_labels(one, &labels("rack")).await.unwrap());
+    assert!(!store.set_device_labels(fresh!(DeviceId), &labels("rack")).await.unwrap());
+    assert_eq!(store.device(one).await.unwrap().unwrap().labels, labels("rack"));
+}
+
+pub(crate) async fn a_device_never_looks_longer_unseen_than_it_is(store: Arc<dyn Store>) {
+    let one = attach(&*store, &agent_id("a"), "15").await.id;
+    let two = attach(&*store, &agent_id("b"), "15").await.id;
+    store.touch_devices(&[one], after(60)).await.unwrap();
+    store.touch_devices(&[one, two], after(30)).await.unwrap();
+    store.touch_devices(&[], after(90)).await.unwrap();
+    assert_eq!(store.device(one).await.unwrap().unwrap().last_seen_at, after(60));
+    assert_eq!(store.device(two).await.unwrap().unwrap().last_seen_at, after(30));
+}

@@ -1,0 +1,98 @@
+//! The schema: the same in both databases, refused when it is newer, and read by index.
+
+use std::path::Path;
+
+use seatrial_core::store::StoreError;
+use seatrial_store::{Options, open};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
+
+use crate::fixture::Fixture;
+
+#[tokio::test]
+async fn both_databases_have_the_same_tables_and_columns() {
+    let (sqlite, postgres) = (Fixture::sqlite(), Fixture::postgres().await);
+    drop((sqlite.open().await, postgres.open().await));
+    let in_sqlite: Vec<(String, String)> = sqlx::query_as(
+        "SELECT tables.name, columns.name
+         FROM sqlite_schema AS tables JOIN pragma_table_info(tables.name) AS columns
+         WHERE tables.type = 'table' AND tables.name NOT LIKE 'sqlite_%' AND tables.name NOT LIKE '_sqlx_%'
+         ORDER BY tables.name, columns.cid",
+    )
+    .fetch_all(&mut SqliteConnection::connect(&sqlite.url).await.unwrap())
+    .await
+    .unwrap();
+    let in_postgres: Vec<(String, String)> = sqlx::query_as(
+        r#"SELECT table_name::TEXT, column_name::TEXT FROM information_schema.columns
+           WHERE table_schema = 'public' AND table_name NOT LIKE '\_sqlx\_%'
+           ORDER BY table_name COLLATE "C", ordinal_position"#,
+    )
+    .fetch_all(&mut PgConnection::connect(&postgres.url).await.unwrap())
+    .await
+    .unwrap();
+    assert!(in_sqlite.len() > 150, "the data model is there: {} columns", in_sqlite.len());
+    assert_eq!(in_sqlite, in_postgres);
+}
+
+const FROM_THE_FUTURE: &str = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+                               VALUES (9999, 'from the future', TRUE, 'x', 0)";
+
+async fn assert_refused(url: &str) {
+    let Err(error) = open(url, Options::default()).await else { panic!("a schema from the future was accepted") };
+    assert!(matches!(error, StoreError::Schema(_)), "{error:?}");
+    assert!(error.to_string().contains("a newer build has used this database"), "{error}");
+}
+
+#[tokio::test]
+async fn a_schema_that_is_newer_than_the_build_is_refused_by_sqlite() {
+    let fixture = Fixture::sqlite();
+    drop(fixture.open().await);
+    let mut admin = SqliteConnection::connect(&fixture.url).await.unwrap();
+    sqlx::query(FROM_THE_FUTURE).execute(&mut admin).await.unwrap();
+    assert_refused(&fixture.url).await;
+}
+
+#[tokio::test]
+async fn a_schema_that_is_newer_than_the_build_is_refused_by_postgres() {
+    let fixture = Fixture::postgres().await;
+    drop(fixture.open().await);
+    let mut admin = PgConnection::connect(&fixture.url).await.unwrap();
+    sqlx::query(FROM_THE_FUTURE).execute(&mut admin).await.unwrap();
+    assert_refused(&fixture.url).await;
+}
+
+/// Tables that grow with every run. A statement may not go through one of them row by row.
+const LARGE: &[&str] =
+    &["runs", "jobs", "attempts", "reports", "stages", "sample_blocks", "metrics", "misfits", "audit", "transitions"];
+
+/// The statements come from the build's own record of what was checked.
+#[tokio::test]
+async fn no_statement_scans_a_table_that_grows() {
+    let fixture = Fixture::sqlite();
+    drop(fixture.open().await);
+    let mut database = SqliteConnection::connect(&fixture.url).await.unwrap();
+    let record = Path::new(env!("CARGO_MANIFEST_DIR")).join("sqlite/.sqlx");
+    let mut statements = 0;
+    let mut scans = Vec::new();
+    for entry in std::fs::read_dir(record).unwrap() {
+        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        let statement: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let sql = statement["query"].as_str().unwrap();
+        let plan: Vec<(i64, i64, i64, String)> =
+            sqlx::query_as(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"))).fetch_all(&mut database).await.unwrap();
+        let is_scan = |step: &str| LARGE.iter().any(|table| step.trim() == format!("SCAN {table}"));
+        // An insert plans to look for rows that wait for their parent, and skips it when no transaction left any.
+        let is_insert = sql.starts_with("INSERT INTO suites") || sql.starts_with("INSERT INTO environments");
+        scans.extend(
+            plan.iter().filter(|(.., step)| is_scan(step) && !is_insert).map(|(.., step)| format!("{step}: {sql}")),
+        );
+        statements += 1;
+    }
+    assert!(statements > 50, "{statements} statements were looked at");
+    assert!(scans.is_empty(), "{}", scans.join("\n\n"));
+    let control: Vec<(i64, i64, i64, String)> =
+        sqlx::query_as("EXPLAIN QUERY PLAN SELECT message FROM attempts WHERE message = 'x'")
+            .fetch_all(&mut database)
+            .await
+            .unwrap();
+    assert_eq!(control[0].3, "SCAN attempts", "a scan would be seen");
+}
