@@ -1,1 +1,13 @@
+//! Fakes that speak the real protocols and misbehave on request.
+//!
+//! - [`connection`]: one session of an agent, word by word, for tests that must say exactly one wrong thing.
+//! - [`agent`]: an agent that follows a [`Script`](agent::Script) by itself; thousands fit into one process.
+//! - [`report`]: reports, honest ones and lies.
 
+pub mod agent;
+pub mod connection;
+pub mod report;
+
+pub use agent::{Answer, FakeAgent, Script};
+pub use connection::{Connection, Identity, SimError};
+pub use report::Lie;
