@@ -1,0 +1,116 @@
+//! Jobs done over time, with a wedge to the expected end.
+
+use seatrial_core::time::Timestamp;
+
+use super::{Anchor, Area, Axis, Svg, ticks};
+use crate::eta::Eta;
+use crate::format::{Moments, count};
+use crate::html::Html;
+
+const WIDTH: f64 = 1340.0;
+const LEFT: f64 = 44.0;
+const RIGHT: f64 = 1320.0;
+const TOP: f64 = 24.0;
+const BOTTOM: f64 = 130.0;
+
+pub struct BurnUp<'a> {
+    pub started: Timestamp,
+    /// Moments at which a job ended, ascending.
+    pub ended: &'a [Timestamp],
+    pub total: u32,
+    /// For a run that goes on.
+    pub eta: Option<Eta>,
+    /// `None` when the run has ended.
+    pub running: bool,
+}
+
+#[must_use]
+pub fn chart(burn: &BurnUp<'_>, moments: &Moments) -> Html {
+    let words = moments.words;
+    let seconds = |moment: Timestamp| moment.since(burn.started).as_secs_f64();
+    let last = burn.ended.last().map_or(0.0, |moment| seconds(*moment));
+    let now = if burn.running { seconds(moments.now) } else { last };
+    let end = burn.eta.map_or(now, |eta| now + eta.high.as_secs_f64()).max(now).max(1.0);
+    let x = Axis::linear((0.0, end * 1.02), (LEFT, RIGHT));
+    let y = Axis::linear((0.0, f64::from(burn.total.max(1))), (BOTTOM, TOP));
+    let label = words
+        .with("chart.burnup", &[("done", &count(burn.ended.len() as u64)), ("total", &count(u64::from(burn.total)))]);
+    let mut svg = Svg::new(WIDTH, 152.0, &label);
+    let marks: Vec<f64> = ticks(0.0, f64::from(burn.total), 3).into_iter().filter(|tick| tick.fract() == 0.0).collect();
+    svg.grid(&marks, &y, (LEFT, RIGHT));
+
+    let done = burn.ended.len() as f64;
+    if let Some(eta) = burn.eta {
+        let (near, far) = (x.at(now + eta.low.as_secs_f64()), x.at(now + eta.high.as_secs_f64()));
+        let total = y.at(f64::from(burn.total));
+        let d = format!(
+            "M{} {}L{} {total}L{} {total}Z",
+            super::n(x.at(now)),
+            super::n(y.at(done)),
+            super::n(near),
+            super::n(far)
+        );
+        svg.path(&d, "faw", None);
+    }
+    let mut line = vec![(x.at(0.0), y.at(0.0))];
+    for (i, moment) in burn.ended.iter().enumerate() {
+        let at = x.at(seconds(*moment));
+        line.push((at, y.at(i as f64)));
+        line.push((at, y.at((i + 1) as f64)));
+    }
+    line.push((x.at(now), y.at(done)));
+    svg.polyline(&line, "ln a");
+    if burn.running {
+        let at = x.at(now);
+        svg.line((at, TOP - 8.0), (at, BOTTOM), "mk");
+        let late = at > RIGHT - 120.0;
+        let (shift, anchor) = if late { (-6.0, Anchor::End) } else { (6.0, Anchor::Start) };
+        svg.text(
+            (at + shift, TOP - 6.0),
+            &words.with("chart.now", &[("time", &moments.clock(moments.now))]),
+            "k",
+            anchor,
+        );
+    }
+    svg.line((LEFT, BOTTOM + 0.5), (RIGHT, BOTTOM + 0.5), "ax");
+    for tick in ticks(0.0, end, 8) {
+        let moment = burn.started.plus(std::time::Duration::from_secs_f64(tick.max(0.0)));
+        let text = if end < 600.0 {
+            crate::format::duration(std::time::Duration::from_secs_f64(tick), words)
+        } else {
+            moments.clock(moment)
+        };
+        let text = if tick == 0.0 {
+            moments.clock(burn.started)
+        } else if end < 600.0 {
+            format!("+{text}")
+        } else {
+            text
+        };
+        svg.text((x.at(tick), 146.0), &text, "", if tick == 0.0 { Anchor::Start } else { Anchor::Middle });
+    }
+    svg.hit(Area { x: LEFT, y: TOP, width: RIGHT - LEFT, height: BOTTOM - TOP }, 0, &label);
+    svg.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use jiff::tz::TimeZone;
+
+    use super::*;
+    use crate::i18n::{Language, Words};
+
+    #[test]
+    fn the_wedge_is_drawn_only_when_there_is_an_estimate() {
+        let moments =
+            Moments { words: Words(Language::English), zone: TimeZone::UTC, now: Timestamp::from_micros(60_000_000) };
+        let ended = [Timestamp::from_micros(20_000_000), Timestamp::from_micros(40_000_000)];
+        let mut burn = BurnUp { started: Timestamp::from_micros(0), ended: &ended, total: 6, eta: None, running: true };
+        assert!(!chart(&burn, &moments).as_str().contains(r#"class="faw""#));
+        let seconds = Duration::from_secs;
+        burn.eta = Some(Eta { middle: seconds(80), low: seconds(60), high: seconds(120), from: 2 });
+        assert!(chart(&burn, &moments).as_str().contains(r#"class="faw""#));
+    }
+}

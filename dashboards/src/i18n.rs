@@ -1,0 +1,256 @@
+//! Two languages from one catalogue file each. Placeholders are `{name}`; nothing in a catalogue is HTML.
+//!
+//! A key that does not exist shows as itself; a test keeps that from happening, and keeps both files in step.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use http::{HeaderMap, header};
+
+const ENGLISH: &str = include_str!("../i18n/en.toml");
+const CHINESE: &str = include_str!("../i18n/zh-CN.toml");
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Language {
+    English,
+    Chinese,
+}
+
+impl Language {
+    pub const ALL: [Self; 2] = [Self::English, Self::Chinese];
+
+    /// As `lang` attributes and the cookie spell it.
+    #[must_use]
+    pub const fn tag(self) -> &'static str {
+        match self {
+            Self::English => "en",
+            Self::Chinese => "zh-CN",
+        }
+    }
+
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::English => Self::Chinese,
+            Self::Chinese => Self::English,
+        }
+    }
+
+    /// The language of a tag such as `zh`, `zh-Hans-CN` or `en-GB`; `None` when it is neither of ours.
+    #[must_use]
+    pub fn of_tag(tag: &str) -> Option<Self> {
+        let primary = tag.trim().split(['-', '_']).next().unwrap_or_default();
+        if primary.eq_ignore_ascii_case("zh") {
+            Some(Self::Chinese)
+        } else if primary.eq_ignore_ascii_case("en") {
+            Some(Self::English)
+        } else {
+            None
+        }
+    }
+
+    /// The address decides, then the cookie `lang`, then `Accept-Language`, then English.
+    #[must_use]
+    pub fn negotiate(asked: Option<&str>, headers: &HeaderMap) -> Self {
+        asked
+            .and_then(Self::of_tag)
+            .or_else(|| cookie(headers, "lang").and_then(Self::of_tag))
+            .or_else(|| accepted(headers))
+            .unwrap_or(Self::English)
+    }
+
+    fn catalogue(self) -> &'static HashMap<String, String> {
+        match self {
+            Self::English => &CATALOGUES[0],
+            Self::Chinese => &CATALOGUES[1],
+        }
+    }
+}
+
+/// Parsed once. A catalogue that does not parse is empty: keys show instead of words, and a test fails.
+static CATALOGUES: LazyLock<[HashMap<String, String>; 2]> =
+    LazyLock::new(|| [ENGLISH, CHINESE].map(|text| parse(text).unwrap_or_default()));
+
+fn parse(text: &str) -> Result<HashMap<String, String>, toml::de::Error> {
+    let sections: HashMap<String, HashMap<String, String>> = toml::from_str(text)?;
+    let keys = sections.into_iter().flat_map(|(section, entries)| {
+        entries.into_iter().map(move |(key, value)| (format!("{section}.{key}"), value))
+    });
+    Ok(keys.collect())
+}
+
+fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let cookies = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+    cookies.flat_map(|line| line.split(';')).find_map(|pair| pair.trim().strip_prefix(name)?.strip_prefix('='))
+}
+
+/// The supported language with the highest weight; the first of equals.
+fn accepted(headers: &HeaderMap) -> Option<Language> {
+    let line = headers.get(header::ACCEPT_LANGUAGE)?.to_str().ok()?;
+    let mut best: Option<(f64, Language)> = None;
+    for part in line.split(',').take(16) {
+        let (tag, parameters) = part.split_once(';').unwrap_or((part, ""));
+        let weight = parameters.trim().strip_prefix("q=").map_or(1.0, |q| q.parse().unwrap_or(0.0));
+        let Some(language) = Language::of_tag(tag) else { continue };
+        if weight > 0.0 && best.is_none_or(|(heaviest, _)| weight > heaviest) {
+            best = Some((weight, language));
+        }
+    }
+    best.map(|(_, language)| language)
+}
+
+/// The words of one language.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Words(pub Language);
+
+impl Words {
+    /// The text of a key without placeholders.
+    #[must_use]
+    pub fn t<'a>(&self, key: &'a str) -> Cow<'a, str> {
+        match self.0.catalogue().get(key) {
+            Some(text) => Cow::Borrowed(text.as_str()),
+            None => Cow::Borrowed(key),
+        }
+    }
+
+    /// The text of a key with its placeholders filled.
+    #[must_use]
+    pub fn with(&self, key: &str, values: &[(&str, &str)]) -> String {
+        fill(&self.t(key), values)
+    }
+
+    /// The text of `key.one` or of `key.other`, with `{n}` filled; Chinese has only the latter.
+    #[must_use]
+    pub fn count(&self, key: &str, n: u64, values: &[(&str, &str)]) -> String {
+        let one = self.0 == Language::English && n == 1;
+        let text = self.t(&format!("{key}_{}", if one { "one" } else { "other" })).into_owned();
+        let n = crate::format::count(n);
+        let mut values = values.to_vec();
+        values.push(("n", &n));
+        fill(&text, &values)
+    }
+
+    /// Joins the parts of a list as the language does.
+    #[must_use]
+    pub fn list(&self, parts: &[String]) -> String {
+        match self.0 {
+            Language::English => parts.join(", "),
+            Language::Chinese => parts.join("、"),
+        }
+    }
+
+    /// Joins sentences as the language does.
+    #[must_use]
+    pub fn sentences(&self, parts: &[String]) -> String {
+        match self.0 {
+            Language::English => parts.join(" "),
+            Language::Chinese => parts.concat(),
+        }
+    }
+}
+
+/// One pass: what a value brings is never read as a placeholder.
+fn fill(text: &str, values: &[(&str, &str)]) -> String {
+    let mut out = String::with_capacity(text.len() + 32);
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('{') {
+        out.push_str(before);
+        let Some((name, after)) = after.split_once('}') else {
+            out.push('{');
+            rest = after;
+            continue;
+        };
+        out.push_str(values.iter().find(|(key, _)| *key == name).map_or("", |(_, value)| value));
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::*;
+
+    fn placeholders(text: &str) -> BTreeSet<&str> {
+        text.split('{').skip(1).filter_map(|part| part.split_once('}')).map(|(name, _)| name).collect()
+    }
+
+    fn sources() -> String {
+        fn read(folder: &Path, out: &mut String) {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    read(&path, out);
+                } else {
+                    out.push_str(&std::fs::read_to_string(path).unwrap());
+                }
+            }
+        }
+        let mut out = String::new();
+        for folder in ["src", "templates"] {
+            read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut out);
+        }
+        out
+    }
+
+    #[test]
+    fn both_catalogues_have_the_same_keys_and_placeholders() {
+        let english = parse(ENGLISH).expect("en.toml parses");
+        let chinese = parse(CHINESE).expect("zh-CN.toml parses");
+        let keys = |catalogue: &HashMap<String, String>| catalogue.keys().cloned().collect::<BTreeSet<_>>();
+        let only = |a: &BTreeSet<String>, b: &BTreeSet<String>| a.difference(b).cloned().collect::<Vec<_>>();
+        // A Chinese count has one form.
+        let english_keys: BTreeSet<_> = keys(&english).into_iter().filter(|key| !key.ends_with("_one")).collect();
+        assert_eq!(only(&english_keys, &keys(&chinese)), [""; 0], "in en.toml only");
+        assert_eq!(only(&keys(&chinese), &english_keys), [""; 0], "in zh-CN.toml only");
+        for (key, text) in &chinese {
+            assert_eq!(placeholders(&english[key]), placeholders(text), "placeholders of {key}");
+            assert!(!text.is_empty(), "{key} is empty");
+        }
+    }
+
+    #[test]
+    fn every_key_is_used_and_every_used_key_exists() {
+        let english = parse(ENGLISH).unwrap();
+        let sections: BTreeSet<&str> = english.keys().filter_map(|key| key.split('.').next()).collect();
+        let sources = sources();
+        let quoted: BTreeSet<&str> = sources.split('"').filter(|text| text.len() < 60).collect();
+        // Keys that are made from the words of an enum; `words.rs` makes them and its test goes through all values.
+        let made = ["state.", "outcome.", "why."];
+        for key in english.keys() {
+            let base = key.trim_end_matches("_one").trim_end_matches("_other");
+            let used =
+                quoted.contains(key.as_str()) || quoted.contains(base) || made.iter().any(|part| key.starts_with(part));
+            assert!(used, "{key} is not used anywhere");
+        }
+        for text in quoted {
+            let Some((section, name)) = text.split_once('.') else { continue };
+            let is_key = sections.contains(section)
+                && !name.is_empty()
+                && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+            let exists = english.contains_key(text) || english.contains_key(&format!("{text}_other"));
+            assert!(!is_key || exists, "{text:?} is used but is in no catalogue");
+        }
+    }
+
+    #[test]
+    fn a_value_is_never_read_as_a_placeholder() {
+        assert_eq!(fill("{a} and {b}", &[("a", "{b}"), ("b", "x")]), "{b} and x");
+        assert_eq!(fill("open {", &[]), "open {");
+    }
+
+    #[test]
+    fn the_address_wins_over_the_cookie_and_the_cookie_over_the_browser() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT_LANGUAGE, "fr, en;q=0.4, zh-Hans-CN;q=0.7".parse().unwrap());
+        assert_eq!(Language::negotiate(None, &headers), Language::Chinese);
+        headers.insert(header::COOKIE, "theme=dark; lang=en".parse().unwrap());
+        assert_eq!(Language::negotiate(None, &headers), Language::English);
+        assert_eq!(Language::negotiate(Some("zh"), &headers), Language::Chinese);
+        assert_eq!(Language::negotiate(Some("klingon"), &HeaderMap::new()), Language::English);
+    }
+}

@@ -1,0 +1,159 @@
+//! Datasets: what accuracy is measured on.
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use seatrial_core::store::{DatasetDetail, DatasetRow, DatasetVersionRow};
+use serde::Serialize;
+
+use crate::Dashboards;
+use crate::export::csv;
+use crate::failure::Failure;
+use crate::format::{DASH, Moments, count, file_size};
+use crate::frame::{Frame, Nav};
+use crate::html::{self, Html};
+use crate::visit::{Visit, encode};
+
+#[derive(Serialize)]
+struct ListData {
+    datasets: Vec<DatasetRow>,
+}
+
+struct DatasetLine {
+    name: String,
+    href: String,
+    task: &'static str,
+    versions: u32,
+    examples: String,
+    classes: String,
+    size: String,
+    when: Html,
+}
+
+#[derive(askama::Template)]
+#[template(path = "pages/datasets.html")]
+struct ListPage {
+    frame: Frame,
+    sentence: String,
+    datasets: Vec<DatasetLine>,
+}
+
+pub(crate) async fn list(State(state): State<Dashboards>, visit: Visit) -> Result<Response, Failure> {
+    let data = ListData { datasets: state.read.datasets(visit.viewer.project).await? };
+    let moments = &visit.setting.moments;
+    let words = moments.words;
+    let table = || {
+        let rows = data.datasets.iter().map(|row| {
+            vec![
+                row.name.clone(),
+                row.task.as_str().to_owned(),
+                row.versions.to_string(),
+                row.examples.to_string(),
+                row.classes.to_string(),
+                row.size.to_string(),
+            ]
+        });
+        csv::write(&["name", "task", "versions", "examples", "classes", "size_bytes"], rows)
+    };
+    visit.answer(&data, Some(&table), || {
+        let examples: u64 = data.datasets.iter().map(|row| u64::from(row.examples)).sum();
+        ListPage {
+            frame: Frame::new(&visit.setting, words.t("nav.datasets").into_owned(), Nav::Datasets)
+                .with_exports(&visit.setting, true),
+            sentence: if data.datasets.is_empty() {
+                words.t("dataset.none").into_owned()
+            } else {
+                words.count("dataset.list_sentence", data.datasets.len() as u64, &[("examples", &count(examples))])
+            },
+            datasets: data
+                .datasets
+                .iter()
+                .map(|row| DatasetLine {
+                    name: row.name.clone(),
+                    href: format!("/datasets/{}", encode(&row.name)),
+                    task: row.task.as_str(),
+                    versions: row.versions,
+                    examples: count(row.examples.into()),
+                    classes: count(row.classes.into()),
+                    size: file_size(row.size),
+                    when: html::ago(row.created_at, moments),
+                })
+                .collect(),
+        }
+    })
+}
+
+struct VersionLine {
+    number: u32,
+    digest: String,
+    examples: String,
+    classes: String,
+    size: String,
+    by: String,
+    when: Html,
+}
+
+#[derive(askama::Template)]
+#[template(path = "pages/dataset.html")]
+struct Page {
+    frame: Frame,
+    name: String,
+    sentence: String,
+    facts: Vec<(String, String)>,
+    versions: Vec<VersionLine>,
+    classes: Vec<String>,
+}
+
+pub(crate) async fn page(
+    State(state): State<Dashboards>,
+    Path(name): Path<String>,
+    visit: Visit,
+) -> Result<Response, Failure> {
+    let found: Option<DatasetDetail> = state.read.dataset(visit.viewer.project, &name).await?;
+    let data = found.ok_or_else(|| Failure::NotFound { what: "gone.dataset", id: name.chars().take(80).collect() })?;
+    let moments = &visit.setting.moments;
+    let words = moments.words;
+    visit.answer(&data, None, || {
+        let newest = data.versions.first();
+        let or = |value: Option<&String>| value.cloned().unwrap_or_else(|| words.t("model.not_stated").into_owned());
+        Page {
+            frame: Frame::new(&visit.setting, data.name.clone(), Nav::Datasets).with_exports(&visit.setting, false),
+            name: data.name.clone(),
+            sentence: newest.map_or_else(
+                || data.name.clone(),
+                |version| {
+                    let values = [
+                        ("name", data.name.as_str()),
+                        ("n", &count(version.examples.into())),
+                        ("classes", &count(version.classes.len() as u64)),
+                    ];
+                    words.with(
+                        if version.classes.is_empty() { "dataset.sentence_golden" } else { "dataset.sentence_classes" },
+                        &values,
+                    )
+                },
+            ),
+            facts: vec![
+                (
+                    words.t("dataset.task").into_owned(),
+                    newest.map_or_else(|| DASH.to_string(), |version| version.task.as_str().to_owned()),
+                ),
+                (words.t("model.origin").into_owned(), or(newest.and_then(|version| version.origin.as_ref()))),
+                (words.t("model.licence").into_owned(), or(newest.and_then(|version| version.license.as_ref()))),
+            ],
+            versions: data.versions.iter().map(|version| line(version, moments)).collect(),
+            classes: newest.map(|version| version.classes.clone()).unwrap_or_default(),
+        }
+    })
+}
+
+fn line(version: &DatasetVersionRow, moments: &Moments) -> VersionLine {
+    VersionLine {
+        number: version.number,
+        digest: version.digest.to_string(),
+        examples: count(version.examples.into()),
+        classes: count(version.classes.len() as u64),
+        size: file_size(version.size),
+        by: version.created_by.clone(),
+        when: html::ago(version.created_at, moments),
+    }
+}

@@ -1,0 +1,215 @@
+//! A device: whether it is healthy, what it is, what it did.
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use seatrial_core::outcome::Family;
+use seatrial_core::reading::Reading;
+use seatrial_core::store::{DeviceRow, JobRow, TransitionRow};
+use serde::Serialize;
+
+use super::{JobLines, job_line, reading, sessions};
+use crate::Dashboards;
+use crate::failure::Failure;
+use crate::format::{DASH, Moments, count, memory_size};
+use crate::frame::{Frame, Nav};
+use crate::html::{self, Html};
+use crate::i18n::Words;
+use crate::status;
+use crate::visit::Visit;
+
+/// Jobs and transitions that the page lists.
+const RECENT: u32 = 30;
+
+#[derive(Serialize)]
+struct Data {
+    device: DeviceRow,
+    online: bool,
+    transitions: Vec<TransitionRow>,
+    jobs: Vec<JobRow>,
+}
+
+struct TransitionLine {
+    at: Html,
+    from: Html,
+    to: Html,
+    reason: String,
+}
+
+#[derive(askama::Template)]
+#[template(path = "pages/device.html")]
+struct Page {
+    frame: Frame,
+    name: String,
+    id: String,
+    tag: Html,
+    sentence: String,
+    sub: String,
+    facts: Vec<(String, String)>,
+    clusters: Vec<(String, String)>,
+    features: String,
+    runtimes: Vec<(String, String, String, String)>,
+    sensors: Vec<(String, String)>,
+    labels: Vec<(String, String)>,
+    evidence: Vec<(String, String)>,
+    transitions: Vec<TransitionLine>,
+    jobs: JobLines,
+}
+
+pub(crate) async fn page(
+    State(state): State<Dashboards>,
+    Path(id): Path<String>,
+    visit: Visit,
+) -> Result<Response, Failure> {
+    let gone = || Failure::NotFound { what: "gone.device", id: id.chars().take(40).collect() };
+    let id = id.parse().map_err(|_| gone())?;
+    let device = state.read.device(id).await?.ok_or_else(gone)?;
+    let data = Data {
+        online: sessions(&state).contains_key(&id),
+        transitions: state.read.device_transitions(id, RECENT).await?,
+        jobs: state.read.device_jobs(id, RECENT).await?,
+        device,
+    };
+    let moments = &visit.setting.moments;
+    let words = moments.words;
+    visit.answer(&data, None, || {
+        let device = &data.device;
+        let profile = &device.profile;
+        Page {
+            frame: Frame::new(&visit.setting, device.name.clone(), Nav::Fleet)
+                .with_exports(&visit.setting, false)
+                .simulated(profile.simulated),
+            name: device.name.clone(),
+            id: device.id.to_string(),
+            tag: html::tag(&status::device_now(device.state, data.online, words)),
+            sentence: sentence(&data, words),
+            sub: sub(&data, moments),
+            facts: facts(device, words),
+            clusters: profile.cpu.clusters.iter().map(|cluster| cluster_line(cluster, words)).collect(),
+            features: if profile.cpu.features.is_empty() { DASH.to_string() } else { profile.cpu.features.join(" ") },
+            runtimes: profile
+                .runtimes
+                .iter()
+                .map(|offer| {
+                    let formats: Vec<&str> = offer.formats.iter().map(|format| format.as_str()).collect();
+                    let accelerators: Vec<&str> =
+                        offer.accelerators.iter().map(|accelerator| accelerator.as_str()).collect();
+                    (offer.name.clone(), offer.version.clone(), formats.join(", "), accelerators.join(", "))
+                })
+                .collect(),
+            sensors: sensors(device, words),
+            labels: device.labels.clone().into_iter().collect(),
+            evidence: evidence(device, words),
+            transitions: data
+                .transitions
+                .iter()
+                .map(|row| TransitionLine {
+                    at: html::ago(row.at, moments),
+                    from: html::status(&status::device(row.from, words)),
+                    to: html::status(&status::device(row.to, words)),
+                    reason: row.reason.clone(),
+                })
+                .collect(),
+            jobs: data.jobs.iter().map(|job| job_line(job, None, moments)).collect(),
+        }
+    })
+}
+
+fn sentence(data: &Data, words: Words) -> String {
+    let state = status::device_now(data.device.state, data.online, words).word;
+    let failed = |job: &&JobRow| {
+        job.outcome.is_some_and(|outcome| match outcome.family() {
+            Family::Ok | Family::Fallback | Family::Ended => false,
+            Family::Died | Family::Hung | Family::WrongOutput | Family::CannotLoad | Family::LabOrRom => true,
+        })
+    };
+    let bad = data.jobs.iter().filter(failed).count();
+    let values = [("name", data.device.name.as_str()), ("state", state.as_str())];
+    if data.jobs.is_empty() {
+        words.with("device.sentence_new", &values)
+    } else if bad == 0 {
+        words.count("device.sentence_fine", data.jobs.len() as u64, &values)
+    } else {
+        let (bad, all) = (count(bad as u64), count(data.jobs.len() as u64));
+        words.with("device.sentence_failed", &[values[0], values[1], ("bad", &bad), ("all", &all)])
+    }
+}
+
+fn sub(data: &Data, moments: &Moments) -> String {
+    let words = moments.words;
+    let device = &data.device;
+    let seen = words.with(
+        "device.seen",
+        &[
+            ("when", &moments.relative(device.last_seen_at)),
+            ("joined", &moments.clock(device.created_at)),
+            ("version", &device.agent_version),
+        ],
+    );
+    let quarantine = device.quarantined_until.map(|until| {
+        words.with("fleet.quarantined_until", &[("time", &moments.clock(until)), ("reason", &device.state_reason)])
+    });
+    words.sentences(&quarantine.into_iter().chain([seen]).collect::<Vec<_>>())
+}
+
+fn facts(device: &DeviceRow, words: Words) -> Vec<(String, String)> {
+    let profile = &device.profile;
+    let memory = profile.memory_bytes.clone().map(memory_size);
+    let api = profile.android_api.clone().map(|api| api.to_string());
+    let fact = |key: &str, value: String| (words.t(key).into_owned(), value);
+    vec![
+        fact("device.brand", reading(&profile.brand, words)),
+        fact("device.product", reading(&profile.product, words)),
+        fact("device.os", reading(&profile.os, words)),
+        fact("device.kernel", reading(&profile.kernel, words)),
+        fact("device.soc", reading(&profile.soc, words)),
+        fact(
+            "device.cpu",
+            words.with(
+                "device.cpu_line",
+                &[
+                    ("model", &reading(&profile.cpu.model, words)),
+                    ("n", &profile.cpu.count.to_string()),
+                    ("arch", &profile.cpu.architecture),
+                ],
+            ),
+        ),
+        fact("device.gpu", reading(&profile.gpu, words)),
+        fact("device.gpu_driver", reading(&profile.gpu_driver, words)),
+        fact("device.memory", reading(&memory, words)),
+        fact("device.abi", profile.abi.clone()),
+        fact("device.api", reading(&api, words)),
+    ]
+}
+
+fn cluster_line(cluster: &seatrial_core::device::CpuCluster, words: Words) -> (String, String) {
+    let cpus: Vec<String> = cluster.cpus.iter().map(u16::to_string).collect();
+    let frequency = match &cluster.max_frequency_khz {
+        Reading::Present(khz) => format!("{} GHz", crate::format::significant(*khz as f64 / 1e6)),
+        Reading::Absent(reason) => words.with("number.absent", &[("reason", reason)]),
+    };
+    (words.with("device.cpus", &[("list", &cpus.join(", "))]), frequency)
+}
+
+/// What can be read, then what cannot with its reason.
+fn sensors(device: &DeviceRow, words: Words) -> Vec<(String, String)> {
+    let readable = device.profile.sensors.iter().map(|name| (name.clone(), words.t("device.readable").into_owned()));
+    let absent = device
+        .profile
+        .absent_sensors
+        .iter()
+        .map(|(name, reason)| (name.clone(), words.with("number.absent", &[("reason", reason)])));
+    readable.chain(absent).collect()
+}
+
+fn evidence(device: &DeviceRow, words: Words) -> Vec<(String, String)> {
+    let evidence = &device.evidence;
+    let line = |key: &str, value: &Option<String>| {
+        (words.t(key).into_owned(), value.clone().unwrap_or_else(|| DASH.to_string()))
+    };
+    vec![
+        line("device.serial", &evidence.hardware_serial),
+        line("device.machine_id", &evidence.machine_id),
+        line("device.agent_id", &evidence.agent_id),
+        line("device.usb", &evidence.usb_path),
+    ]
+}

@@ -1,0 +1,237 @@
+//! A job: what exactly was measured, and whether to believe it.
+
+use axum::Form;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Redirect, Response};
+use seatrial_core::job::{AttemptRef, JobSpec, JobState};
+use seatrial_core::metric::Metric;
+use seatrial_core::report::Report;
+use seatrial_core::role::Role;
+use seatrial_core::stage::Stage;
+use seatrial_core::store::{AttemptRow, DeviceRow, JobRow};
+use serde::Serialize;
+
+mod tables;
+mod words;
+
+use self::tables::{
+    AttemptLine, GoldenLine, MetricLine, PercentileLine, SensorPart, accuracy, attempts, comparison, environment,
+    golden, guides, metric_lines, metrics_table, percentile_lines, sensors, strip,
+};
+use self::words::{determinism, evidence, figures, processes, sentence, sub, tail_note};
+use super::run::CsrfForm;
+use super::samples::Samples;
+use super::{Numbers, model_name, run_number};
+use crate::Dashboards;
+use crate::charts::{histogram, stages, trace};
+use crate::failure::Failure;
+use crate::frame::{Frame, Nav};
+use crate::html::{self, Html};
+use crate::status;
+use crate::visit::{Setting, Visit};
+
+#[derive(Serialize)]
+struct Data {
+    job: JobRow,
+    attempts: Vec<AttemptRow>,
+    /// The attempt that the rest is of.
+    attempt: u32,
+    spec: Option<JobSpec>,
+    report: Option<Report>,
+    metrics: Vec<Metric>,
+    samples: usize,
+    #[serde(skip)]
+    device: Option<DeviceRow>,
+    #[serde(skip)]
+    unpacked: Samples,
+    #[serde(skip)]
+    classes: Vec<String>,
+}
+
+/// By id or by short id.
+pub(crate) async fn find(state: &Dashboards, visit: &Visit, id: &str) -> Result<JobRow, Failure> {
+    let gone = || Failure::NotFound { what: "gone.job", id: id.chars().take(40).collect() };
+    let found = if let Ok(id) = id.parse() {
+        state.read.job(id).await?
+    } else {
+        let mut found = state.read.jobs_by_short_id(id).await?;
+        if found.len() > 1 {
+            return Err(Failure::Conflict(visit.setting.words.with("job.ambiguous", &[("id", id)])));
+        }
+        found.pop()
+    };
+    let job = found.ok_or_else(gone)?;
+    // A job of another project is as good as none.
+    let run = state.read.run(job.run).await?;
+    run.filter(|run| run.project == visit.viewer.project).map(|_| job).ok_or_else(gone)
+}
+
+pub(crate) fn attempt_number(setting: &Setting, last: u32) -> u32 {
+    setting.parameter("attempt").and_then(|text| text.parse().ok()).filter(|n| (1..=last).contains(n)).unwrap_or(last)
+}
+
+/// A document of another schema is shown as absent rather than guessed at; the log says why.
+fn document<T: serde::de::DeserializeOwned>(text: Option<String>, what: &'static str, job: &JobRow) -> Option<T> {
+    serde_json::from_str(&text?)
+        .inspect_err(|error| tracing::warn!(job = %job.id, what, %error, "a stored document does not read"))
+        .ok()
+}
+
+async fn read(state: &Dashboards, visit: &Visit, id: &str) -> Result<Data, Failure> {
+    let job = find(state, visit, id).await?;
+    let number = attempt_number(&visit.setting, job.attempt);
+    let attempt = AttemptRef { job: job.id, attempt: number };
+    let spec: Option<JobSpec> = document(state.read.job_spec(job.id).await?, "job specification", &job);
+    let dataset = match spec.as_ref().and_then(|spec| spec.dataset.as_ref()) {
+        Some(dataset) => state.read.dataset(visit.viewer.project, &dataset.dataset).await?.zip(Some(dataset.version)),
+        None => None,
+    };
+    let classes =
+        dataset.and_then(|(detail, number)| detail.versions.into_iter().find(|version| version.number == number));
+    let samples = Samples::unpack(&state.read.blocks(attempt).await?)?;
+    Ok(Data {
+        attempts: state.read.attempts(job.id).await?,
+        attempt: number,
+        report: document(state.read.report(attempt).await?, "report", &job),
+        metrics: state.read.metrics(attempt).await?,
+        device: state.read.device(job.device).await?,
+        samples: samples.count(),
+        unpacked: samples,
+        classes: classes.map(|version| version.classes).unwrap_or_default(),
+        spec,
+        job,
+    })
+}
+
+#[derive(askama::Template)]
+#[template(path = "pages/job.html")]
+struct Page {
+    frame: Frame,
+    crumb: Vec<(String, String)>,
+    crumb_end: String,
+    tag: Html,
+    sentence: String,
+    sub: String,
+    invalid: Vec<String>,
+    csrf: Option<String>,
+    rerun: String,
+    samples_csv: Option<String>,
+    figures: Vec<(String, Html)>,
+    failed: bool,
+    evidence: Vec<(String, String)>,
+    stages: Html,
+    stages_note: String,
+    trace: Html,
+    trace_note: String,
+    histogram: Html,
+    few: bool,
+    strip: Html,
+    percentiles: Vec<PercentileLine>,
+    percentiles_note: String,
+    sensors: Vec<SensorPart>,
+    confusion: Html,
+    accuracy_note: String,
+    accuracy_absent: String,
+    classes: Vec<[String; 5]>,
+    golden: Vec<GoldenLine>,
+    golden_note: String,
+    environment: Vec<(String, String)>,
+    comparison: Vec<(String, String, String)>,
+    attempts: Vec<AttemptLine>,
+    log: String,
+    bounds: Vec<String>,
+    metrics: Vec<MetricLine>,
+    spec: String,
+}
+
+pub(crate) async fn page(
+    State(state): State<Dashboards>,
+    Path(id): Path<String>,
+    visit: Visit,
+) -> Result<Response, Failure> {
+    let data = read(&state, &visit, &id).await?;
+    let moments = &visit.setting.moments;
+    let words = moments.words;
+    visit.answer(&data, Some(&|| metrics_table(&data)), || {
+        let job = &data.job;
+        let numbers = Numbers::new(data.metrics.clone());
+        let milliseconds = data.unpacked.milliseconds();
+        let all: Vec<f64> = milliseconds.concat();
+        let (confusion, accuracy_note, accuracy_absent, classes) = accuracy(&data, &numbers, words);
+        let failed_stage = data.report.as_ref().and_then(|report| report.failed_stage).or_else(|| current_failure(job));
+        let may_rerun = visit.viewer.role.includes(Role::Submitter);
+        let has_samples = !all.is_empty();
+        let simulated = data.device.as_ref().is_some_and(|device| device.profile.simulated);
+        let mut frame = Frame::new(&visit.setting, words.with("job.title", &[("job", &job.short)]), Nav::Runs)
+            .with_exports(&visit.setting, true)
+            .simulated(simulated);
+        if !matches!(job.state, JobState::Done { .. } | JobState::Quarantined) {
+            frame.live = None;
+        }
+        Page {
+            crumb: vec![
+                (words.with("run.title", &[("run", &run_number(job.run_number))]), format!("/runs/{}", job.run_number)),
+                (model_name(job), format!("/models/{}", crate::visit::encode(&job.model))),
+                (job.device_name.clone(), format!("/devices/{}", job.device)),
+            ],
+            crumb_end: words.with("job.crumb", &[("job", &job.short), ("n", &data.attempt.to_string())]),
+            tag: html::tag(&status::job(job, words)),
+            sentence: sentence(&data, &numbers, words),
+            sub: sub(&data, &numbers, words),
+            invalid: job.invalid.clone(),
+            csrf: may_rerun.then(|| visit.viewer.csrf.clone()),
+            rerun: format!("seatrial rerun {}", job.short),
+            samples_csv: has_samples.then(|| format!("/jobs/{}/samples.csv?attempt={}", job.id, data.attempt)),
+            figures: figures(&data, &numbers, words),
+            failed: job.outcome.is_some_and(|outcome| !status::has_result(outcome)),
+            evidence: evidence(&data, words),
+            stages: stages::chart(stage_records(&data), failed_stage, words),
+            stages_note: processes(&data, words),
+            trace: if has_samples { trace::chart(&milliseconds, words) } else { Html::default() },
+            trace_note: words.count("job.trace_note", all.len() as u64, &[]),
+            histogram: if has_samples { histogram::chart(&all, &guides(&numbers), words) } else { Html::default() },
+            few: all.len() < histogram::FEWEST,
+            strip: strip(&numbers, words),
+            percentiles: percentile_lines(&numbers, all.len(), words),
+            percentiles_note: tail_note(all.len(), words),
+            sensors: sensors(&data, words),
+            confusion,
+            accuracy_note,
+            accuracy_absent,
+            classes,
+            golden: golden(&data),
+            golden_note: determinism(&data, words),
+            environment: environment(&data, words),
+            comparison: comparison(&data, words),
+            attempts: attempts(&data, moments),
+            log: data.report.as_ref().map(|report| report.log.clone()).unwrap_or_default(),
+            bounds: data.report.as_ref().map(|report| report.bounds_hit.clone()).unwrap_or_default(),
+            metrics: metric_lines(&numbers, words),
+            spec: data.spec.as_ref().and_then(|spec| serde_json::to_string_pretty(spec).ok()).unwrap_or_default(),
+            frame,
+        }
+    })
+}
+
+fn current_failure(job: &JobRow) -> Option<Stage> {
+    job.stage.filter(|_| job.outcome.is_some_and(|outcome| !status::has_result(outcome)))
+}
+
+fn stage_records(data: &Data) -> &[seatrial_core::report::StageRecord] {
+    match &data.report {
+        Some(report) => &report.stages,
+        None => data.attempts.iter().find(|row| row.attempt == data.attempt).map_or(&[], |row| &row.stages),
+    }
+}
+
+pub(crate) async fn rerun(
+    State(state): State<Dashboards>,
+    Path(id): Path<String>,
+    visit: Visit,
+    Form(form): Form<CsrfForm>,
+) -> Result<Response, Failure> {
+    visit.check_csrf(&form.csrf)?;
+    let job = find(&state, &visit, &id).await?;
+    let run = state.actions.rerun(&visit.viewer, job.id).await?;
+    Ok(Redirect::to(&format!("/runs/{run}")).into_response())
+}

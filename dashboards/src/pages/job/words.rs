@@ -1,0 +1,186 @@
+//! What the page of a job says in sentences and figures.
+
+use seatrial_core::job::JobState;
+use seatrial_core::outcome::{Exit, Family, Outcome};
+use seatrial_core::reading::Reading;
+use seatrial_core::report::{ProcessRecord, ProcessRole};
+
+use super::super::Numbers;
+use super::Data;
+use super::tables::PERCENTILES;
+use crate::format::{self, DASH, count, significant};
+use crate::html::{self, Html};
+use crate::i18n::Words;
+use crate::status;
+
+/// The answer to the page's question, from the job's own numbers.
+pub(super) fn sentence(data: &Data, numbers: &Numbers, words: Words) -> String {
+    let job = &data.job;
+    let on = [("backend", job.backend.as_str()), ("device", job.device_name.as_str())];
+    let outcome = match job.state {
+        JobState::Queued => return words.with("job.sentence_queued", &on),
+        JobState::Leased { .. } => {
+            let stage = job.stage.map_or_else(|| DASH.to_string(), |stage| stage.to_string());
+            return words.with("job.sentence_running", &[on[0], on[1], ("stage", &stage)]);
+        }
+        JobState::Quarantined => return words.with("job.sentence_quarantined", &on),
+        JobState::Done { outcome } => outcome,
+    };
+    if !status::has_result(outcome) {
+        let stage = job.stage.map_or_else(|| DASH.to_string(), |stage| stage.to_string());
+        let what = match outcome.family() {
+            Family::Died => "job.died",
+            Family::Hung => "job.hung",
+            Family::WrongOutput => "job.wrong_output",
+            Family::CannotLoad => "job.cannot_load",
+            Family::LabOrRom | Family::Ok | Family::Fallback => "job.lab_or_rom",
+            Family::Ended => "job.ended",
+        };
+        return words.with(
+            what,
+            &[
+                ("code", &status::code(outcome)),
+                ("class", &status::class_and_code(outcome)),
+                ("stage", &stage),
+                on[0],
+                on[1],
+            ],
+        );
+    }
+    let mut parts = Vec::new();
+    if let Some(p50) = numbers.shown("lat_p50_ms").filter(|shown| shown.absent.is_empty()) {
+        parts.push(words.with("job.sentence_latency", &[("p50", &p50.line(words)), on[0], on[1]]));
+    }
+    if let Some(top1) = right_answers(data, numbers, words) {
+        let key = if parts.is_empty() { "job.sentence_accuracy_only" } else { "job.sentence_accuracy" };
+        parts.push(words.with(key, &[("top1", &top1), on[0], on[1]]));
+    }
+    if parts.is_empty() {
+        parts.push(words.with("job.sentence_ran", &on));
+    }
+    words.sentences(&parts)
+}
+
+/// Fewer than 20 examples are counted, not expressed in per cent.
+pub(super) fn right_answers(data: &Data, numbers: &Numbers, words: Words) -> Option<String> {
+    let share = numbers.estimate("top1")?.value;
+    let examples = data.unpacked.labels.len();
+    if (1..20).contains(&examples) {
+        let hits = (share * examples as f64).round() as u64;
+        return Some(words.with("number.of", &[("k", &count(hits)), ("n", &count(examples as u64))]));
+    }
+    numbers.shown("top1").map(|shown| shown.line(words))
+}
+
+pub(super) fn sub(data: &Data, numbers: &Numbers, words: Words) -> String {
+    let mut parts = Vec::new();
+    if let Some(message) = &data.job.message {
+        parts.push(message.clone());
+    }
+    let actual = data.report.as_ref().map(|report| &report.actual);
+    if let Some(fallback) = actual.and_then(|actual| actual.fallback.as_ref()) {
+        parts.push(words.with("job.fell_back", &[("reason", fallback)]));
+    }
+    if let Some(spread) = numbers.shown("lat_rcv").filter(|shown| shown.absent.is_empty()) {
+        parts.push(words.with("job.spread", &[("rcv", &format!("{}{}", spread.number, spread.unit))]));
+    }
+    if let Some(ratio) = numbers.estimate("throttle_ratio").filter(|ratio| ratio.value > 1.1) {
+        parts.push(words.with("job.throttled", &[("ratio", &significant(ratio.value))]));
+    }
+    if data.job.invalid.is_empty() && data.job.outcome.is_some_and(status::has_result) {
+        parts.push(words.t("job.valid").into_owned());
+    }
+    words.sentences(&parts)
+}
+
+pub(super) fn figures(data: &Data, numbers: &Numbers, words: Words) -> Vec<(String, Html)> {
+    let names = [
+        ("lat_p50_ms", "job.figure_p50"),
+        ("lat_p99_ms", "job.figure_p99"),
+        ("throughput_sps", "job.figure_throughput"),
+        ("load_cold_ms", "job.figure_load"),
+        ("first_infer_ms", "job.figure_first"),
+        ("top1", "job.figure_top1"),
+        ("golden_cosine", "job.figure_cosine"),
+        ("mem_peak_rss_mb", "job.figure_memory"),
+        ("paced_missed", "job.figure_missed"),
+    ];
+    let shown = names.into_iter().filter_map(|(name, label)| {
+        let shown = numbers.shown(name)?;
+        // A failed job has none of them, and its sentence says why; they stay in the table of all metrics.
+        let failed = data.job.outcome.is_some_and(|outcome| !status::has_result(outcome));
+        (shown.absent.is_empty() || !failed).then(|| (words.t(label).into_owned(), figure(&shown, words)))
+    });
+    let mut figures: Vec<(String, Html)> = shown.collect();
+    if let (Some(spec), false) = (&data.spec, figures.is_empty()) {
+        figures.push((
+            words.t("job.figure_size").into_owned(),
+            Html::trusted(html::escape(&format::file_size(spec.model.manifest.size()))),
+        ));
+    }
+    figures
+}
+
+/// A figure in large type: the interval and the reason are small.
+pub(super) fn figure(shown: &format::Shown, words: Words) -> Html {
+    let small = if shown.absent.is_empty() {
+        shown.interval.clone()
+    } else {
+        words.with("number.absent_reason", &[("reason", &shown.absent)])
+    };
+    let small = if small.is_empty() { String::new() } else { format!(" <small>{}</small>", html::escape(&small)) };
+    Html::trusted(format!("{}{}{small}", html::escape(&shown.number), html::escape(&shown.unit)))
+}
+
+/// How each child process ended: what a failed job is judged on.
+pub(super) fn evidence(data: &Data, words: Words) -> Vec<(String, String)> {
+    let Some(report) = &data.report else { return Vec::new() };
+    let role = |role| match role {
+        ProcessRole::Latency => words.t("job.role_latency"),
+        ProcessRole::Memory => words.t("job.role_memory"),
+        ProcessRole::Accuracy => words.t("job.role_accuracy"),
+    };
+    let line = |process: &ProcessRecord| {
+        let end = exit(process.exit, words);
+        let sentinel = words.t(if process.sentinel { "job.sentinel" } else { "job.no_sentinel" });
+        let label =
+            words.with("job.process", &[("n", &(process.index + 1).to_string()), ("role", &role(process.role))]);
+        (label, words.list(&[end, sentinel.into_owned()]))
+    };
+    report.processes.iter().map(line).collect()
+}
+
+/// As the classifier saw it; signals and codes are never translated.
+pub(super) fn exit(exit: Exit, words: Words) -> String {
+    match exit {
+        Exit::Code(code) => words.with("job.exit_code", &[("code", &code.to_string())]),
+        Exit::Signal(signal) => {
+            words.with("job.exit_signal", &[("signal", &status::code(Outcome::CrashSignal(signal)))])
+        }
+        Exit::Deadline => words.t("job.exit_deadline").into_owned(),
+        Exit::Stopped => words.t("job.exit_stopped").into_owned(),
+    }
+}
+
+pub(super) fn processes(data: &Data, words: Words) -> String {
+    data.report.as_ref().map_or_else(
+        || words.t("job.no_report").into_owned(),
+        |report| words.count("job.processes", report.processes.len() as u64, &[]),
+    )
+}
+
+/// Says so where a percentile rests on fewer than ten samples.
+pub(super) fn tail_note(samples: usize, words: Words) -> String {
+    let weak = PERCENTILES.iter().filter(|(_, _, share)| samples > 0 && (1.0 - share) * (samples as f64) < 10.0);
+    let weak: Vec<String> = weak.map(|(label, _, _)| (*label).to_owned()).collect();
+    if weak.is_empty() { String::new() } else { words.with("job.weak_tail", &[("names", &words.list(&weak))]) }
+}
+
+pub(super) fn determinism(data: &Data, words: Words) -> String {
+    match data.report.as_ref().map(|report| &report.determinism) {
+        Some(Reading::Present(true)) => words.t("job.deterministic").into_owned(),
+        Some(Reading::Present(false)) => words.t("job.not_deterministic").into_owned(),
+        Some(Reading::Absent(reason)) => words.with("job.determinism_absent", &[("reason", reason)]),
+        None => String::new(),
+    }
+}

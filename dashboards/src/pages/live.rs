@@ -1,0 +1,160 @@
+//! Streams of rendered fragments. An event names what changed; the page's parts are read and rendered again, and
+//! those that differ from what was sent before are sent. The stream carries no truth of its own, so a lost event costs
+//! nothing but a moment.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::extract::{Path, State};
+use axum::response::sse::{Event as Fragment, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures::StreamExt;
+use seatrial_core::ids::RunId;
+use seatrial_core::live::Event;
+use seatrial_core::store::RunState;
+
+use super::run::{parse_number, parts, read};
+use super::{fleet, sessions};
+use crate::Dashboards;
+use crate::failure::Failure;
+use crate::frame::{Frame, Nav};
+use crate::html::Html;
+use crate::visit::Visit;
+
+/// Fragments of one page follow each other no faster.
+const PACE: Duration = Duration::from_secs(1);
+/// Without an event, ages and progress are still brought up to date.
+const REFRESH: Duration = Duration::from_secs(5);
+
+/// What a page sends again: its parts by element id, and whether more may come.
+struct Round {
+    parts: Vec<(String, Html)>,
+    over: bool,
+}
+
+/// `/runs/{number}/live`.
+pub(crate) async fn run(
+    State(state): State<Dashboards>,
+    Path(number): Path<String>,
+    visit: Visit,
+) -> Result<Response, Failure> {
+    let number = parse_number(&number)?;
+    let run = state.read.run_by_number(visit.viewer.project, number).await?;
+    let run = run.ok_or_else(|| Failure::NotFound { what: "gone.run", id: super::run_number(number) })?.id;
+    let concerns = move |event: &Event| concerns_run(event, run);
+    let round = move |state: Dashboards, visit: Visit| async move {
+        let data = read(&state, &visit, number).await?;
+        let frame = Frame::new(&visit.setting, String::new(), Nav::Runs);
+        let parts = parts(&data, &visit, &frame)?;
+        let parts = parts.into_iter().map(|(id, html)| (id.to_owned(), html)).collect();
+        Ok(Round { parts, over: data.is_over() })
+    };
+    Ok(stream(state, visit, concerns, round))
+}
+
+fn concerns_run(event: &Event, run: RunId) -> bool {
+    match event {
+        Event::Job { run: changed, .. } | Event::Run(changed) => *changed == run,
+        Event::Gap => true,
+        Event::Device(_) => false,
+    }
+}
+
+/// `/devices/live`.
+pub(crate) async fn devices(State(state): State<Dashboards>, visit: Visit) -> Response {
+    let round = |state: Dashboards, visit: Visit| async move {
+        let devices = state.read.devices().await?;
+        let live = sessions(&state);
+        let mut parts = Vec::with_capacity(devices.len());
+        for device in &devices {
+            let card = fleet::card(device, live.get(&device.id), &visit.setting.moments);
+            let id = card.id.clone();
+            let html = askama::Template::render(&fleet::CardPart { card })?;
+            parts.push((id, Html::trusted(html)));
+        }
+        Ok(Round { parts, over: false })
+    };
+    stream(state, visit, |_| true, round)
+}
+
+impl super::run::Data {
+    fn is_over(&self) -> bool {
+        self.state() != RunState::Running
+    }
+}
+
+struct Follow<R> {
+    state: Dashboards,
+    visit: Visit,
+    events: std::pin::Pin<Box<dyn futures::Stream<Item = Event> + Send>>,
+    sent: HashMap<String, Html>,
+    round: R,
+    over: bool,
+    first: bool,
+}
+
+fn stream<C, R, F>(state: Dashboards, visit: Visit, concerns: C, round: R) -> Response
+where
+    C: Fn(&Event) -> bool + Send + Sync + Clone + 'static,
+    R: Fn(Dashboards, Visit) -> F + Send + 'static,
+    F: Future<Output = Result<Round, Failure>> + Send,
+{
+    let events = state.live.events();
+    let events = Box::pin(events.filter(move |event| std::future::ready(concerns(event))));
+    let follow = Follow { state, visit, events, sent: HashMap::new(), round, over: false, first: true };
+    let fragments = futures::stream::unfold(follow, |mut follow| async move {
+        if follow.over {
+            return None;
+        }
+        if !follow.first {
+            wait(&mut follow.events).await?;
+        }
+        follow.visit.setting.moments.now = follow.state.clock.now();
+        let round = (follow.round)(follow.state.clone(), follow.visit.clone()).await;
+        let fragments = match round {
+            Ok(round) => {
+                follow.over = round.over;
+                let mut changed = changed(round.parts, &mut follow.sent, follow.first);
+                if round.over {
+                    changed.push(Fragment::default().event("over").data("over"));
+                }
+                changed
+            }
+            Err(error) => {
+                tracing::warn!(%error, path = follow.visit.setting.path, "a stream of fragments ends");
+                return None;
+            }
+        };
+        follow.first = false;
+        Some((futures::stream::iter(fragments.into_iter().map(Ok::<_, Infallible>)), follow))
+    });
+    Sse::new(fragments.flatten()).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))).into_response()
+}
+
+/// Until something happened or it is time to refresh, and the pace allows it. `None` when there will be no more events.
+async fn wait(events: &mut std::pin::Pin<Box<dyn futures::Stream<Item = Event> + Send>>) -> Option<()> {
+    let paced = tokio::time::Instant::now() + PACE;
+    match tokio::time::timeout(REFRESH, events.next()).await {
+        Ok(Some(_)) | Err(_) => {}
+        Ok(None) => return None,
+    }
+    tokio::time::sleep_until(paced).await;
+    // Whatever came meanwhile is covered by the same reading.
+    while let Some(Some(_)) = futures::FutureExt::now_or_never(events.next()) {}
+    Some(())
+}
+
+/// The parts that differ from what the reader has. The page itself is the reader's first copy, but it may be older
+/// than the first reading here, so the first round sends everything.
+fn changed(parts: Vec<(String, Html)>, sent: &mut HashMap<String, Html>, first: bool) -> Vec<Fragment> {
+    let mut fragments = Vec::new();
+    for (id, html) in parts {
+        if first || sent.get(&id) != Some(&html) {
+            fragments
+                .push(Fragment::default().event("fragment").id(id.clone()).data(html.as_str().replace(['\r'], "")));
+        }
+        sent.insert(id, html);
+    }
+    fragments
+}

@@ -1,0 +1,177 @@
+//! One file a page: what it reads, the sentence it opens with, the data it gives as JSON.
+
+pub(crate) mod dataset;
+pub(crate) mod device;
+pub(crate) mod fleet;
+pub(crate) mod home;
+pub(crate) mod job;
+pub(crate) mod live;
+pub(crate) mod matrix;
+pub(crate) mod model;
+pub(crate) mod new_run;
+pub(crate) mod run;
+pub(crate) mod runs;
+pub(crate) mod samples;
+pub(crate) mod search;
+pub(crate) mod suite;
+
+use std::collections::HashMap;
+
+use seatrial_core::ids::{DeviceId, JobId};
+use seatrial_core::live::LiveDevice;
+use seatrial_core::metric::{Estimate, Metric};
+use seatrial_core::reading::Reading;
+use seatrial_core::store::{DeviceRow, JobRow};
+
+use crate::Dashboards;
+use crate::format::{DASH, Moments, Shown};
+use crate::html::{self, Html};
+use crate::i18n::Words;
+use crate::status;
+
+/// Metrics of one attempt, in the order in which the store gives them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Numbers(Vec<Metric>);
+
+impl Numbers {
+    pub(crate) fn new(metrics: Vec<Metric>) -> Self {
+        Self(metrics)
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&Metric> {
+        self.0.iter().find(|metric| metric.name == name)
+    }
+
+    pub(crate) fn estimate(&self, name: &str) -> Option<Estimate> {
+        self.get(name)?.value.present().copied()
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Metric> {
+        self.0.iter()
+    }
+
+    /// The number for a page; `None` when it was never derived.
+    pub(crate) fn shown(&self, name: &str) -> Option<Shown> {
+        self.get(name).map(crate::format::metric)
+    }
+}
+
+/// Metrics of the last attempt of every job, grouped.
+pub(crate) fn by_job(metrics: Vec<(JobId, Metric)>) -> HashMap<JobId, Numbers> {
+    let mut jobs: HashMap<JobId, Vec<Metric>> = HashMap::new();
+    for (job, metric) in metrics {
+        jobs.entry(job).or_default().push(metric);
+    }
+    jobs.into_iter().map(|(job, metrics)| (job, Numbers::new(metrics))).collect()
+}
+
+/// Devices with an open session, by id.
+pub(crate) fn sessions(state: &Dashboards) -> HashMap<DeviceId, LiveDevice> {
+    state.live.devices().into_iter().map(|device| (device.device, device)).collect()
+}
+
+/// The one order of devices on every page: GPU, then SoC, then name.
+pub(crate) fn order(devices: &mut [DeviceRow]) {
+    let text = |reading: &Reading<String>| reading.present().cloned().unwrap_or_else(|| "\u{10ffff}".to_owned());
+    devices.sort_by_cached_key(|device| (text(&device.profile.gpu), text(&device.profile.soc), device.name.clone()));
+}
+
+/// `0611`.
+pub(crate) fn run_number(number: i64) -> String {
+    format!("{number:04}")
+}
+
+/// `digits-cnn v3 int8`.
+pub(crate) fn model_name(job: &JobRow) -> String {
+    format!("{} v{} {}", job.model, job.version, job.variant)
+}
+
+/// A reading of a device as one line; a reason for what is absent.
+pub(crate) fn reading(reading: &Reading<String>, words: Words) -> String {
+    match reading {
+        Reading::Present(text) => text.clone(),
+        Reading::Absent(reason) => words.with("number.absent", &[("reason", reason)]),
+    }
+}
+
+/// A job in a table.
+pub(crate) struct JobLine {
+    pub href: String,
+    pub short: String,
+    pub device: DeviceId,
+    pub device_name: String,
+    pub model: String,
+    pub model_href: String,
+    pub backend: String,
+    pub profile: String,
+    pub dataset: String,
+    pub status: Html,
+    /// Class, stage and message of a failure; reasons of an invalid one.
+    pub detail: String,
+    pub p50: Html,
+    pub when: Html,
+}
+
+/// The rows of a table of jobs.
+pub(crate) struct JobLines(Vec<JobLine>);
+
+impl FromIterator<JobLine> for JobLines {
+    fn from_iter<T: IntoIterator<Item = JobLine>>(lines: T) -> Self {
+        Self(lines.into_iter().collect())
+    }
+}
+
+impl JobLines {
+    pub(crate) fn iter(&self) -> std::slice::Iter<'_, JobLine> {
+        self.0.iter()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether any row has a latency; a column without one is left out.
+    pub(crate) fn timed(&self) -> bool {
+        self.0.iter().any(|line| !line.p50.is_empty())
+    }
+}
+
+pub(crate) fn job_line(job: &JobRow, numbers: Option<&Numbers>, moments: &Moments) -> JobLine {
+    let words = moments.words;
+    let moment = job.finished_at.or(job.started_at).unwrap_or(job.created_at);
+    let mut detail = Vec::new();
+    if let Some(outcome) = job.outcome.filter(|outcome| !status::has_result(*outcome)) {
+        detail.push(status::class_and_code(outcome));
+        detail.extend(job.stage.map(|stage| stage.to_string()));
+    }
+    detail.extend(job.message.clone());
+    detail.extend(job.invalid.iter().cloned());
+    JobLine {
+        href: format!("/jobs/{}", job.id),
+        short: job.short.clone(),
+        device: job.device,
+        device_name: job.device_name.clone(),
+        model: model_name(job),
+        model_href: format!("/models/{}", crate::visit::encode(&job.model)),
+        backend: job.backend.clone(),
+        profile: job.profile.clone(),
+        dataset: job.dataset.clone().unwrap_or_else(|| DASH.to_string()),
+        status: html::status(&status::job(job, words)),
+        detail: detail.join(" · "),
+        p50: match numbers.and_then(|numbers| numbers.shown("lat_p50_ms")) {
+            Some(shown) if shown.absent.is_empty() => html::shown(&shown, words),
+            Some(shown) => html::cell(&shown),
+            None => Html::default(),
+        },
+        when: html::ago(moment, moments),
+    }
+}
+
+/// An address that is none of ours.
+pub(crate) async fn nowhere(visit: crate::visit::Visit) -> crate::failure::Failure {
+    crate::failure::Failure::NotFound { what: "gone.page", id: visit.setting.path.chars().take(80).collect() }
+}

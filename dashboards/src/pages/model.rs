@@ -1,0 +1,487 @@
+//! Models, and one of them: which variant should ship.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use seatrial_core::backend::Accelerator;
+use seatrial_core::ids::{DeviceId, RunId};
+use seatrial_core::job::AttemptRef;
+use seatrial_core::metric::Metric;
+use seatrial_core::model::{SignatureStanding, TensorSpec};
+use seatrial_core::store::{DeviceRow, JobRow, ModelDetail, ModelRow, VersionRow};
+use serde::Serialize;
+
+use super::{JobLines, Numbers, job_line};
+use crate::Dashboards;
+use crate::charts::tradeoff::{self, Point};
+use crate::export::csv;
+use crate::failure::Failure;
+use crate::format::{DASH, Moments, count, file_size, significant};
+use crate::frame::{Frame, Nav};
+use crate::html::{self, Html};
+use crate::i18n::Words;
+use crate::status::{self, Status};
+use crate::visit::{Visit, encode};
+
+/// Finished jobs that the page looks back on.
+const LOOK_BACK: u32 = 200;
+/// Jobs that it lists.
+const LISTED: usize = 20;
+
+#[derive(Serialize)]
+struct ListData {
+    models: Vec<ModelRow>,
+}
+
+struct ModelLine {
+    name: String,
+    href: String,
+    latest: u32,
+    versions: u32,
+    variants: String,
+    updated: Html,
+}
+
+#[derive(askama::Template)]
+#[template(path = "pages/models.html")]
+struct ListPage {
+    frame: Frame,
+    sentence: String,
+    models: Vec<ModelLine>,
+}
+
+pub(crate) async fn list(State(state): State<Dashboards>, visit: Visit) -> Result<Response, Failure> {
+    let data = ListData { models: state.read.models(visit.viewer.project).await? };
+    let moments = &visit.setting.moments;
+    let words = moments.words;
+    let table = || {
+        let rows = data.models.iter().map(|model| {
+            vec![
+                model.name.clone(),
+                model.latest.to_string(),
+                model.versions.to_string(),
+                model.variants.join(" "),
+                model.updated_at.as_micros().to_string(),
+            ]
+        });
+        csv::write(&["name", "latest", "versions", "variants", "updated_us"], rows)
+    };
+    visit.answer(&data, Some(&table), || {
+        let variants: usize = data.models.iter().map(|model| model.variants.len()).sum();
+        ListPage {
+            frame: Frame::new(&visit.setting, words.t("nav.models").into_owned(), Nav::Models)
+                .with_exports(&visit.setting, true),
+            sentence: if data.models.is_empty() {
+                words.t("model.none").into_owned()
+            } else {
+                words.count("model.list_sentence", data.models.len() as u64, &[("variants", &count(variants as u64))])
+            },
+            models: data
+                .models
+                .iter()
+                .map(|model| ModelLine {
+                    name: model.name.clone(),
+                    href: format!("/models/{}", encode(&model.name)),
+                    latest: model.latest,
+                    versions: model.versions,
+                    variants: model.variants.join(", "),
+                    updated: html::ago(model.updated_at, moments),
+                })
+                .collect(),
+        }
+    })
+}
+
+/// The newest valid result of a variant on a backend of one device.
+#[derive(Debug, Clone, Serialize)]
+struct Best {
+    job: JobRow,
+    metrics: Vec<Metric>,
+    size_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct Data {
+    model: ModelDetail,
+    /// The device whose results are compared.
+    device: Option<DeviceRow>,
+    results: Vec<Best>,
+    jobs: Vec<JobRow>,
+    #[serde(skip)]
+    devices: Vec<(DeviceId, String)>,
+}
+
+struct ResultLine {
+    variant: String,
+    href: String,
+    backend: String,
+    profile: String,
+    size: String,
+    p50: Html,
+    top1: Html,
+    memory: Html,
+    factor: String,
+    worth: String,
+    front: bool,
+    status: Html,
+}
+
+struct VariantLine {
+    name: String,
+    format: &'static str,
+    precision: &'static str,
+    size: String,
+    files: String,
+    standing: Html,
+    inputs: String,
+    outputs: String,
+}
+
+struct VersionLine {
+    number: u32,
+    aliases: String,
+    parent: String,
+    commit: String,
+    by: String,
+    when: Html,
+    variants: String,
+}
+
+struct Facet {
+    label: String,
+    href: String,
+    current: bool,
+}
+
+#[derive(askama::Template)]
+#[template(path = "pages/model.html")]
+struct Page {
+    frame: Frame,
+    name: String,
+    crumb: String,
+    sentence: String,
+    sub: String,
+    devices: Vec<Facet>,
+    chart: Html,
+    chart_absent: String,
+    results: Vec<ResultLine>,
+    variants: Vec<VariantLine>,
+    versions: Vec<VersionLine>,
+    aliases: Vec<(String, u32, Html, String)>,
+    facts: Vec<(String, String)>,
+    jobs: JobLines,
+}
+
+async fn read(state: &Dashboards, visit: &Visit, name: &str) -> Result<Data, Failure> {
+    let gone = || Failure::NotFound { what: "gone.model", id: name.chars().take(80).collect() };
+    let model = state.read.model(visit.viewer.project, name).await?.ok_or_else(gone)?;
+    let jobs = state.read.model_jobs(visit.viewer.project, name, LOOK_BACK).await?;
+    let mut devices: Vec<(DeviceId, String)> = Vec::new();
+    for job in &jobs {
+        if !devices.iter().any(|(id, _)| *id == job.device) {
+            devices.push((job.device, job.device_name.clone()));
+        }
+    }
+    devices.sort_by(|a, b| a.1.cmp(&b.1));
+    let asked = visit.setting.parameter("device").and_then(|text| text.parse::<DeviceId>().ok());
+    let busiest = jobs.first().map(|job| job.device);
+    let chosen = asked.filter(|id| devices.iter().any(|(known, _)| known == id)).or(busiest);
+    let device = match chosen {
+        Some(id) => state.read.device(id).await?,
+        None => None,
+    };
+    let newest = model.versions.first().map_or(0, |version| version.number);
+    let results = results(state, &model, &jobs, chosen, newest).await?;
+    Ok(Data { model, device, results, jobs, devices })
+}
+
+/// The newest valid job of each variant, backend and profile of the newest version, with its metrics. Those of a run
+/// come in one read.
+async fn results(
+    state: &Dashboards,
+    model: &ModelDetail,
+    jobs: &[JobRow],
+    device: Option<DeviceId>,
+    version: u32,
+) -> Result<Vec<Best>, Failure> {
+    let mut newest: BTreeMap<(String, String, String, Option<String>), &JobRow> = BTreeMap::new();
+    for job in jobs.iter().filter(|job| Some(job.device) == device && job.version == version) {
+        if job.outcome.is_some_and(status::has_result) {
+            newest
+                .entry((job.variant.clone(), job.backend.clone(), job.profile.clone(), job.dataset.clone()))
+                .or_insert(job);
+        }
+    }
+    let mut of_run: HashMap<RunId, HashMap<_, Numbers>> = HashMap::new();
+    let mut results = Vec::with_capacity(newest.len());
+    for job in newest.into_values() {
+        let size =
+            model.versions.iter().flat_map(|version| &version.variants).find(|variant| variant.id == job.variant_id);
+        let metrics = if newest_alone(jobs, job) {
+            state.read.metrics(AttemptRef { job: job.id, attempt: job.attempt }).await?
+        } else {
+            if let Entry::Vacant(place) = of_run.entry(job.run) {
+                place.insert(super::by_job(state.read.run_metrics(job.run).await?));
+            }
+            of_run
+                .get(&job.run)
+                .and_then(|run| run.get(&job.id))
+                .map(|numbers| numbers.all().cloned().collect())
+                .unwrap_or_default()
+        };
+        results.push(Best { job: job.clone(), metrics, size_bytes: size.map_or(0, |variant| variant.manifest.size()) });
+    }
+    Ok(results)
+}
+
+/// Whether a job is the only one of its run here, so that reading the whole run would be waste.
+fn newest_alone(jobs: &[JobRow], job: &JobRow) -> bool {
+    jobs.iter().filter(|other| other.run == job.run).count() == 1
+}
+
+fn accelerator(backend: &str) -> Accelerator {
+    [Accelerator::Gpu, Accelerator::Npu]
+        .into_iter()
+        .find(|accelerator| backend.split(' ').any(|word| word == accelerator.as_str()))
+        .unwrap_or(Accelerator::Cpu)
+}
+
+/// Points for the chart: results with a latency and a share of right answers, one a variant and backend.
+fn points(results: &[Best]) -> Vec<(usize, Point)> {
+    let mut points: Vec<(usize, Point)> = Vec::new();
+    for (i, best) in results.iter().enumerate() {
+        let numbers = Numbers::new(best.metrics.clone());
+        let (Some(p50), Some(top1)) = (numbers.estimate("lat_p50_ms"), numbers.estimate("top1")) else { continue };
+        if !best.job.invalid.is_empty() {
+            continue;
+        }
+        points.push((
+            i,
+            Point {
+                name: format!("{} {}", best.job.variant, best.job.backend),
+                accelerator: accelerator(&best.job.backend),
+                latency: p50.value,
+                accuracy: top1.value * 100.0,
+                size: best.size_bytes as f64 / 1e6,
+                note: best.job.short.clone(),
+            },
+        ));
+    }
+    points
+}
+
+pub(crate) async fn page(
+    State(state): State<Dashboards>,
+    Path(name): Path<String>,
+    visit: Visit,
+) -> Result<Response, Failure> {
+    let data = read(&state, &visit, &name).await?;
+    let moments = &visit.setting.moments;
+    let words = moments.words;
+    visit.answer(&data, None, || {
+        let points = points(&data.results);
+        let only: Vec<Point> = points.iter().map(|(_, point)| point.clone()).collect();
+        let beaten = tradeoff::beaten_by(&only);
+        let newest = data.model.versions.first();
+        let simulated = data.device.as_ref().is_some_and(|device| device.profile.simulated);
+        Page {
+            frame: Frame::new(&visit.setting, data.model.name.clone(), Nav::Models)
+                .with_exports(&visit.setting, false)
+                .simulated(simulated),
+            name: data.model.name.clone(),
+            crumb: newest.map_or_else(String::new, |version| {
+                words.with(
+                    "model.crumb",
+                    &[("n", &version.number.to_string()), ("when", &moments.relative(version.created_at))],
+                )
+            }),
+            sentence: sentence(&data, &only, &beaten, words),
+            sub: sub(&only, &beaten, words),
+            devices: data
+                .devices
+                .iter()
+                .map(|(id, name)| Facet {
+                    label: name.clone(),
+                    href: visit.setting.link("device", Some(&id.to_string())),
+                    current: data.device.as_ref().is_some_and(|device| device.id == *id),
+                })
+                .collect(),
+            chart_absent: if only.len() < 2 { words.t("model.chart_absent").into_owned() } else { String::new() },
+            chart: if only.len() < 2 {
+                Html::default()
+            } else {
+                tradeoff::chart(&only, (&words.t("model.axis_latency"), &words.t("model.axis_accuracy")), words)
+            },
+            results: result_lines(&data.results, &points, &beaten, words),
+            variants: newest.map(|version| variant_lines(version, words)).unwrap_or_default(),
+            versions: data.model.versions.iter().map(|version| version_line(&data.model, version, moments)).collect(),
+            aliases: data
+                .model
+                .aliases
+                .iter()
+                .map(|alias| {
+                    (alias.alias.clone(), alias.version, html::ago(alias.moved_at, moments), alias.moved_by.clone())
+                })
+                .collect(),
+            facts: newest.map(|version| facts(version, words)).unwrap_or_default(),
+            jobs: data.jobs.iter().take(LISTED).map(|job| job_line(job, None, moments)).collect(),
+        }
+    })
+}
+
+/// The fastest point on the front against the most accurate one, when they differ.
+fn sentence(data: &Data, points: &[Point], beaten: &[Option<usize>], words: Words) -> String {
+    let device = data.device.as_ref().map_or("", |device| device.name.as_str());
+    let front = || points.iter().zip(beaten).filter(|(_, rival)| rival.is_none()).map(|(point, _)| point);
+    let fastest = front().min_by(|a, b| a.latency.total_cmp(&b.latency));
+    let best = front().max_by(|a, b| a.accuracy.total_cmp(&b.accuracy));
+    match fastest.zip(best) {
+        Some((fastest, best)) if fastest.name != best.name => words.with(
+            "model.sentence_tradeoff",
+            &[
+                ("device", device),
+                ("fast", &fastest.name),
+                ("best", &best.name),
+                ("factor", &significant(best.latency / fastest.latency)),
+                ("points", &crate::format::fixed(best.accuracy - fastest.accuracy, 1)),
+            ],
+        ),
+        Some((fastest, _)) if points.len() > 1 => {
+            words.with("model.sentence_single", &[("device", device), ("fast", &fastest.name)])
+        }
+        Some(_) | None if data.results.is_empty() => {
+            words.with("model.sentence_unmeasured", &[("name", &data.model.name)])
+        }
+        Some(_) | None => words.count(
+            "model.sentence_measured",
+            data.results.len() as u64,
+            &[("name", &data.model.name), ("device", device)],
+        ),
+    }
+}
+
+fn sub(points: &[Point], beaten: &[Option<usize>], words: Words) -> String {
+    if points.len() < 2 {
+        return String::new();
+    }
+    let front = beaten.iter().filter(|rival| rival.is_none()).count();
+    let rest = points.len() - front;
+    if rest == 0 {
+        words.t("model.sub_all").into_owned()
+    } else {
+        words.with("model.sub", &[("front", &count(front as u64)), ("all", &count(points.len() as u64))])
+    }
+}
+
+fn result_lines(
+    results: &[Best],
+    points: &[(usize, Point)],
+    beaten: &[Option<usize>],
+    words: Words,
+) -> Vec<ResultLine> {
+    let slowest = points.iter().map(|(_, point)| point.latency).fold(0.0, f64::max);
+    let line = |(i, best): (usize, &Best)| {
+        let numbers = Numbers::new(best.metrics.clone());
+        let cell = |name: &str, factor: f64| match numbers.get(name) {
+            None => Html::trusted(DASH.to_string()),
+            Some(metric) => match metric.value.present() {
+                Some(estimate) => html::cell(&crate::format::in_unit(*estimate, factor)),
+                None => html::cell(&crate::format::metric(metric)),
+            },
+        };
+        let place = points.iter().position(|(index, _)| *index == i);
+        let rival = place.and_then(|place| beaten[place]).map(|rival| points[rival].1.name.clone());
+        ResultLine {
+            variant: best.job.variant.clone(),
+            href: format!("/jobs/{}", best.job.id),
+            backend: best.job.backend.clone(),
+            profile: best.job.profile.clone(),
+            size: significant(best.size_bytes as f64 / 1e6),
+            p50: cell("lat_p50_ms", 1.0),
+            top1: cell("top1", 100.0),
+            memory: cell("mem_peak_rss_mb", 1.0),
+            factor: numbers
+                .estimate("lat_p50_ms")
+                .filter(|p50| slowest > 0.0 && p50.value > 0.0)
+                .map_or_else(|| DASH.to_string(), |p50| format!("{} ×", significant(slowest / p50.value))),
+            front: place.is_some() && rival.is_none(),
+            worth: match (place, rival) {
+                (None, _) => words.t("model.not_compared").into_owned(),
+                (Some(_), None) => words.t("model.on_front").into_owned(),
+                (Some(_), Some(rival)) => words.with("model.beaten", &[("name", &rival)]),
+            },
+            status: html::status(&status::job(&best.job, words)),
+        }
+    };
+    results.iter().enumerate().map(line).collect()
+}
+
+/// `input f32 [batch, 3, 224, 224]`.
+fn tensors(specs: &[TensorSpec]) -> String {
+    let one = |spec: &TensorSpec| {
+        let shape: Vec<String> = spec.shape.iter().map(ToString::to_string).collect();
+        format!("{} {} [{}]", spec.name, spec.dtype.as_str(), shape.join(", "))
+    };
+    if specs.is_empty() { DASH.to_string() } else { specs.iter().map(one).collect::<Vec<_>>().join("; ") }
+}
+
+fn variant_lines(version: &VersionRow, words: Words) -> Vec<VariantLine> {
+    let standing = |standing| -> Status {
+        match standing {
+            SignatureStanding::Claimed => status::missing(words.t("model.claimed")),
+            SignatureStanding::Confirmed => status::passed(words.t("model.confirmed")),
+            SignatureStanding::Refused => status::failed(words.t("model.refused")),
+        }
+    };
+    version
+        .variants
+        .iter()
+        .map(|variant| VariantLine {
+            name: variant.name.clone(),
+            format: variant.format.as_str(),
+            precision: variant.precision.as_str(),
+            size: file_size(variant.manifest.size()),
+            files: variant
+                .manifest
+                .entries
+                .iter()
+                .map(|entry| format!("{} {} b3:{}", entry.role, entry.file_name, entry.digest.short()))
+                .collect::<Vec<_>>()
+                .join("; "),
+            standing: html::status(&standing(variant.standing)),
+            inputs: tensors(&variant.signature.inputs),
+            outputs: tensors(&variant.signature.outputs),
+        })
+        .collect()
+}
+
+fn version_line(model: &ModelDetail, version: &VersionRow, moments: &Moments) -> VersionLine {
+    let aliases: Vec<&str> = model
+        .aliases
+        .iter()
+        .filter(|alias| alias.version == version.number)
+        .map(|alias| alias.alias.as_str())
+        .collect();
+    VersionLine {
+        number: version.number,
+        aliases: aliases.join(", "),
+        parent: version.parent.map_or_else(|| DASH.to_string(), |parent| parent.to_string()),
+        commit: version.commit.clone().unwrap_or_else(|| DASH.to_string()),
+        by: version.created_by.clone(),
+        when: html::ago(version.created_at, moments),
+        variants: version.variants.iter().map(|variant| variant.name.clone()).collect::<Vec<_>>().join(", "),
+    }
+}
+
+fn facts(version: &VersionRow, words: Words) -> Vec<(String, String)> {
+    let or = |value: &Option<String>| value.clone().unwrap_or_else(|| words.t("model.not_stated").into_owned());
+    let mut facts = vec![
+        (words.t("model.origin").into_owned(), or(&version.origin)),
+        (words.t("model.licence").into_owned(), or(&version.license)),
+        (words.t("model.build").into_owned(), or(&version.build_address)),
+    ];
+    facts.extend(version.labels.iter().map(|(key, value)| (key.clone(), value.clone())));
+    facts
+}

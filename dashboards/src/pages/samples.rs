@@ -1,0 +1,114 @@
+//! The raw samples of an attempt, unpacked: for charts, and as CSV or JSON to take away.
+
+use std::collections::BTreeMap;
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use seatrial_core::accuracy::classification::{self, Classification};
+use seatrial_core::job::AttemptRef;
+use seatrial_core::report::{Block, BlockKind};
+use seatrial_core::store::StoreError;
+use serde::Serialize;
+
+use crate::Dashboards;
+use crate::export::csv;
+use crate::failure::Failure;
+use crate::visit::{Visit, file, json};
+
+/// Timed inferences of one child process, in order.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct Process {
+    pub index: u8,
+    pub latency_ns: Vec<i64>,
+    /// Since the first inference; as long as `latency_ns`, or empty when it was not recorded.
+    pub start_us: Vec<i64>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Samples {
+    pub processes: Vec<Process>,
+    pub labels: Vec<i64>,
+    /// Five a label.
+    pub top_classes: Vec<i64>,
+}
+
+impl Samples {
+    pub(crate) fn unpack(blocks: &[Block]) -> Result<Self, Failure> {
+        let mut processes: BTreeMap<u8, Process> = BTreeMap::new();
+        let mut samples = Self::default();
+        for block in blocks {
+            let values = seatrial_core::block::unpack(&block.bytes, block.count).map_err(|error| {
+                let what = format!("{} block of process {}", block.metric.as_str(), block.process);
+                StoreError::Corrupt { what, why: error.to_string() }
+            })?;
+            let entry = || Process { index: block.process, ..Process::default() };
+            match block.metric {
+                BlockKind::LatencyNs => processes.entry(block.process).or_insert_with(entry).latency_ns = values,
+                BlockKind::StartUs => processes.entry(block.process).or_insert_with(entry).start_us = values,
+                BlockKind::TopClasses => samples.top_classes = values,
+                BlockKind::Labels => samples.labels = values,
+            }
+        }
+        samples.processes = processes.into_values().filter(|process| !process.latency_ns.is_empty()).collect();
+        Ok(samples)
+    }
+
+    /// In ms, a vector a process.
+    pub(crate) fn milliseconds(&self) -> Vec<Vec<f64>> {
+        self.processes.iter().map(|process| process.latency_ns.iter().map(|ns| *ns as f64 / 1e6).collect()).collect()
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.processes.iter().map(|process| process.latency_ns.len()).sum()
+    }
+
+    /// `None` without labels; the reason when they do not fit together.
+    pub(crate) fn classification(&self, classes: usize) -> Option<Result<Classification, String>> {
+        if self.labels.is_empty() {
+            return None;
+        }
+        let seen = classification::class_count(&self.labels, &self.top_classes).map(|seen| seen.max(classes as u32));
+        Some(
+            seen.and_then(|classes| classification::summarise(&self.labels, &self.top_classes, classes))
+                .map_err(|error| error.to_string()),
+        )
+    }
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    job: String,
+    attempt: u32,
+    processes: &'a [Process],
+}
+
+/// `/jobs/{id}/samples.csv` and `/jobs/{id}/samples.json`, of the last attempt or of `?attempt=n`.
+pub(crate) async fn download(
+    State(state): State<Dashboards>,
+    Path((id, name)): Path<(String, String)>,
+    visit: Visit,
+) -> Result<Response, Failure> {
+    let job = super::job::find(&state, &visit, &id).await?;
+    let attempt = super::job::attempt_number(&visit.setting, job.attempt);
+    let blocks = state.read.blocks(AttemptRef { job: job.id, attempt }).await?;
+    let samples = Samples::unpack(&blocks)?;
+    let document = Document { job: job.id.to_string(), attempt, processes: &samples.processes };
+    match name.as_str() {
+        "samples.json" => json(&document),
+        "samples.csv" => {
+            let head = ["process", "index", "start_us", "latency_ns"];
+            let rows = samples.processes.iter().flat_map(|process| {
+                process.latency_ns.iter().enumerate().map(|(i, latency)| {
+                    let start = process.start_us.get(i).map(i64::to_string).unwrap_or_default();
+                    vec![process.index.to_string(), i.to_string(), start, latency.to_string()]
+                })
+            });
+            Ok(file(
+                &format!("job-{}-{attempt}-samples.csv", job.short),
+                "text/csv; charset=utf-8",
+                csv::write(&head, rows).into_bytes(),
+            ))
+        }
+        _ => Err(Failure::NotFound { what: "gone.export", id: name.chars().take(40).collect() }),
+    }
+}

@@ -1,0 +1,283 @@
+//! The pages in a real browser: Chromium, driven over its debugging pipe (file descriptors 3 and 4, messages end with
+//! a zero byte), so that no driver and no WebSocket is needed.
+//!
+//! `cargo xtask test` installs Chromium; without it these tests fail and say so.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
+
+mod fixture;
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use fixture::Lab;
+use seatrial_core::role::Role;
+use serde_json::{Value, json};
+
+const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chrome"];
+
+struct Browser {
+    child: Child,
+    to: ChildStdin,
+    from: BufReader<ChildStdout>,
+    next: u64,
+    session: Option<String>,
+    /// Everything the page complained about.
+    complaints: Vec<String>,
+    _profile: tempfile::TempDir,
+}
+
+impl Browser {
+    fn start() -> Self {
+        let exists = |name: &&&str| {
+            Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
+        };
+        let name = NAMES.iter().find(exists).unwrap_or_else(|| {
+            panic!("no Chromium found ({}): install it, for example with `apt-get install chromium`", NAMES.join(", "))
+        });
+        let profile = tempfile::tempdir().unwrap();
+        // The shell hands its own input and output over as the descriptors that the browser speaks on.
+        let script = format!(
+            "exec {name} --headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking \
+             --disable-component-update --disable-sync --hide-scrollbars --remote-debugging-pipe --user-data-dir='{}' about:blank 3<&0 4>&1 </dev/null >/dev/null 2>&1",
+            profile.path().display()
+        );
+        let mut child =
+            Command::new("sh").args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (to, from) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+        let mut browser = Self { child, to, from, next: 0, session: None, complaints: Vec::new(), _profile: profile };
+        let target = browser.call("Target.createTarget", &json!({ "url": "about:blank" }));
+        let attached =
+            browser.call("Target.attachToTarget", &json!({ "targetId": target["targetId"], "flatten": true }));
+        browser.session = attached["sessionId"].as_str().map(str::to_owned);
+        for domain in ["Page.enable", "Runtime.enable", "Log.enable"] {
+            browser.call(domain, &json!({}));
+        }
+        browser
+    }
+
+    fn read(&mut self) -> Value {
+        let mut message = Vec::new();
+        self.from.read_until(0, &mut message).unwrap();
+        assert!(!message.is_empty(), "the browser ended");
+        message.pop();
+        serde_json::from_slice(&message).unwrap()
+    }
+
+    /// Notes what a message says of the page; returns its method.
+    fn note(&mut self, message: &Value) -> String {
+        let method = message["method"].as_str().unwrap_or_default().to_owned();
+        match method.as_str() {
+            "Runtime.exceptionThrown" => self.complaints.push(message["params"]["exceptionDetails"].to_string()),
+            "Log.entryAdded" if message["params"]["entry"]["level"] == "error" => {
+                self.complaints.push(message["params"]["entry"].to_string());
+            }
+            "Runtime.consoleAPICalled" if message["params"]["type"] == "error" => {
+                self.complaints.push(message["params"]["args"].to_string());
+            }
+            _ => {}
+        }
+        method
+    }
+
+    fn call(&mut self, method: &str, params: &Value) -> Value {
+        self.next += 1;
+        let mut request = json!({ "id": self.next, "method": method, "params": params });
+        if let Some(session) = &self.session {
+            request["sessionId"] = json!(session);
+        }
+        self.to.write_all(request.to_string().as_bytes()).unwrap();
+        self.to.write_all(&[0]).unwrap();
+        loop {
+            let message = self.read();
+            if message["id"] == json!(self.next) {
+                assert!(message.get("error").is_none(), "{method}: {message}");
+                return message["result"].clone();
+            }
+            self.note(&message);
+        }
+    }
+
+    /// Loads an address and waits for the event that says so.
+    fn open(&mut self, address: &str) {
+        self.call("Page.navigate", &json!({ "url": address }));
+        self.loaded();
+    }
+
+    fn loaded(&mut self) {
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while Instant::now() < deadline {
+            if self.value("document.readyState === 'complete' && location.href !== 'about:blank'") == json!(true) {
+                return;
+            }
+        }
+        panic!("the page did not load within a minute");
+    }
+
+    fn value(&mut self, expression: &str) -> Value {
+        let result = self.call(
+            "Runtime.evaluate",
+            &json!({ "expression": expression, "returnByValue": true, "awaitPromise": true }),
+        );
+        result["result"]["value"].clone()
+    }
+
+    /// Asks until the answer is the one wanted.
+    fn eventually(&mut self, expression: &str, wanted: &Value) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let mut last = Value::Null;
+        while Instant::now() < deadline {
+            last = self.value(expression);
+            if last == *wanted {
+                return;
+            }
+        }
+        panic!("{expression} is {last}, not {wanted}");
+    }
+
+    fn press(&mut self, key: &str) {
+        self.call("Input.dispatchKeyEvent", &json!({ "type": "keyDown", "key": key, "text": key }));
+        self.call("Input.dispatchKeyEvent", &json!({ "type": "keyUp", "key": key }));
+    }
+
+    fn size(&mut self, width: u32, height: u32) {
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            &json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false }),
+        );
+    }
+
+    fn scheme(&mut self, scheme: &str) {
+        self.call(
+            "Emulation.setEmulatedMedia",
+            &json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] }),
+        );
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Serves the lab on a free port for as long as the runtime lives.
+fn serve() -> (tokio::runtime::Runtime, String) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    runtime.spawn(async move { axum::serve(listener, fixture::running(Lab::full(), Role::Submitter)).await });
+    (runtime, address)
+}
+
+fn pages() -> Vec<String> {
+    let lab = Lab::full();
+    let of = |outcome| lab.jobs.iter().find(|job| job.row.outcome == Some(outcome)).unwrap().row.id;
+    use seatrial_core::outcome::Outcome;
+    let mut pages: Vec<String> = [
+        "/",
+        "/devices",
+        "/runs",
+        "/runs/610",
+        "/runs/611",
+        "/runs/new?variant=digits-cnn/int8&threads=1",
+        "/models",
+        "/models/digits-cnn",
+        "/datasets",
+        "/datasets/digits",
+        "/search?q=zzz",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    pages.push(format!("/devices/{}", lab.devices[0].id));
+    pages.extend([Outcome::Ok, Outcome::CrashSignal(11)].map(|outcome| format!("/jobs/{}", of(outcome))));
+    pages
+}
+
+#[test]
+fn no_page_complains_or_overflows_in_any_language_theme_or_width() {
+    let (_server, address) = serve();
+    let mut browser = Browser::start();
+    for (lang, scheme) in [("en", "light"), ("zh", "dark"), ("en", "dark"), ("zh", "light")] {
+        browser.scheme(scheme);
+        for page in pages() {
+            let separator = if page.contains('?') { '&' } else { '?' };
+            for width in [390, 1440] {
+                browser.size(width, 900);
+                browser.open(&format!("{address}{page}{separator}lang={lang}"));
+                let over = browser.value("document.documentElement.scrollWidth - innerWidth");
+                assert!(over.as_i64().unwrap() <= 0, "{page} in {lang} is {over} px too wide at {width} px");
+                let styled = browser.value("document.querySelectorAll('link[rel=stylesheet]')[0].sheet.cssRules.length > 50 && document.documentElement.classList.contains('js')");
+                assert_eq!(styled, json!(true), "{page}: style or script did not load");
+            }
+            assert!(browser.complaints.is_empty(), "{page} in {lang}, {scheme}: {:?}", browser.complaints);
+        }
+    }
+}
+
+#[test]
+fn keys_switch_the_theme_move_the_selection_open_rows_and_change_the_language() {
+    let (_server, address) = serve();
+    let mut browser = Browser::start();
+    browser.size(1440, 900);
+    browser.scheme("light");
+    browser.open(&format!("{address}/runs?lang=en"));
+
+    let canvas = "getComputedStyle(document.body).backgroundColor";
+    let light = browser.value(canvas);
+    browser.press("t");
+    browser.eventually("document.documentElement.dataset.theme", &json!("dark"));
+    assert_ne!(browser.value(canvas), light, "the colours follow");
+
+    let selected =
+        "[...document.querySelectorAll('[data-row]')].findIndex(row => row.getAttribute('aria-selected') === 'true')";
+    browser.press("j");
+    browser.press("j");
+    browser.eventually(selected, &json!(1));
+    browser.press("k");
+    browser.eventually(selected, &json!(0));
+
+    browser.press("l");
+    browser.eventually("document.documentElement.lang", &json!("zh-CN"));
+    browser.loaded();
+    browser.eventually("document.documentElement.dataset.theme", &json!("dark"));
+
+    browser.press("j");
+    browser.eventually(selected, &json!(0));
+    browser.call(
+        "Input.dispatchKeyEvent",
+        &json!({ "type": "keyDown", "key": "Enter", "code": "Enter", "text": "\r", "windowsVirtualKeyCode": 13 }),
+    );
+    browser.eventually("location.pathname", &json!("/runs/611"));
+    browser.eventually("document.documentElement.lang", &json!("zh-CN"));
+    assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
+}
+
+#[test]
+fn a_live_page_replaces_its_parts_and_nothing_else() {
+    let (_server, address) = serve();
+    let mut browser = Browser::start();
+    browser.open(&format!("{address}/runs/611?lang=en"));
+    browser.value(
+        "document.querySelector('#run-head').dataset.old = '1'; document.querySelector('#suite').dataset.old = '1'",
+    );
+    browser.eventually("document.querySelector('#run-head').dataset.old === undefined", &json!(true));
+    assert_eq!(browser.value("document.querySelector('#suite').dataset.old"), json!("1"));
+    assert_eq!(browser.value("document.querySelectorAll('h1').length"), json!(1));
+    assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
+}
+
+#[test]
+fn the_count_of_a_selector_follows_the_typing() {
+    let (_server, address) = serve();
+    let mut browser = Browser::start();
+    browser.open(&format!("{address}/runs/new?lang=en"));
+    browser.value("const i = document.querySelector('[name=devices]'); i.value = 'simulated'; i.dispatchEvent(new Event('input'))");
+    browser.eventually(
+        "/^\\d+ of 7 devices match\\.$|simulated/.test(document.querySelector('#count').textContent)",
+        &json!(true),
+    );
+    assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
+}

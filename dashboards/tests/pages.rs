@@ -1,0 +1,422 @@
+//! Every page as its reader gets it: in both languages, as HTML and as data, for a full lab, an empty one, one whose
+//! store is away and one whose names are hostile.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
+
+mod fixture;
+
+use axum::body::Body;
+use fixture::Lab;
+use http::{Request, StatusCode, header};
+use http_body_util::BodyExt;
+use seatrial_core::role::Role;
+use tower::ServiceExt;
+
+struct Answer {
+    status: StatusCode,
+    headers: http::HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+}
+
+async fn send(router: axum::Router, request: Request<Body>) -> Answer {
+    let response = router.oneshot(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.unwrap().to_bytes().to_vec();
+    Answer { status: parts.status, headers: parts.headers, body }
+}
+
+async fn get(lab: std::sync::Arc<Lab>, role: Role, path: &str) -> Answer {
+    let request = Request::get(path).header(header::ACCEPT, "text/html").body(Body::empty()).unwrap();
+    send(fixture::router(lab, role), request).await
+}
+
+async fn post(role: Role, path: &str, form: &str) -> Answer {
+    let request = Request::post(path).header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+    send(fixture::router(Lab::full(), role), request.body(Body::from(form.to_owned())).unwrap()).await
+}
+
+/// Every kind of page, the interesting jobs among them.
+fn paths(lab: &Lab) -> Vec<String> {
+    let mut paths: Vec<String> = [
+        "/",
+        "/devices",
+        "/devices?state=ready",
+        "/devices?state=retired",
+        "/runs",
+        "/runs?before=610",
+        "/runs/609",
+        "/runs/0610",
+        "/runs/611",
+        "/runs/new",
+        "/models",
+        "/datasets",
+        "/datasets/digits",
+        "/search",
+        "/search?q=xiaomi",
+        "/search?q=zzz",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    paths.push("/runs/new?variant=digits-cnn/int8&dataset=digits&runtime=tract&accelerator=cpu&threads=1&threads=2&profile=quick&name=try".to_owned());
+    paths.extend(lab.devices.iter().map(|device| format!("/devices/{}", device.id)));
+    if lab.models.iter().any(|model| model.name == "digits-cnn") {
+        paths.push("/models/digits-cnn".to_owned());
+        paths.push(format!("/models/digits-mlp?device={}", lab.devices[6].id));
+    }
+    let mut seen = std::collections::HashSet::new();
+    let kinds = lab
+        .jobs
+        .iter()
+        .filter(|job| seen.insert(format!("{:?} {} {}", job.row.state, job.row.profile, job.row.invalid.is_empty())));
+    paths.extend(kinds.map(|job| format!("/jobs/{}", job.row.id)));
+    paths
+}
+
+fn with(path: &str, pair: &str) -> String {
+    format!("{path}{}{pair}", if path.contains('?') { '&' } else { '?' })
+}
+
+#[tokio::test]
+async fn every_page_answers_in_both_languages_as_html_and_as_json() {
+    for path in paths(&Lab::full()) {
+        for lang in ["en", "zh-CN"] {
+            let page = get(Lab::full(), Role::Submitter, &with(&path, &format!("lang={lang}"))).await;
+            if path == "/search?q=xiaomi" {
+                assert_eq!(page.status, StatusCode::OK, "several hits are listed");
+            }
+            assert_eq!(page.status, StatusCode::OK, "{path} in {lang}: {}", page.text());
+            check_document(page.text(), &path, lang);
+            let data = get(Lab::full(), Role::Submitter, &with(&path, "format=json")).await;
+            assert_eq!(data.status, StatusCode::OK, "{path} as json");
+            serde_json::from_slice::<serde_json::Value>(&data.body).expect("json parses");
+        }
+    }
+}
+
+#[tokio::test]
+async fn pages_named_by_an_enemy_stay_documents_of_ours() {
+    for path in paths(&Lab::hostile()) {
+        let page = get(Lab::hostile(), Role::Submitter, &path).await;
+        assert_eq!(page.status, StatusCode::OK, "{path}");
+        check_document(page.text(), &path, "en");
+        assert!(!page.text().contains("<script>"), "{path} lets a script in");
+        assert!(!page.text().contains("<b onclick"), "{path} lets an element in");
+    }
+}
+
+/// What the design language and the content security policy ask of every document.
+fn check_document(html: &str, path: &str, lang: &str) {
+    assert!(html.contains(&format!("<html lang=\"{lang}\">")), "{path}: language");
+    assert_eq!(html.matches("<h1>").count(), 1, "{path}: one h1");
+    for landmark in ["<main id=\"main\">", "<nav class=\"nav\"", "<footer", "class=\"skip\" href=\"#main\""] {
+        assert_eq!(html.matches(landmark).count(), 1, "{path}: {landmark}");
+    }
+    for tag in tags(html) {
+        let name = tag.split([' ', '>', '/']).next().unwrap_or_default();
+        for attribute in attributes(tag) {
+            assert_ne!(attribute, "style", "{path}: style attribute in <{tag}>");
+            assert!(!attribute.starts_with("on"), "{path}: {attribute} in <{tag}>");
+        }
+        assert!(name != "script" || tag.contains(" src=\"/assets/"), "{path}: inline script");
+        assert_ne!(name, "style", "{path}: inline style");
+    }
+    check_balance(html, path);
+    let ids: Vec<&str> = html.split(" id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    let unique: std::collections::BTreeSet<&str> = ids.iter().copied().collect();
+    assert_eq!(ids.len(), unique.len(), "{path}: an id stands twice");
+}
+
+/// The inside of every tag.
+fn tags(html: &str) -> Vec<&str> {
+    html.split('<').skip(1).filter_map(|rest| rest.split_once('>').map(|(tag, _)| tag)).collect()
+}
+
+/// Names of the attributes of a tag; values are all in double quotes.
+fn attributes(tag: &str) -> Vec<&str> {
+    let outside: Vec<&str> = tag.split('"').step_by(2).collect();
+    outside.iter().flat_map(|part| part.split_whitespace()).filter_map(|word| word.strip_suffix('=')).collect()
+}
+
+/// Every element that opens is closed, in order.
+fn check_balance(html: &str, path: &str) {
+    const VOID: [&str; 5] = ["meta", "link", "input", "br", "!doctype"];
+    let mut open: Vec<&str> = Vec::new();
+    for tag in tags(html) {
+        let name = tag.trim_start_matches('/').split([' ', '\n', '/']).next().unwrap_or_default();
+        if let Some(closed) = tag.strip_prefix('/') {
+            assert_eq!(open.pop(), Some(closed), "{path}: </{closed}> closes what it did not open");
+        } else if !tag.ends_with('/') && !VOID.contains(&name) {
+            open.push(name);
+        }
+    }
+    assert!(open.is_empty(), "{path}: never closed: {open:?}");
+}
+
+#[tokio::test]
+async fn the_policy_forbids_what_the_pages_do_not_use() {
+    let page = get(Lab::full(), Role::Viewer, "/").await;
+    let policy = page.headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
+    for part in
+        ["default-src 'none'", "style-src 'self'", "script-src 'self'", "frame-ancestors 'none'", "form-action 'self'"]
+    {
+        assert!(policy.contains(part), "{part}");
+    }
+    assert!(!policy.contains("unsafe"));
+}
+
+#[tokio::test]
+async fn assets_are_named_by_their_content_and_kept_forever() {
+    let page = get(Lab::full(), Role::Viewer, "/").await;
+    let href = page
+        .text()
+        .split("href=\"")
+        .find_map(|rest| rest.split('"').next().filter(|href| href.starts_with("/assets/style.")))
+        .unwrap()
+        .to_owned();
+    let style = get(Lab::full(), Role::Viewer, &href).await;
+    assert_eq!(style.status, StatusCode::OK);
+    assert!(style.headers[header::CACHE_CONTROL].to_str().unwrap().contains("immutable"));
+    assert_eq!(get(Lab::full(), Role::Viewer, "/assets/style.00000000.css").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn the_first_page_is_small() {
+    // The budget is for gzip; zstd at its fastest is no better on such texts.
+    let squeezed = |bytes: &[u8]| zstd::bulk::compress(bytes, 1).unwrap().len();
+    let page = get(Lab::full(), Role::Submitter, "/").await;
+    let links: Vec<String> =
+        page.text().split('"').filter(|text| text.starts_with("/assets/")).map(str::to_owned).collect();
+    let mut total = squeezed(&page.body);
+    assert!(total <= 16_000, "html takes {total} bytes");
+    for link in links {
+        total += squeezed(&get(Lab::full(), Role::Submitter, &link).await.body);
+    }
+    assert!(total <= 60_000, "the first page takes {total} bytes in all");
+}
+
+#[tokio::test]
+async fn a_request_without_a_viewer_gets_the_page_to_sign_in() {
+    let request = Request::get("/runs?lang=zh").body(Body::empty()).unwrap();
+    let answer = send(seatrial_dashboards::router(fixture::dashboards(Lab::full())), request).await;
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+    assert!(answer.text().contains("尚未登录"));
+    assert!(!answer.text().contains("nightly-digits"), "nothing of the data is shown");
+}
+
+#[tokio::test]
+async fn an_agent_is_no_reader() {
+    assert_eq!(get(Lab::full(), Role::Agent, "/").await.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_named_in_every_format() {
+    for path in [
+        "/jobs/7f3a-0c12",
+        "/runs/99999",
+        "/runs/abc",
+        "/devices/none",
+        "/models/none",
+        "/datasets/none",
+        "/nowhere",
+        "/runs/611/export.doc",
+    ] {
+        let page = get(Lab::full(), Role::Viewer, path).await;
+        assert_eq!(page.status, StatusCode::NOT_FOUND, "{path}");
+        check_document(page.text(), path, "en");
+        let data = get(Lab::full(), Role::Viewer, &with(path, "format=json")).await;
+        assert_eq!(data.status, StatusCode::NOT_FOUND);
+        let told: serde_json::Value = serde_json::from_slice(&data.body).unwrap();
+        assert!(told["error"].as_str().unwrap().starts_with("There is no "), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_is_said_and_logged_under_a_reference() {
+    for path in ["/", "/runs", "/devices", "/models"] {
+        let page = get(Lab::broken(), Role::Viewer, path).await;
+        assert_eq!(page.status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
+        assert!(page.text().contains("The store does not answer."));
+        assert!(!page.text().contains("connection refused"), "causes stay in the log");
+    }
+}
+
+#[tokio::test]
+async fn an_empty_server_says_how_to_begin() {
+    let home = get(Lab::empty(), Role::Submitter, "/").await;
+    assert!(home.text().contains("seatrial-agent run --server http://lab.example:7700"));
+    let runs = get(Lab::empty(), Role::Submitter, "/runs").await;
+    assert!(runs.text().contains("seatrial run suite.toml"));
+    for path in ["/devices", "/models", "/datasets", "/runs/new"] {
+        let page = get(Lab::empty(), Role::Submitter, path).await;
+        assert_eq!(page.status, StatusCode::OK, "{path}");
+        check_document(page.text(), path, "en");
+    }
+}
+
+#[tokio::test]
+async fn figures_of_simulated_devices_are_marked_and_real_ones_are_not() {
+    let lab = Lab::full();
+    let job_on = |device: usize| lab.jobs.iter().find(|job| job.row.device == lab.devices[device].id).unwrap().row.id;
+    let notice = "class=\"sim\"";
+    let (phone, host) = (format!("/jobs/{}", job_on(0)), format!("/jobs/{}", job_on(6)));
+    assert!(get(Lab::full(), Role::Viewer, &phone).await.text().contains(notice));
+    assert!(!get(Lab::full(), Role::Viewer, &host).await.text().contains(notice));
+}
+
+#[tokio::test]
+async fn reasons_of_an_invalid_job_are_shown_beside_its_numbers() {
+    let lab = Lab::full();
+    let job = lab.jobs.iter().find(|job| !job.row.invalid.is_empty()).expect("the lab has a disturbed job");
+    let page = get(Lab::full(), Role::Viewer, &format!("/jobs/{}", job.row.id)).await;
+    let reason = job.row.invalid[0].replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    assert!(page.text().contains(&reason), "{reason}");
+    assert!(page.text().contains("lat_p50_ms"), "the numbers are still there");
+}
+
+#[tokio::test]
+async fn a_failed_job_shows_its_signal_stage_and_log() {
+    let lab = Lab::full();
+    let job =
+        lab.jobs.iter().find(|job| job.row.outcome == Some(seatrial_core::outcome::Outcome::CrashSignal(11))).unwrap();
+    let page = get(Lab::full(), Role::Viewer, &format!("/jobs/{}", job.row.short)).await;
+    for text in ["Died (SEGV) in load", "signal SEGV", "without its sentinel", "not reached"] {
+        assert!(page.text().contains(text), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn writes_need_the_viewers_own_token_and_a_role() {
+    let right = "csrf=form-token";
+    for path in ["/runs/611/cancel", "/runs/new"] {
+        let suite = "&suite=name%3D%22a%22";
+        assert_eq!(
+            post(Role::Submitter, path, &format!("csrf=other{suite}")).await.status,
+            StatusCode::FORBIDDEN,
+            "{path}: a foreign token"
+        );
+        assert_eq!(
+            post(Role::Submitter, path, &format!("csrf={suite}")).await.status,
+            StatusCode::FORBIDDEN,
+            "{path}: an empty token"
+        );
+        assert_eq!(
+            post(Role::Viewer, path, &format!("{right}{suite}")).await.status,
+            StatusCode::FORBIDDEN,
+            "{path}: a viewer"
+        );
+        assert_eq!(
+            post(Role::Submitter, path, &format!("{right}{suite}")).await.status,
+            StatusCode::SEE_OTHER,
+            "{path}: a submitter"
+        );
+    }
+    assert_eq!(
+        post(Role::Submitter, "/runs/610/cancel", right).await.status,
+        StatusCode::CONFLICT,
+        "a run that has ended"
+    );
+    let job = Lab::full().jobs[0].row.id;
+    let rerun = post(Role::Submitter, &format!("/jobs/{job}/rerun"), right).await;
+    assert_eq!(rerun.headers[header::LOCATION], "/runs/612");
+}
+
+#[tokio::test]
+async fn a_wrong_suite_comes_back_with_its_problems_and_its_text() {
+    let answer = post(Role::Submitter, "/runs/new", "csrf=form-token&act=start&suite=modles%20%3D%20%5B%5D").await;
+    assert_eq!(answer.status, StatusCode::OK);
+    for text in ["2:1", "unknown key", "did you mean", "modles = []"] {
+        assert!(answer.text().contains(text), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_choice_becomes_a_suite_and_a_preview_without_script() {
+    let page = get(Lab::full(), Role::Submitter, "/runs/new?variant=digits-cnn/int8&threads=1&runtime=tract&profile=quick&name=try&devices=gpu%20%3D%3D%20%27x%27").await;
+    for text in ["variants = [&#34;int8&#34;]", "2 jobs would start", "the device has no GPU", "0 of 7 devices match"] {
+        assert!(page.text().contains(text), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_run_exports_in_every_format() {
+    let lab = Lab::full();
+    let jobs = lab.jobs.iter().filter(|job| job.row.run_number == 610).count();
+    let csv = get(Lab::full(), Role::Viewer, "/runs/610/export.csv").await;
+    let lines = csv.text().lines().count();
+    assert!(lines > jobs * 10, "a row a job and metric");
+    let junit = get(Lab::full(), Role::Viewer, "/runs/610/export.xml").await;
+    assert_eq!(junit.text().matches("<testcase ").count(), jobs + 2 + 1, "jobs, misfits and the gate");
+    assert_eq!(junit.text().matches("<skipped ").count(), 2, "a misfit is never a pass");
+    assert_eq!(junit.text().matches("<error ").count(), 1, "the lost device");
+    assert!(junit.text().contains("type=\"crash_signal SEGV\"") && junit.text().contains("type=\"invalid\""));
+    let json = get(Lab::full(), Role::Viewer, "/runs/610/export.json").await;
+    let json: serde_json::Value = serde_json::from_slice(&json.body).unwrap();
+    assert_eq!(json["jobs"].as_array().unwrap().len(), jobs);
+
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+    let parquet = get(Lab::full(), Role::Viewer, "/runs/610/export.parquet").await;
+    let reader = SerializedFileReader::new(bytes::Bytes::from(parquet.body)).unwrap();
+    assert_eq!(reader.metadata().file_metadata().num_rows() as usize, lines - 1, "the same rows as the CSV");
+    let row = reader.get_row_iter(None).unwrap().next().unwrap().unwrap().to_string();
+    assert!(row.contains("digits-cnn") && row.contains("metric: \"load_cold_ms\""), "{row}");
+}
+
+#[tokio::test]
+async fn raw_samples_leave_as_they_came() {
+    let lab = Lab::full();
+    let job = lab
+        .jobs
+        .iter()
+        .find(|job| job.row.run_number == 610 && job.row.outcome == Some(seatrial_core::outcome::Outcome::Ok))
+        .unwrap();
+    let csv = get(Lab::full(), Role::Viewer, &format!("/jobs/{}/samples.csv", job.row.id)).await;
+    assert_eq!(csv.text().lines().count(), 1501);
+    let json = get(Lab::full(), Role::Viewer, &format!("/jobs/{}/samples.json", job.row.id)).await;
+    let json: serde_json::Value = serde_json::from_slice(&json.body).unwrap();
+    let block = &job.attempts[0].1.as_ref().unwrap().blocks[0];
+    let packed = seatrial_core::block::unpack(&block.bytes, block.count).unwrap();
+    assert_eq!(json["processes"][0]["latency_ns"], serde_json::json!(packed));
+}
+
+#[tokio::test]
+async fn the_stream_of_a_run_sends_its_parts_by_id() {
+    let request = Request::get("/runs/611/live?lang=zh").body(Body::empty()).unwrap();
+    let response = fixture::router(Lab::full(), Role::Viewer).oneshot(request).await.unwrap();
+    assert_eq!(response.headers()[header::CONTENT_TYPE], "text/event-stream");
+    let mut body = response.into_body();
+    let mut text = String::new();
+    for _ in 0..3 {
+        let frame = tokio::time::timeout(std::time::Duration::from_secs(20), body.frame())
+            .await
+            .expect("a fragment comes at once")
+            .unwrap()
+            .unwrap();
+        text.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
+    }
+    for id in ["run-head", "run-matrix", "run-now"] {
+        assert!(text.contains(&format!("id: {id}")), "{id}");
+        assert!(text.contains(&format!("id=\"{id}\"")), "the element of {id}");
+    }
+    assert!(text.contains("个作业已完成"), "in the language of the page");
+}
+
+#[tokio::test]
+async fn first_sentences_are_as_agreed() {
+    let lab = Lab::full();
+    let mut sentences = String::new();
+    for path in paths(&lab) {
+        for lang in ["en", "zh-CN"] {
+            let page = get(Lab::full(), Role::Submitter, &with(&path, &format!("lang={lang}"))).await;
+            let h1 = page.text().split_once("<h1>").unwrap().1.split_once("</h1>").unwrap().0.to_owned();
+            let text: String = h1.split('<').map(|part| part.split_once('>').map_or(part, |(_, text)| text)).collect();
+            sentences.push_str(&[lang, " ", &text, "\n"].concat());
+        }
+    }
+    insta::assert_snapshot!(sentences);
+}
