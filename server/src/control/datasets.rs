@@ -1,0 +1,77 @@
+//! Datasets and their versions.
+
+use std::collections::HashSet;
+
+use seatrial_core::dataset::Task;
+use seatrial_core::ids::{DatasetId, DatasetVersionId};
+use seatrial_core::store::NewDatasetVersion;
+use seatrial_core::time::Timestamp;
+use seatrial_proto::v1::datasets_server::Datasets;
+use seatrial_proto::v1::{AddDatasetRequest, AddDatasetResponse, ListDatasetsRequest, ListDatasetsResponse};
+use tonic::{Request, Response, Status};
+
+use super::{Called, Control, convert, validate};
+use crate::auth::Caller;
+use crate::error::Error;
+use crate::system::entropy;
+
+const MAX_EXAMPLES: u32 = 10_000_000;
+const MAX_CLASSES: usize = 30_000;
+
+#[tonic::async_trait]
+impl Datasets for Control {
+    async fn add(&self, request: Request<AddDatasetRequest>) -> Result<Response<AddDatasetResponse>, Status> {
+        let Called { caller, note, message } = Called::from(request)?;
+        note.object(format!("dataset {}", validate::shown(&message.name)));
+        let version = checked(&caller, message, self.clock.now())?;
+        note.digests(None, Some(version.digest));
+        self.check_artifact("", &version.digest, version.size).await?;
+        let number = self.store.add_dataset_version(&version).await.map_err(Error::from)?;
+        note.object(format!("dataset {} version {number}", version.name));
+        Ok(Response::new(AddDatasetResponse { version: number }))
+    }
+
+    async fn list(&self, request: Request<ListDatasetsRequest>) -> Result<Response<ListDatasetsResponse>, Status> {
+        let Called { caller, note: _, message: ListDatasetsRequest {} } = Called::from(request)?;
+        let datasets = self.store.datasets(caller.project).await.map_err(Error::from)?;
+        Ok(Response::new(ListDatasetsResponse { datasets: datasets.into_iter().map(convert::dataset).collect() }))
+    }
+}
+
+fn checked(caller: &Caller, message: AddDatasetRequest, now: Timestamp) -> Result<NewDatasetVersion, Error> {
+    let AddDatasetRequest { name, digest, size, task, examples, classes, origin, license } = message;
+    let task: Task = validate::word("task", &task)?;
+    if examples == 0 || examples > MAX_EXAMPLES {
+        return Err(Error::field("examples", format!("{examples}; a dataset has 1 to {MAX_EXAMPLES}")));
+    }
+    if classes.len() > MAX_CLASSES {
+        return Err(Error::field("classes", format!("{} classes; at most {MAX_CLASSES} are accepted", classes.len())));
+    }
+    if task == Task::Classification && classes.is_empty() {
+        return Err(Error::field("classes", "a classification needs the names of its classes"));
+    }
+    let classes: Vec<String> = classes
+        .iter()
+        .enumerate()
+        .map(|(index, class)| validate::title(&format!("classes[{index}]"), class))
+        .collect::<Result<_, _>>()?;
+    let mut seen = HashSet::new();
+    if let Some(index) = classes.iter().position(|class| !seen.insert(class.as_str())) {
+        return Err(Error::field(format!("classes[{index}]"), format!("{:?} is given twice", classes[index])));
+    }
+    Ok(NewDatasetVersion {
+        dataset: DatasetId::new(now, entropy()),
+        id: DatasetVersionId::new(now, entropy()),
+        project: caller.project,
+        name: validate::name("name", &name)?,
+        created_by: caller.principal,
+        created_at: now,
+        digest: validate::digest("digest", &digest)?,
+        size,
+        task,
+        examples,
+        classes,
+        origin: validate::text("origin", origin)?,
+        license: validate::text("license", license)?,
+    })
+}

@@ -1,0 +1,89 @@
+//! The control API: one tonic service a resource. Everything that a caller sends is judged here, once; what passes is
+//! typed.
+
+mod artifacts;
+mod convert;
+mod datasets;
+mod devices;
+mod find;
+mod models;
+mod problems;
+mod results;
+mod runs;
+mod server;
+pub mod submissions;
+mod tokens;
+mod validate;
+mod watch;
+
+use std::sync::Arc;
+
+use seatrial_core::store::Store;
+use seatrial_core::time::Clock;
+use seatrial_proto::MAX_MESSAGE;
+use seatrial_proto::v1;
+use tonic::service::Routes;
+use tonic::{Request, Status};
+
+use crate::artifacts::Artifacts;
+use crate::auth::Caller;
+use crate::auth::audit::Note;
+use crate::auth::layer::Doors;
+use crate::error::{Code, Error};
+use crate::fleet::Fleet;
+pub(crate) use runs::device_names;
+use submissions::Submissions;
+
+/// What every service needs. Cheap to clone.
+#[derive(Clone)]
+pub struct Control {
+    pub store: Arc<dyn Store>,
+    pub fleet: Fleet,
+    pub clock: Arc<dyn Clock>,
+    pub artifacts: Artifacts,
+    pub submissions: Submissions,
+    pub doors: Doors,
+    /// `sqlite` or `postgres`.
+    pub database: &'static str,
+}
+
+impl Control {
+    /// Adds every service of the control API.
+    pub fn add_to(self, routes: Routes) -> Routes {
+        macro_rules! add {
+            ($routes:expr; $($module:ident::$server:ident),* $(,)?) => {
+                $routes$(.add_service(
+                    v1::$module::$server::new(self.clone())
+                        .max_decoding_message_size(MAX_MESSAGE)
+                        .max_encoding_message_size(MAX_MESSAGE),
+                ))*
+            };
+        }
+        add!(routes;
+            server_server::ServerServer,
+            devices_server::DevicesServer,
+            models_server::ModelsServer,
+            datasets_server::DatasetsServer,
+            runs_server::RunsServer,
+            results_server::ResultsServer,
+            tokens_server::TokensServer,
+            artifacts_server::ArtifactsServer,
+        )
+    }
+}
+
+/// A request that came through the door: who sent it, what it says, and where its audit entry gets its object.
+struct Called<T> {
+    caller: Caller,
+    note: Note,
+    message: T,
+}
+
+impl<T> Called<T> {
+    fn from(request: Request<T>) -> Result<Self, Status> {
+        let (_, mut extensions, message) = request.into_parts();
+        let caller = extensions.remove::<Caller>();
+        let caller = caller.ok_or_else(|| Error::new(Code::Internal, "the request came past the door"))?;
+        Ok(Self { caller, note: extensions.remove::<Note>().unwrap_or_default(), message })
+    }
+}

@@ -1,0 +1,194 @@
+//! From a suite's text to a stored run: the one way in for the command line and for the pages.
+
+use std::sync::Arc;
+
+use seatrial_core::expand::{Catalog, Expansion, expand};
+use seatrial_core::ids::{DatasetVersionId, JobId, PrincipalId, ProjectId, RunId};
+use seatrial_core::job::JobSpec;
+use seatrial_core::store::{JobRow, NewJob, NewMisfit, NewRun, OpenJob, RunRow, RunState, Store, StoreError};
+use seatrial_core::suite::{self, Problem, Suite};
+use seatrial_core::time::Clock;
+
+use crate::error::{Code, Error};
+use crate::fleet::{CancelError, Fleet};
+use crate::system::entropy;
+
+/// Plans, stores and cancels runs. Cheap to clone.
+#[derive(Clone)]
+pub struct Submissions {
+    pub store: Arc<dyn Store>,
+    pub fleet: Fleet,
+    pub clock: Arc<dyn Clock>,
+    /// Jobs that one run may have.
+    pub max_jobs: usize,
+}
+
+/// Why nothing was submitted.
+#[derive(Debug)]
+pub enum Refused {
+    /// The suite is at fault.
+    Suite(Vec<Problem>),
+    Other(Error),
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl From<StoreError> for Refused {
+    fn from(error: StoreError) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+/// Who submits, and with which urgency.
+#[derive(Debug, Clone, Copy)]
+pub struct Submitter {
+    pub principal: PrincipalId,
+    pub project: ProjectId,
+    pub priority: i32,
+}
+
+/// A run that is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Submitted {
+    pub run: RunId,
+    pub number: i64,
+    pub jobs: u32,
+    pub misfits: u32,
+}
+
+impl Submissions {
+    /// What the suite would do now.
+    pub async fn plan(&self, project: ProjectId, text: &str, file: &str) -> Result<(Suite, Expansion), Refused> {
+        let suite = suite::parse(text, file).map_err(Refused::Suite)?;
+        let mut catalog = Catalog::default();
+        for model in suite.models() {
+            catalog.models.extend(self.store.model(project, model).await?);
+        }
+        for dataset in suite.datasets() {
+            catalog.datasets.extend(self.store.dataset(project, dataset).await?);
+        }
+        let devices = self.store.devices().await?;
+        let expansion = expand(&suite, &catalog, &devices).map_err(Refused::Suite)?;
+        if expansion.jobs.len() > self.max_jobs {
+            let why = format!(
+                "the suite expands to {} jobs; this server accepts {} (max_jobs_per_run)",
+                expansion.jobs.len(),
+                self.max_jobs
+            );
+            return Err(Error::new(Code::TooLarge, why).into());
+        }
+        Ok((suite, expansion))
+    }
+
+    /// Stores a run of the suite and wakes the fleet.
+    pub async fn submit(&self, submitter: Submitter, text: &str, file: &str) -> Result<Submitted, Refused> {
+        let (suite, Expansion { jobs, misfits }) = self.plan(submitter.project, text, file).await?;
+        let now = self.clock.now();
+        let jobs = jobs.into_iter().map(|planned| NewJob {
+            id: JobId::new(now, entropy()),
+            device: planned.device,
+            variant: planned.variant,
+            dataset: planned.dataset,
+            spec: planned.spec,
+        });
+        let jobs = jobs.collect();
+        Ok(self.store_run(submitter, suite.name, text.to_owned(), None, jobs, misfits).await?)
+    }
+
+    /// Stores a run that repeats one job: same specification, same device.
+    pub async fn rerun(&self, submitter: Submitter, job: JobRow) -> Result<Submitted, Error> {
+        let spec = self.store.job_spec(job.id).await?.ok_or_else(|| lost_specification(&job))?;
+        let spec: JobSpec = serde_json::from_str(&spec).map_err(|_| lost_specification(&job))?;
+        let run = self.store.run(job.run).await?.ok_or_else(|| Error::not_found(format!("run {}", job.run_number)))?;
+        let dataset = self.dataset_version(submitter.project, &spec).await?;
+        let id = JobId::new(self.clock.now(), entropy());
+        let jobs = vec![NewJob { id, device: job.device, variant: job.variant_id, dataset, spec }];
+        self.store_run(submitter, run.suite, run.suite_text, Some(job.id), jobs, Vec::new()).await
+    }
+
+    async fn dataset_version(&self, project: ProjectId, spec: &JobSpec) -> Result<Option<DatasetVersionId>, Error> {
+        let Some(wanted) = &spec.dataset else { return Ok(None) };
+        let detail = self.store.dataset(project, &wanted.dataset).await?;
+        let version =
+            detail.and_then(|detail| detail.versions.into_iter().find(|version| version.number == wanted.version));
+        match version {
+            Some(version) => Ok(Some(version.id)),
+            None => Err(Error::not_found(format!("version {} of dataset {}", wanted.version, wanted.dataset))),
+        }
+    }
+
+    async fn store_run(
+        &self,
+        submitter: Submitter,
+        suite: String,
+        suite_text: String,
+        rerun_of: Option<JobId>,
+        jobs: Vec<NewJob>,
+        misfits: Vec<NewMisfit>,
+    ) -> Result<Submitted, Error> {
+        let Submitter { principal, project, priority } = submitter;
+        let created_at = self.clock.now();
+        let id = RunId::new(created_at, entropy());
+        let run = NewRun {
+            id,
+            project,
+            created_by: principal,
+            created_at,
+            suite,
+            suite_text,
+            rerun_of,
+            priority,
+            jobs,
+            misfits,
+        };
+        let number = self.store.create_run(&run).await?;
+        fail::fail_point!("run_stored");
+        let submitted = Submitted { run: id, number, jobs: count(run.jobs.len()), misfits: count(run.misfits.len()) };
+        let jobs = run.jobs.iter().map(|job| open(&run, job)).collect();
+        if self.fleet.submitted(id, jobs).await.is_err() {
+            // The run is stored, so it is not lost: the next server finds its jobs open.
+            tracing::info!(run = number, "a run was stored while the server goes away");
+        }
+        Ok(submitted)
+    }
+
+    /// Ends what is open of a run; returns how many jobs that were.
+    pub async fn cancel(&self, run: &RunRow) -> Result<u32, Error> {
+        match run.state {
+            RunState::Running => self.fleet.cancel(run.id).await.map_err(|error| match error {
+                CancelError::Stopped(stopped) => Error::new(Code::Unavailable, stopped.to_string()),
+                CancelError::Store(error) => error.into(),
+            }),
+            RunState::Done | RunState::Cancelled => {
+                Err(Error::new(Code::Conflict, format!("run {} has ended", run.number)))
+            }
+        }
+    }
+}
+
+fn open(run: &NewRun, job: &NewJob) -> OpenJob {
+    OpenJob {
+        job: job.id,
+        run: run.id,
+        device: job.device,
+        priority: run.priority,
+        created_at: run.created_at,
+        attempt: 0,
+        infrastructure_failures: 0,
+        crashes: 0,
+        agent_deaths: 0,
+        leased_until: None,
+    }
+}
+
+fn lost_specification(job: &JobRow) -> Error {
+    Error::new(Code::Internal, format!("the specification of job {} cannot be read", job.short))
+}
+
+fn count(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,359 @@
+//! The one loop.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use seatrial_core::device::{DeviceState, Evidence};
+use seatrial_core::ids::{DeviceId, JobId, RunId, SessionId};
+use seatrial_core::job::AttemptRef;
+use seatrial_core::live::Event;
+use seatrial_core::schedule::{Input, Schedule};
+use seatrial_core::stage::Stage;
+use seatrial_core::store::{Accepted, Claim, OpenJob, Store, StoreError};
+use seatrial_core::time::Timestamp;
+use seatrial_proto::v1;
+use seatrial_proto::v1::server_message::Message as Word;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::specs::Attempt;
+use super::storing::{Asker, Claimed, Done};
+use super::{Attach, Heard, Outbox, Result, Shared, Spec};
+
+/// Messages that are taken before anything is sent to the store, so that it is asked for many things at once.
+const BATCH: usize = 256;
+/// Answers of the store that wait for the actor.
+const ANSWERS: usize = 1024;
+
+/// Takes the number of jobs that were open.
+type CancelReply = oneshot::Sender<std::result::Result<u32, StoreError>>;
+
+pub(super) enum Message {
+    Open { jobs: Vec<OpenJob> },
+    Cancel { run: RunId, reply: CancelReply },
+    Drain { reason: String, done: oneshot::Sender<()> },
+    DeviceState { device: DeviceId, state: DeviceState },
+    Attach(Box<Attach>),
+    Session { device: DeviceId, session: SessionId, heard: Heard },
+}
+
+/// A device's session as the actor has it.
+pub(super) struct Link {
+    pub session: SessionId,
+    pub evidence: Evidence,
+    pub outbox: Outbox,
+    pub welcome: Option<Welcome>,
+    /// Specifications of what it held when it came, until the schedule has said which of it goes on.
+    pub held: Vec<(JobId, Arc<Spec>)>,
+}
+
+pub(super) struct Welcome {
+    pub name: String,
+    pub protocol: u32,
+}
+
+pub(super) struct Actor {
+    pub(super) schedule: Schedule,
+    pub(super) shared: Arc<Shared>,
+    pub(super) asker: Asker,
+    pub(super) links: HashMap<DeviceId, Link>,
+    /// Claims to be made with the next call.
+    pub(super) claims: Vec<Claim>,
+    claiming: bool,
+    /// Reports that the schedule has yet to judge or that are to go to the store.
+    pub(super) results: HashMap<AttemptRef, VecDeque<Box<Result>>>,
+    pub(super) stages: HashMap<JobId, (AttemptRef, Stage, Timestamp)>,
+    noting: bool,
+    note_at: Option<Instant>,
+    cancels: HashMap<RunId, Vec<(u32, CancelReply)>>,
+    /// Tasks whose answers have not come yet.
+    under_way: usize,
+    drained: Vec<oneshot::Sender<()>>,
+    answers: mpsc::Sender<Done>,
+    inbox_of_answers: mpsc::Receiver<Done>,
+}
+
+impl Actor {
+    pub(super) fn new(store: Arc<dyn Store>, shared: Arc<Shared>, stop: CancellationToken) -> Self {
+        let (answers, inbox_of_answers) = mpsc::channel(ANSWERS);
+        let asker = Asker { store, backoff: shared.settings.backoff, stop };
+        Self {
+            schedule: Schedule::new(),
+            shared,
+            asker,
+            links: HashMap::new(),
+            claims: Vec::new(),
+            claiming: false,
+            results: HashMap::new(),
+            stages: HashMap::new(),
+            noting: false,
+            note_at: None,
+            cancels: HashMap::new(),
+            under_way: 0,
+            drained: Vec::new(),
+            answers,
+            inbox_of_answers,
+        }
+    }
+
+    pub(super) async fn run(mut self, open: Vec<OpenJob>, mut inbox: mpsc::Receiver<Message>) {
+        let _ended = self.asker.stop.clone().drop_guard(); // handles must not wait for an actor that is gone
+        let stop = self.asker.stop.clone();
+        self.open(open);
+        self.ask_the_store();
+        loop {
+            let due = self.due();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(done) = self.inbox_of_answers.recv() => self.answered(done),
+                message = inbox.recv() => match message {
+                    Some(message) => self.received(message),
+                    None => break,
+                },
+                () = sleep_until(due) => self.step(Input::Tick),
+            }
+            for _ in 0..BATCH {
+                if let Ok(done) = self.inbox_of_answers.try_recv() {
+                    self.answered(done);
+                } else if let Ok(message) = inbox.try_recv() {
+                    self.received(message);
+                } else {
+                    break;
+                }
+            }
+            self.ask_the_store();
+            self.shared.now.set_open_jobs(self.schedule.open_jobs());
+        }
+        for link in self.links.values() {
+            link.outbox.close(tonic::Status::unavailable("the server goes away"));
+        }
+    }
+
+    /// When the actor has something to do by itself.
+    fn due(&self) -> Option<Instant> {
+        let now = self.shared.clock.monotonic();
+        let tick = self.schedule.next_deadline().map(|at| Instant::now() + at.since(now));
+        [tick, self.note_at.filter(|_| !self.noting)].into_iter().flatten().min()
+    }
+
+    // --- what comes in ---
+
+    pub(super) fn step(&mut self, input: Input) {
+        let effects = self.schedule.step(self.shared.clock.monotonic(), input);
+        for effect in effects {
+            self.perform(effect);
+        }
+    }
+
+    fn received(&mut self, message: Message) {
+        match message {
+            Message::Open { jobs } => self.open(jobs),
+            Message::Cancel { run, reply } => {
+                let open = u32::try_from(self.schedule.open_jobs_of(run)).unwrap_or(u32::MAX);
+                self.cancels.entry(run).or_default().push((open, reply));
+                self.step(Input::Cancel { run });
+            }
+            Message::Drain { reason, done } => {
+                self.step(Input::Drain);
+                let retry_after_ms = self.shared.settings.retry_after.as_millis() as u32;
+                for device in self.links.keys().copied().collect::<Vec<_>>() {
+                    self.send(device, Word::Drain(v1::Drain { reason: reason.clone(), retry_after_ms }));
+                }
+                self.drained.push(done);
+            }
+            Message::DeviceState { device, state } => {
+                self.step(Input::DeviceState { device, state });
+                self.shared.now.announce(Event::Device(device));
+            }
+            Message::Attach(attach) => self.attach(*attach),
+            Message::Session { device, session, heard } => self.heard(device, session, heard),
+        }
+    }
+
+    fn open(&mut self, jobs: Vec<OpenJob>) {
+        let wall = self.shared.clock.now();
+        self.step(Input::Open { jobs, wall });
+    }
+
+    fn attach(&mut self, attach: Attach) {
+        let Attach { device, name, state, evidence, session, outbox, protocol, held, lost, specs } = attach;
+        if self.links.get(&device).is_some_and(|link| contradict(&link.evidence, &evidence)) {
+            outbox.close(tonic::Status::already_exists("another device is connected under this one's evidence"));
+            return;
+        }
+        let link = Link { session, evidence, outbox, welcome: Some(Welcome { name, protocol }), held: specs };
+        if let Some(old) = self.links.insert(device, link) {
+            old.outbox.close(tonic::Status::aborted("the device has opened a newer session"));
+        }
+        self.saw(device);
+        self.shared.now.attached(device, self.shared.clock.monotonic());
+        tracing::info!(%device, %session, held = held.len(), lost = lost.len(), "device attached");
+        self.step(Input::Attached { device, session, state, held, lost });
+    }
+
+    fn heard(&mut self, device: DeviceId, session: SessionId, heard: Heard) {
+        if self.links.get(&device).is_none_or(|link| link.session != session) {
+            return; // a session that has been replaced or closed speaks for nobody
+        }
+        self.saw(device);
+        match heard {
+            Heard::Heartbeat => self.step(Input::Heard { device, session }),
+            Heard::Accepted(attempt) => self.step(Input::Accepted { attempt, device }),
+            Heard::Refused { attempt, retryable, reason } => {
+                self.step(Input::Refused { attempt, device, retryable, reason });
+            }
+            Heard::Stage { attempt, stage, grant, deadline, progress } => {
+                self.shared.now.moved_on(device, attempt, stage, progress);
+                self.step(Input::StageEntered { attempt, device, stage, grant, deadline });
+                self.step(Input::Heard { device, session });
+            }
+            Heard::Result(result) => {
+                let (attempt, outcome) = (result.completion.attempt, result.outcome);
+                self.results.entry(attempt).or_default().push_back(result);
+                self.step(Input::Reported { attempt, device, outcome });
+            }
+            Heard::Malformed { attempt, reason } => self.step(Input::Malformed { attempt, device, reason }),
+            Heard::Leaving => {
+                self.shared.now.leaving(device);
+                self.step(Input::Leaving { device, session });
+            }
+            Heard::Gone => self.detach(device),
+        }
+    }
+
+    /// Ends a session from our side or because its stream has ended.
+    pub(super) fn detach(&mut self, device: DeviceId) {
+        let Some(link) = self.links.remove(&device) else { return };
+        link.outbox.closed.cancel();
+        tracing::info!(%device, session = %link.session, "device detached");
+        self.shared.now.detached(device);
+        self.step(Input::Detached { device, session: link.session });
+    }
+
+    fn saw(&self, device: DeviceId) {
+        self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(device);
+    }
+
+    // --- what the store says ---
+
+    fn answered(&mut self, done: Done) {
+        self.under_way -= 1;
+        match done {
+            Done::Claimed(claims) => {
+                self.claiming = false;
+                for claimed in claims {
+                    self.claimed(claimed);
+                }
+            }
+            Done::Completed { attempt, device, outcome, accepted } => {
+                self.completed(attempt, device, accepted);
+                if accepted == Accepted::Stored {
+                    let mut finished = self.shared.finished.lock().unwrap_or_else(PoisonError::into_inner);
+                    *finished.entry(outcome.class()).or_default() += 1;
+                }
+            }
+            Done::GaveBack { attempt, held } => {
+                let run = self.schedule.run_of(attempt.job);
+                self.step(Input::GaveBack { attempt, held });
+                if let Some(run) = run {
+                    self.shared.now.announce(Event::Job { run, job: attempt.job });
+                }
+            }
+            Done::Cancelled { run, result } => {
+                let cancelled = result.is_ok();
+                let (mut replies, mut failure) = (self.cancels.remove(&run).unwrap_or_default(), result.err());
+                for (open, reply) in replies.drain(..) {
+                    let _ = reply.send(failure.take().map_or(Ok(open), Err)); // whoever asked may have left
+                }
+                if cancelled {
+                    self.step(Input::RunCancelled { run });
+                    self.shared.now.announce(Event::Run(run));
+                }
+            }
+            Done::StagesNoted => self.noting = false,
+            Done::Quarantined { device } => self.shared.now.announce(Event::Device(device)),
+        }
+        self.maybe_drained();
+    }
+
+    fn claimed(&mut self, claimed: Claimed) {
+        let Claimed { claim: Claim { attempt, device, .. }, won, spec } = claimed;
+        if !won {
+            self.step(Input::ClaimLost { attempt });
+            return;
+        }
+        match spec {
+            Ok(spec) => {
+                let Some(run) = self.schedule.run_of(attempt.job) else { return };
+                self.shared.active.insert(attempt.job, Attempt { number: attempt.attempt, device, run, spec });
+                self.step(Input::Claimed { attempt });
+            }
+            Err(reason) => {
+                self.step(Input::Claimed { attempt });
+                self.step(Input::Refused { attempt, device, retryable: false, reason });
+            }
+        }
+    }
+
+    // --- what goes to the store ---
+
+    /// Starts a task that asks the store; its answer comes back as [`Done`].
+    pub(super) fn spawn(&mut self, task: impl Future<Output = Option<Done>> + Send + 'static) {
+        self.under_way += 1;
+        let answers = self.answers.clone();
+        tokio::spawn(async move {
+            if let Some(done) = task.await {
+                let _ = answers.send(done).await; // the actor has ended, and so has the server
+            }
+        });
+    }
+
+    /// Sends the gathered claims, one call at a time, and the stages once they are old enough.
+    fn ask_the_store(&mut self) {
+        if !self.claiming && !self.claims.is_empty() {
+            self.claiming = true;
+            let claims = std::mem::take(&mut self.claims);
+            self.spawn(self.asker.clone().claim(claims));
+        }
+        if self.stages.is_empty() {
+            self.note_at = None;
+        } else if self.note_at.is_none() {
+            self.note_at = Some(Instant::now() + self.shared.settings.stage_delay);
+        }
+        if !self.noting && self.note_at.is_some_and(|at| at <= Instant::now()) {
+            let active = &self.shared.active;
+            let stages: Vec<_> =
+                self.stages.drain().map(|(_, stage)| stage).filter(|(attempt, ..)| active.holds(*attempt)).collect();
+            self.note_at = None;
+            if !stages.is_empty() {
+                self.noting = true;
+                self.spawn(self.asker.clone().note_stages(stages));
+            }
+        }
+        self.maybe_drained();
+    }
+
+    fn maybe_drained(&mut self) {
+        if self.under_way == 0 {
+            for done in self.drained.drain(..) {
+                let _ = done.send(()); // whoever asked may have left
+            }
+        }
+    }
+}
+
+/// Whether two agents cannot be the same device. A USB path may change, and an agent's folder may be new.
+fn contradict(a: &Evidence, b: &Evidence) -> bool {
+    let differ = |a: &Option<String>, b: &Option<String>| matches!((a, b), (Some(a), Some(b)) if a != b);
+    differ(&a.hardware_serial, &b.hardware_serial) || differ(&a.machine_id, &b.machine_id)
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => tokio::time::sleep(Duration::from_hours(1)).await,
+    }
+}

@@ -1,0 +1,93 @@
+//! What passes between a session and the actor.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use seatrial_core::device::{DeviceState, Evidence};
+use seatrial_core::ids::{DeviceId, JobId, SessionId};
+use seatrial_core::job::{AttemptRef, Grant};
+use seatrial_core::outcome::Outcome;
+use seatrial_core::schedule::Held;
+use seatrial_core::stage::Stage;
+use seatrial_core::store::Completion;
+use seatrial_proto::v1;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use super::Spec;
+
+/// What goes to the device; boxed, so that the channel of an idle session stays small.
+pub enum Out {
+    Message(Box<v1::ServerMessage>),
+    /// The last thing that the device hears.
+    End(tonic::Status),
+}
+
+/// The way to a device.
+pub struct Outbox {
+    pub messages: mpsc::Sender<Out>,
+    /// Cancelled when the actor has given the session up.
+    pub closed: CancellationToken,
+}
+
+impl Outbox {
+    /// False when the device does not keep up.
+    pub(super) fn send(&self, message: v1::server_message::Message) -> bool {
+        let message = Box::new(v1::ServerMessage { message: Some(message) });
+        self.messages.try_send(Out::Message(message)).is_ok()
+    }
+
+    pub(super) fn close(&self, status: tonic::Status) {
+        let _ = self.messages.try_send(Out::End(status)); // full or gone: the end of the stream says it as well
+        self.closed.cancel();
+    }
+}
+
+/// A session that has shaken hands.
+pub struct Attach {
+    pub device: DeviceId,
+    pub name: String,
+    pub state: DeviceState,
+    pub evidence: Evidence,
+    pub session: SessionId,
+    pub outbox: Outbox,
+    pub protocol: u32,
+    pub held: Vec<Held>,
+    pub lost: Vec<AttemptRef>,
+    /// Specifications of the held jobs that are open.
+    pub specs: Vec<(JobId, Arc<Spec>)>,
+}
+
+/// What an agent said, checked for form.
+pub enum Heard {
+    Heartbeat,
+    Accepted(AttemptRef),
+    Refused {
+        attempt: AttemptRef,
+        retryable: bool,
+        reason: String,
+    },
+    Stage {
+        attempt: AttemptRef,
+        stage: Stage,
+        grant: Grant,
+        deadline: Duration,
+        progress: Option<f64>,
+    },
+    Result(Box<Result>),
+    Malformed {
+        attempt: AttemptRef,
+        reason: String,
+    },
+    Leaving,
+    /// The stream has ended.
+    Gone,
+}
+
+/// A report with everything derived from it; what becomes of the job is still to be decided.
+pub struct Result {
+    pub completion: Completion,
+    pub outcome: Outcome,
+    /// Its share of the bytes that may be under way at one time.
+    pub permit: OwnedSemaphorePermit,
+}

@@ -1,0 +1,208 @@
+//! What the actor asks of the store: in tasks, tried again for as long as the store is not available.
+//!
+//! Fault points, behind the feature `faults`: `claim-before`, `claim-after`, `complete-before`, `complete-after`,
+//! `durable-before` (in `effects`).
+
+use std::future::Future;
+use std::sync::Arc;
+
+use fail::fail_point;
+use seatrial_core::device::DeviceState;
+use seatrial_core::ids::{DeviceId, RunId};
+use seatrial_core::job::{AttemptRef, JobState};
+use seatrial_core::outcome::Outcome;
+use seatrial_core::retry::Backoff;
+use seatrial_core::store::{Accepted, Claim, Completion, GiveBack, JobNext, Store, StoreError};
+use seatrial_core::time::Timestamp;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
+
+use super::Spec;
+
+/// An answer of the store.
+pub(super) enum Done {
+    Claimed(Vec<Claimed>),
+    Completed { attempt: AttemptRef, device: DeviceId, outcome: Outcome, accepted: Accepted },
+    GaveBack { attempt: AttemptRef, held: bool },
+    Cancelled { run: RunId, result: Result<(), StoreError> },
+    StagesNoted,
+    Quarantined { device: DeviceId },
+}
+
+pub(super) struct Claimed {
+    pub claim: Claim,
+    pub won: bool,
+    /// `Err` when the specification cannot be read: the job can never run.
+    pub spec: Result<Arc<Spec>, String>,
+}
+
+/// The store, and how often to ask it.
+#[derive(Clone)]
+pub(super) struct Asker {
+    pub store: Arc<dyn Store>,
+    pub backoff: Backoff,
+    pub stop: CancellationToken,
+}
+
+/// Why there is no answer.
+enum Failure {
+    /// The server goes away.
+    Stopped,
+    /// Asking again will not help.
+    Final(StoreError),
+}
+
+impl Asker {
+    /// Asks until there is an answer. `tries` counts the failed ones.
+    async fn ask<T, F>(&self, what: &str, tries: &mut u32, mut call: impl FnMut() -> F) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        loop {
+            match call().await {
+                Ok(answer) => return Ok(answer),
+                Err(error) if error.is_retryable() => {
+                    let wait = self.backoff.delay(*tries, rand::random());
+                    *tries += 1;
+                    tracing::warn!(%what, tries, ?wait, error = %Chain(&error), "the store is not available");
+                    tokio::select! {
+                        () = tokio::time::sleep(wait) => {}
+                        () = self.stop.cancelled() => return Err(Failure::Stopped),
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(%what, error = %Chain(&error), "the store refused");
+                    return Err(Failure::Final(error));
+                }
+            }
+        }
+    }
+
+    /// Claims in one go, with the specifications read meanwhile.
+    pub(super) async fn claim(self, claims: Vec<Claim>) -> Option<Done> {
+        fail_point!("claim-before");
+        let specs = futures::future::join_all(claims.iter().map(|claim| self.spec(claim)));
+        let mut tries = 0;
+        let won = self.ask("claim", &mut tries, || self.store.claim(&claims));
+        let (won, specs) = tokio::join!(won, specs);
+        fail_point!("claim-after");
+        let mut won = match won {
+            Ok(won) => won,
+            Err(Failure::Stopped) => return None,
+            Err(Failure::Final(_)) => vec![false; claims.len()],
+        };
+        if tries > 0 {
+            self.recognise(&claims, &mut won).await;
+        }
+        let claimed = claims.into_iter().zip(won).zip(specs);
+        Some(Done::Claimed(claimed.map(|((claim, won), spec)| Claimed { claim, won, spec }).collect()))
+    }
+
+    /// A claim whose answer was lost looks refused when it is made again; the job then says that it is ours.
+    async fn recognise(&self, claims: &[Claim], won: &mut [bool]) {
+        for (claim, won) in claims.iter().zip(won).filter(|(_, won)| !**won) {
+            let job = self.ask("read a claimed job", &mut 0, || self.store.job(claim.attempt.job)).await;
+            let ours = JobState::Leased { attempt: claim.attempt.attempt };
+            *won = matches!(job, Ok(Some(job)) if job.state == ours && job.device == claim.device);
+        }
+    }
+
+    async fn spec(&self, claim: &Claim) -> Result<Arc<Spec>, String> {
+        let spec = self.ask("read a specification", &mut 0, || Spec::load(&*self.store, claim.attempt.job)).await;
+        match spec {
+            Ok(Some(spec)) => Ok(spec),
+            Ok(None) => Err("the job has no specification".to_owned()),
+            Err(Failure::Stopped) => Err("the server goes away".to_owned()),
+            Err(Failure::Final(error)) => Err(Chain(&error).to_string()),
+        }
+    }
+
+    pub(super) async fn complete(
+        self,
+        completion: Completion,
+        outcome: Outcome,
+        permit: OwnedSemaphorePermit,
+    ) -> Option<Done> {
+        fail_point!("complete-before");
+        let (attempt, device) = (completion.attempt, completion.device);
+        let answer = self.ask("store a result", &mut 0, || self.store.complete(&completion)).await;
+        fail_point!("complete-after");
+        let accepted = match answer {
+            Ok(accepted) => accepted,
+            Err(Failure::Stopped) => return None,
+            Err(Failure::Final(error)) => {
+                // Rather a job that ends as our fault than one that never ends.
+                let give_back = GiveBack {
+                    outcome: Outcome::HarnessError,
+                    message: format!("the result could not be stored: {}", Chain(&error)),
+                    next: JobNext::Done(Outcome::HarnessError),
+                    agent_death: false,
+                    now: completion.received_at,
+                };
+                self.give_back(attempt, give_back).await?;
+                Accepted::Stale
+            }
+        };
+        drop(permit);
+        Some(Done::Completed { attempt, device, outcome, accepted })
+    }
+
+    pub(super) async fn give_back(&self, attempt: AttemptRef, give_back: GiveBack) -> Option<Done> {
+        match self.ask("give a job back", &mut 0, || self.store.give_back(attempt, &give_back)).await {
+            Ok(held) => Some(Done::GaveBack { attempt, held }),
+            Err(Failure::Stopped) => None,
+            Err(Failure::Final(_)) => Some(Done::GaveBack { attempt, held: false }),
+        }
+    }
+
+    pub(super) async fn cancel(self, run: RunId, now: Timestamp) -> Option<Done> {
+        match self.ask("cancel a run", &mut 0, || self.store.cancel_run(run, now)).await {
+            Ok(_) => Some(Done::Cancelled { run, result: Ok(()) }),
+            Err(Failure::Stopped) => None,
+            Err(Failure::Final(error)) => Some(Done::Cancelled { run, result: Err(error) }),
+        }
+    }
+
+    pub(super) async fn note_stages(
+        self,
+        stages: Vec<(AttemptRef, seatrial_core::stage::Stage, Timestamp)>,
+    ) -> Option<Done> {
+        let notes = stages.into_iter().map(|(attempt, stage, until)| {
+            let asker = &self;
+            async move {
+                // An attempt that has ended meanwhile has no use for it.
+                let _ = asker.ask("note a stage", &mut 0, || asker.store.enter_stage(attempt, stage, until)).await;
+            }
+        });
+        futures::future::join_all(notes).await;
+        Some(Done::StagesNoted)
+    }
+
+    pub(super) async fn quarantine(self, device: DeviceId, reason: String, now: Timestamp) -> Option<Done> {
+        let moved = self
+            .ask("quarantine a device", &mut 0, || async {
+                let Some(row) = self.store.device(device).await? else { return Ok(()) };
+                self.store.set_device_state(device, row.state, DeviceState::Quarantined, &reason, now).await.map(drop)
+            })
+            .await;
+        match moved {
+            Err(Failure::Stopped) => None,
+            Ok(()) | Err(Failure::Final(_)) => Some(Done::Quarantined { device }),
+        }
+    }
+}
+
+/// An error with its causes, on one line.
+pub(crate) struct Chain<'a>(pub &'a dyn std::error::Error);
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,286 @@
+//! What a device reports, judged before it is believed.
+//!
+//! A report that breaks a bound is refused with the bound's name: a device that lies costs its own attempt and nothing
+//! else. What passes is kept as it came; the numbers are derived from it here and can be derived again.
+
+use seatrial_core::block;
+use seatrial_core::ids::DeviceId;
+use seatrial_core::job::{AttemptRef, JobSpec};
+use seatrial_core::measure;
+use seatrial_core::outcome::Outcome;
+use seatrial_core::profile::MAX_SAMPLES;
+use seatrial_core::reading::Reading;
+use seatrial_core::report::{
+    Block, BlockKind, Memory, ProcessRecord, REPORT_SCHEMA, Report, SensorTrace, StageRecord, Window,
+};
+use seatrial_core::schedule::LONGEST_ATTEMPT;
+use seatrial_core::store::{Completion, JobNext};
+use seatrial_core::time::Timestamp;
+
+/// Bounds of a report beyond those of its message.
+const MAX_TEXT: usize = 8 << 10;
+const MAX_LOG: usize = 512 << 10;
+const MAX_STAGES: usize = 512;
+const MAX_PROCESSES: usize = 32;
+const MAX_TRACES: usize = 512;
+const MAX_POINTS: usize = 4 * 3600;
+const MAX_GOLDEN: usize = 512;
+const MAX_FACTS: usize = 256;
+const MAX_BOUNDS_HIT: usize = 64;
+const MAX_LOADED: usize = 256;
+/// Examples of a dataset.
+const MAX_EXAMPLES: u32 = MAX_SAMPLES;
+/// Classes of a dataset.
+const MAX_CLASS: i64 = 1_000_000;
+
+/// Why a report is refused.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Refusal {
+    #[error("the report is of schema {0}, this server reads up to {REPORT_SCHEMA}: update the server")]
+    Schema(u32),
+    #[error("{what}: {actual} is over the limit of {limit}")]
+    TooMuch { what: String, actual: u64, limit: u64 },
+    #[error("{what} is {value}, which no device can measure")]
+    Impossible { what: String, value: String },
+    #[error("samples of process {process} ({kind}) cannot be read: {why}", kind = kind.as_str())]
+    Block { kind: BlockKind, process: u8, why: String },
+    #[error("two blocks hold the {kind} samples of process {process}", kind = kind.as_str())]
+    Twice { kind: BlockKind, process: u8 },
+    #[error("the report says {0} and no process of it left its sentinel")]
+    NoSentinel(Outcome),
+}
+
+/// Judges a report and derives everything that is stored with it. What becomes of the job is left to the schedule.
+pub fn judge(
+    spec: &JobSpec,
+    attempt: AttemptRef,
+    device: DeviceId,
+    report: Report,
+    received_at: Timestamp,
+) -> Result<(Completion, Outcome), Refusal> {
+    check(&report)?;
+    let summary = measure::summarise(spec, &report);
+    let outcome = summary.outcome;
+    let completion = Completion {
+        attempt,
+        device,
+        received_at,
+        report,
+        metrics: summary.metrics,
+        invalid: summary.invalid,
+        algorithm: measure::ALGORITHM.to_owned(),
+        next: JobNext::Done(outcome),
+    };
+    Ok((completion, outcome))
+}
+
+/// Every bound of a report.
+pub fn check(report: &Report) -> Result<(), Refusal> {
+    if report.schema == 0 || report.schema > REPORT_SCHEMA {
+        return Err(Refusal::Schema(report.schema));
+    }
+    at_most("message in bytes", report.message.as_ref().map_or(0, String::len), MAX_TEXT)?;
+    at_most("log in bytes", report.log.len(), MAX_LOG)?;
+    at_most("stages", report.stages.len(), MAX_STAGES)?;
+    at_most("processes", report.processes.len(), MAX_PROCESSES)?;
+    at_most("sensors", report.sensors.len(), MAX_TRACES)?;
+    at_most("compared outputs", report.golden.len(), MAX_GOLDEN)?;
+    at_most("facts", report.environment.facts.len(), MAX_FACTS)?;
+    at_most("bounds hit", report.bounds_hit.len(), MAX_BOUNDS_HIT)?;
+    at_most("loaded files", report.actual.loaded.len(), MAX_LOADED)?;
+    report.stages.iter().try_for_each(check_stage)?;
+    report.processes.iter().try_for_each(check_process)?;
+    report.sensors.iter().try_for_each(check_trace)?;
+    if let Reading::Present(memory) = &report.memory {
+        check_memory(memory)?;
+    }
+    for record in &report.golden {
+        let comparison = &record.comparison;
+        // A difference from a reference may be infinite or not a number: that is what nan_count and inf_count tell.
+        for (what, value) in [("max_abs", comparison.max_abs), ("mean_abs", comparison.mean_abs)] {
+            if value < 0.0 {
+                return Err(impossible(format!("{what} of output {:?}", short(&record.output)), value));
+            }
+        }
+    }
+    check_blocks(&report.blocks)?;
+    check_sentinel(report)
+}
+
+/// Success only by a sentinel.
+fn check_sentinel(report: &Report) -> Result<(), Refusal> {
+    let success = matches!(report.outcome, Outcome::Ok | Outcome::OkFallback);
+    if success && !report.processes.iter().any(|process| process.sentinel) {
+        return Err(Refusal::NoSentinel(report.outcome));
+    }
+    Ok(())
+}
+
+fn check_stage(record: &StageRecord) -> Result<(), Refusal> {
+    let StageRecord { stage, process: _, start_us, duration_us, note } = record;
+    let longest = LONGEST_ATTEMPT.as_micros() as u64;
+    let end = start_us.saturating_add(duration_us.unwrap_or(0));
+    if end > longest {
+        return Err(impossible(format!("the end of stage {stage} in µs"), end));
+    }
+    at_most("note of a stage in bytes", note.as_ref().map_or(0, String::len), MAX_TEXT)
+}
+
+fn check_process(record: &ProcessRecord) -> Result<(), Refusal> {
+    let ProcessRecord { index, role: _, exit: _, sentinel: _, load_ms, first_infer_ms, warmup_iterations: _, window } =
+        record;
+    let of = |what: &str| format!("{what} of process {index}");
+    for (what, value) in [("load_ms", load_ms), ("first_infer_ms", first_infer_ms)] {
+        if let Some(value) = value {
+            duration_ms(&of(what), *value)?;
+        }
+    }
+    window.as_ref().map_or(Ok(()), |window| check_window(window, &of))
+}
+
+fn check_window(window: &Window, of: &impl Fn(&str) -> String) -> Result<(), Refusal> {
+    let Window {
+        wall_ms,
+        monotonic_ms,
+        own_cpu_ms,
+        foreign_cpu,
+        stolen_cpu,
+        involuntary_switches: _,
+        voluntary_switches: _,
+        run_queue_wait_ms,
+        major_faults: _,
+    } = window;
+    duration_ms(&of("wall_ms"), *wall_ms)?;
+    duration_ms(&of("monotonic_ms"), *monotonic_ms)?;
+    not_negative(&of("own_cpu_ms"), *own_cpu_ms)?;
+    for (what, value) in
+        [("foreign_cpu", foreign_cpu), ("stolen_cpu", stolen_cpu), ("run_queue_wait_ms", run_queue_wait_ms)]
+    {
+        if let Some(value) = value {
+            not_negative(&of(what), *value)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_trace(trace: &SensorTrace) -> Result<(), Refusal> {
+    let SensorTrace { sensor, unit, points } = trace;
+    at_most("name of a sensor in bytes", sensor.len().max(unit.len()), 256)?;
+    let Reading::Present(points) = points else { return Ok(()) };
+    at_most("readings of a sensor", points.len(), MAX_POINTS)?;
+    match points.iter().find(|(_, value)| !value.is_finite()) {
+        Some((_, value)) => Err(impossible(format!("a reading of {:?}", short(sensor)), value)),
+        None => Ok(()),
+    }
+}
+
+fn check_memory(memory: &Memory) -> Result<(), Refusal> {
+    let &Memory { base_kib, peak_kib, retained_kib } = memory;
+    const MOST: u64 = 1 << 40; // a pebibyte, in KiB
+    at_most("memory in KiB", base_kib.max(peak_kib).max(retained_kib), MOST)
+}
+
+fn check_blocks(blocks: &[Block]) -> Result<(), Refusal> {
+    let mut seen = std::collections::BTreeSet::new();
+    for block in blocks {
+        let &Block { metric: kind, process, count, ref bytes } = block;
+        if !seen.insert((kind.as_str(), process)) {
+            return Err(Refusal::Twice { kind, process });
+        }
+        let limit = match kind {
+            BlockKind::LatencyNs | BlockKind::StartUs => MAX_SAMPLES,
+            BlockKind::TopClasses => 5 * MAX_EXAMPLES,
+            BlockKind::Labels => MAX_EXAMPLES,
+        };
+        at_most(format!("{} samples", kind.as_str()), u64::from(count), u64::from(limit))?;
+        let values =
+            block::unpack(bytes, count).map_err(|error| Refusal::Block { kind, process, why: error.to_string() })?;
+        check_values(kind, process, &values)?;
+    }
+    Ok(())
+}
+
+fn check_values(kind: BlockKind, process: u8, values: &[i64]) -> Result<(), Refusal> {
+    let longest = LONGEST_ATTEMPT.as_nanos() as i64;
+    let (least, most) = match kind {
+        BlockKind::LatencyNs => (0, longest),
+        BlockKind::StartUs => (0, longest / 1000),
+        BlockKind::TopClasses => (-1, MAX_CLASS),
+        BlockKind::Labels => (0, MAX_CLASS),
+    };
+    if let Some(value) = values.iter().find(|value| !(least..=most).contains(*value)) {
+        return Err(impossible(format!("a {} sample of process {process}", kind.as_str()), value));
+    }
+    if kind == BlockKind::StartUs && values.windows(2).any(|pair| pair[1] < pair[0]) {
+        return Err(impossible(format!("a start of process {process}"), "earlier than the one before"));
+    }
+    Ok(())
+}
+
+fn at_most<T: TryInto<u64>>(what: impl Into<String>, actual: T, limit: impl TryInto<u64>) -> Result<(), Refusal> {
+    let (actual, limit) = (actual.try_into().unwrap_or(u64::MAX), limit.try_into().unwrap_or(u64::MAX));
+    if actual <= limit { Ok(()) } else { Err(Refusal::TooMuch { what: what.into(), actual, limit }) }
+}
+
+fn duration_ms(what: &str, value: f64) -> Result<(), Refusal> {
+    not_negative(what, value)?;
+    if value > LONGEST_ATTEMPT.as_secs_f64() * 1e3 { Err(impossible(what, value)) } else { Ok(()) }
+}
+
+fn not_negative(what: &str, value: f64) -> Result<(), Refusal> {
+    if value.is_finite() && value >= 0.0 { Ok(()) } else { Err(impossible(what, value)) }
+}
+
+fn impossible(what: impl Into<String>, value: impl std::fmt::Display) -> Refusal {
+    Refusal::Impossible { what: what.into(), value: value.to_string() }
+}
+
+fn short(text: &str) -> String {
+    text.chars().take(64).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use seatrial_sim::{Lie, report};
+
+    use super::*;
+
+    #[test]
+    fn an_honest_report_passes() {
+        assert_eq!(check(&report::ok(1000)), Ok(()));
+        for outcome in Outcome::ALL {
+            assert_eq!(check(&report::ended(outcome)), Ok(()), "{outcome}");
+        }
+    }
+
+    #[test]
+    fn every_lie_is_refused_and_named() {
+        for lie in Lie::ALL {
+            let text = check(&lie.told_in(report::ok(10))).unwrap_err().to_string();
+            let expected = match lie {
+                Lie::NegativeLatency => "a latency_ns sample of process 0 is -1, which no device can measure",
+                Lie::NegativeLoadTime => "load_ms of process 0 is -1, which no device can measure",
+                Lie::BillionSamples => "latency_ns samples: 1000000000 is over the limit of 400000",
+                Lie::Future => "the end of stage fetch in µs is 18446744073709551615, which no device can measure",
+                Lie::NoSentinel => "the report says ok and no process of it left its sentinel",
+                Lie::HugeLog => "log in bytes: 1048576 is over the limit of 524288",
+                Lie::BackInTime => "a start of process 0 is earlier than the one before, which no device can measure",
+                Lie::Garbage => "samples of process 0 (latency_ns) cannot be read",
+            };
+            assert!(text.starts_with(expected), "{lie:?}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_block_that_comes_twice_is_refused() {
+        let mut report = report::ok(10);
+        report.blocks.push(report.blocks[0].clone());
+        assert_eq!(check(&report), Err(Refusal::Twice { kind: BlockKind::LatencyNs, process: 0 }));
+    }
+
+    #[test]
+    fn a_report_of_a_newer_agent_asks_for_a_newer_server() {
+        let report = Report { schema: REPORT_SCHEMA + 1, ..report::ok(10) };
+        assert!(check(&report).unwrap_err().to_string().ends_with("update the server"));
+    }
+}

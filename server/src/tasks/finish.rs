@@ -1,0 +1,101 @@
+//! Runs end: when none of its jobs is open, a run is judged by its gate and closed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use seatrial_core::gate::{self, Judgement};
+use seatrial_core::ids::{JobId, RunId};
+use seatrial_core::live::Event;
+use seatrial_core::metric::Metric;
+use seatrial_core::store::{RunRow, Store, StoreError};
+use seatrial_core::suite;
+use seatrial_core::time::Clock;
+
+use super::{ReconcileError, Reconciler, Scope};
+use crate::fleet::Fleet;
+
+pub struct FinishRuns {
+    fleet: Fleet,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+}
+
+impl FinishRuns {
+    #[must_use]
+    pub fn new(fleet: Fleet, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
+        Self { fleet, store, clock }
+    }
+
+    async fn finish(&self, run: RunId) -> Result<bool, ReconcileError> {
+        let Some(row) = self.store.run(run).await? else { return Ok(false) };
+        let judgement = self.judge(&row).await?;
+        let text = judgement.as_ref().map(serde_json::to_string).transpose();
+        let text =
+            text.map_err(|error| ReconcileError::Other(format!("the judgement of run {}: {error}", row.number)))?;
+        let passed = judgement.map(|judgement| judgement.passed);
+        let finished = self.store.finish_run(run, text.as_deref(), passed, self.clock.now()).await?;
+        if finished {
+            tracing::info!(run = row.number, suite = %row.suite, ?passed, "run ended");
+            self.fleet.announce(Event::Run(run));
+        }
+        Ok(finished)
+    }
+
+    /// `None` when the suite has no gate.
+    async fn judge(&self, row: &RunRow) -> Result<Option<Judgement>, StoreError> {
+        // The text was valid when it was submitted; a rerun of one job carries none that must be judged again.
+        let gate = match suite::parse(&row.suite_text, &row.suite) {
+            Ok(suite) => suite.gate,
+            Err(problems) => {
+                let first = problems.first().map(|problem| problem.message.as_str()).unwrap_or_default();
+                tracing::warn!(run = row.number, problem = first, "the suite of the run is no longer valid: no gate");
+                None
+            }
+        };
+        let Some(gate) = gate else { return Ok(None) };
+        let mut metrics: HashMap<JobId, Vec<Metric>> = HashMap::new();
+        for (job, metric) in self.store.run_metrics(row.id).await? {
+            metrics.entry(job).or_default().push(metric);
+        }
+        let jobs = self.store.jobs(row.id).await?;
+        let jobs: Vec<_> = jobs
+            .into_iter()
+            .map(|job| {
+                let metrics = metrics.remove(&job.id).unwrap_or_default();
+                (job, metrics)
+            })
+            .collect();
+        let misfits = self.store.misfits(row.id).await?;
+        Ok(Some(gate::judge(&gate, &jobs, &misfits)))
+    }
+}
+
+#[async_trait]
+impl Reconciler for FinishRuns {
+    fn name(&self) -> &'static str {
+        "finish runs"
+    }
+
+    fn period(&self) -> Duration {
+        Duration::from_secs(10)
+    }
+
+    /// Closing a run is compare-and-set, and nobody should wait for the lease of a server that is gone.
+    fn scope(&self) -> Scope {
+        Scope::Each
+    }
+
+    async fn signal(&self) {
+        self.fleet.run_ended().await;
+    }
+
+    async fn reconcile(&self) -> Result<String, ReconcileError> {
+        let mut finished = 0;
+        for run in self.store.runs_to_finish().await? {
+            finished += usize::from(self.finish(run).await?);
+        }
+        Ok(if finished == 0 { String::new() } else { format!("{finished} runs ended") })
+    }
+}

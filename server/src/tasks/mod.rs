@@ -1,0 +1,176 @@
+//! Periodic work as reconcilers: a timer or a signal wakes one, it looks at what is and makes it what it should be,
+//! and its status can be read. A reconciler takes no input and is idempotent, so that a missed signal costs one period
+//! and never more.
+
+mod finish;
+mod reopen;
+mod seen;
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use seatrial_core::store::{Store, StoreError};
+use seatrial_core::time::{Clock, Timestamp};
+use serde::Serialize;
+use tokio::task::JoinHandle;
+
+use crate::fleet::{Chain, Fleet};
+
+pub use finish::FinishRuns;
+pub use reopen::ReadOpenJobs;
+pub use seen::NoteSeenDevices;
+
+/// Who does the work when several servers share one database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Every server for itself.
+    Each,
+    /// Whichever server holds the reconciler's lease.
+    One,
+}
+
+/// Work that is done again and again.
+#[async_trait]
+pub trait Reconciler: Send + Sync + 'static {
+    /// Unique; also the name of its lease.
+    fn name(&self) -> &'static str;
+
+    /// The longest time between two rounds.
+    fn period(&self) -> Duration;
+
+    fn scope(&self) -> Scope {
+        Scope::One
+    }
+
+    /// Resolves when a round is worth doing before its time.
+    async fn signal(&self) {
+        std::future::pending::<()>().await;
+    }
+
+    /// One round. Says in a few words what it did; an empty text for nothing.
+    async fn reconcile(&self) -> Result<String, ReconcileError>;
+}
+
+/// Why a round failed; the next one tries again.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{0}")]
+    Other(String),
+}
+
+/// How a reconciler is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Default)]
+pub struct Status {
+    pub rounds: u64,
+    pub failures: u64,
+    pub last_at: Option<Timestamp>,
+    pub last_took: Duration,
+    /// What the last round that did something did.
+    pub last_work: String,
+    /// Why the last round failed; `None` when it did not.
+    pub error: Option<String>,
+}
+
+/// The reconcilers of a server. Dropping it ends them all.
+pub struct Reconcilers {
+    statuses: Arc<Mutex<BTreeMap<&'static str, Status>>>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// What every reconciler's loop needs.
+#[derive(Clone)]
+struct Round {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    /// Names this server in leases.
+    holder: Arc<str>,
+    statuses: Arc<Mutex<BTreeMap<&'static str, Status>>>,
+}
+
+/// Starts the fleet's own reconcilers and those that the edge adds. `holder` names this server in leases.
+pub fn start(
+    fleet: &Fleet,
+    store: &Arc<dyn Store>,
+    clock: &Arc<dyn Clock>,
+    holder: &str,
+    others: Vec<Arc<dyn Reconciler>>,
+) -> Reconcilers {
+    let own: [Arc<dyn Reconciler>; 3] = [
+        Arc::new(FinishRuns::new(fleet.clone(), store.clone(), clock.clone())),
+        Arc::new(ReadOpenJobs::new(fleet.clone(), store.clone(), clock.clone())),
+        Arc::new(NoteSeenDevices::new(fleet.clone(), store.clone(), clock.clone())),
+    ];
+    let statuses = Arc::new(Mutex::new(BTreeMap::new()));
+    let round = Round { store: store.clone(), clock: clock.clone(), holder: holder.into(), statuses: statuses.clone() };
+    let tasks = own.into_iter().chain(others).map(|reconciler| tokio::spawn(round.clone().repeat(reconciler)));
+    Reconcilers { tasks: tasks.collect(), statuses }
+}
+
+impl Reconcilers {
+    /// By name.
+    #[must_use]
+    pub fn statuses(&self) -> BTreeMap<&'static str, Status> {
+        self.statuses.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Reconcilers {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort); // a round may stop anywhere: the next server does it again
+    }
+}
+
+impl Round {
+    async fn repeat(self, reconciler: Arc<dyn Reconciler>) {
+        loop {
+            self.once(&*reconciler).await;
+            let signal = pin!(reconciler.signal());
+            let _ = tokio::time::timeout(reconciler.period(), signal).await; // either is a reason for the next round
+        }
+    }
+
+    async fn once(&self, reconciler: &dyn Reconciler) {
+        let name = reconciler.name();
+        let (at, began) = (self.clock.now(), self.clock.monotonic());
+        let result = match self.is_ours(reconciler, at).await {
+            Ok(true) => reconciler.reconcile().await,
+            Ok(false) => Ok(String::new()),
+            Err(error) => Err(error.into()),
+        };
+        let mut statuses = self.statuses.lock().unwrap_or_else(PoisonError::into_inner);
+        let status = statuses.entry(name).or_default();
+        status.rounds += 1;
+        status.last_at = Some(at);
+        status.last_took = self.clock.monotonic().since(began);
+        match result {
+            Ok(work) => {
+                status.error = None;
+                if !work.is_empty() {
+                    tracing::debug!(reconciler = name, %work);
+                    status.last_work = work;
+                }
+            }
+            Err(error) => {
+                let error = Chain(&error).to_string();
+                tracing::warn!(reconciler = name, %error, "a round failed");
+                status.failures += 1;
+                status.error = Some(error);
+            }
+        }
+    }
+
+    async fn is_ours(&self, reconciler: &dyn Reconciler, now: Timestamp) -> Result<bool, StoreError> {
+        match reconciler.scope() {
+            Scope::Each => Ok(true),
+            Scope::One => {
+                let until = now.plus(reconciler.period() * 2);
+                self.store.take_lease(reconciler.name(), &self.holder, now, until).await
+            }
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The edge of a real server on a free port, with real clients.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[path = "edge/artifacts.rs"]
+mod artifacts;
+#[path = "edge/child.rs"]
+mod child;
+#[path = "edge/doors.rs"]
+mod doors;
+#[path = "edge/port.rs"]
+mod port;
+#[path = "edge/support.rs"]
+mod support;
+#[path = "edge/tls.rs"]
+mod tls;
+#[path = "edge/web.rs"]
+mod web;
