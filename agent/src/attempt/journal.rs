@@ -1,0 +1,254 @@
+//! What is known of an attempt so far, and the report that comes of it.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::path::Path;
+use std::time::Duration;
+
+use seatrial_core::digest::Digest;
+use seatrial_core::job::JobSpec;
+use seatrial_core::outcome::Outcome;
+use seatrial_core::reading::Reading;
+use seatrial_core::report::{
+    Actual, Block, Environment, GoldenRecord, Memory, ProcessRecord, ProcessRole, REPORT_SCHEMA, Report, StageRecord,
+};
+use seatrial_core::stage::Stage;
+use seatrial_core::time::Monotonic;
+
+use super::Failure;
+use super::process::Ended;
+use super::sensors::Traces;
+use crate::child::spec::{BlockFile, ChildResult};
+use crate::{VERSION, clock};
+
+/// Bytes of one packed block; the samples of a process are bounded to fit.
+const MAX_BLOCK_BYTES: u64 = 3 << 20;
+/// Lines of a child's output that go into the report.
+const MAX_LOG_BYTES: usize = 64 << 10;
+
+#[derive(Debug)]
+pub(super) struct Journal {
+    begun: Monotonic,
+    stages: Vec<StageRecord>,
+    processes: Vec<ProcessRecord>,
+    blocks: Vec<Block>,
+    golden: Vec<GoldenRecord>,
+    determinism: Option<Reading<bool>>,
+    memory: Option<Memory>,
+    actual: Option<Actual>,
+    runtime_version: Option<String>,
+    log: String,
+    bounds_hit: Vec<String>,
+    pub(super) sensors: Traces,
+    pub(super) environment: Environment,
+    pub(super) loaded: Vec<Digest>,
+}
+
+impl Journal {
+    pub(super) fn new(begun: Monotonic) -> Self {
+        Self {
+            begun,
+            stages: Vec::new(),
+            processes: Vec::new(),
+            blocks: Vec::new(),
+            golden: Vec::new(),
+            determinism: None,
+            memory: None,
+            actual: None,
+            runtime_version: None,
+            log: String::new(),
+            bounds_hit: Vec::new(),
+            sensors: Traces::default(),
+            environment: unknown_environment(),
+            loaded: Vec::new(),
+        }
+    }
+
+    pub(super) fn begun(&self) -> Monotonic {
+        self.begun
+    }
+
+    /// Begins a stage of the agent itself and ends the one before.
+    pub(super) fn enter(&mut self, stage: Stage) -> Duration {
+        let now = clock::boot();
+        self.end_open_stage(now);
+        let at = now.since(self.begun);
+        self.stages.push(StageRecord { stage, process: None, start_us: micros(at), duration_us: None, note: None });
+        at
+    }
+
+    pub(super) fn note(&mut self, stage: Stage, note: String) {
+        if let Some(record) = self.stages.iter_mut().rev().find(|record| record.stage == stage) {
+            record.note = Some(note);
+        }
+    }
+
+    /// Takes over all that a child left.
+    pub(super) fn add_process(&mut self, index: u8, role: ProcessRole, ended: Ended) {
+        self.end_open_stage(ended.stages.first().map_or(ended.finished, |event| event.at));
+        self.add_stages(index, &ended);
+        let Ended { exit, sentinel, result, log, bounds_hit, out, stages: _, finished: _, .. } = ended;
+        self.add_log(index, &log);
+        self.bounds_hit.extend(bounds_hit);
+        let result = result.unwrap_or_default();
+        for file in &result.blocks {
+            match read_block(&out, *file, index) {
+                Ok(block) => self.blocks.push(block),
+                Err(reason) => self.bounds_hit.push(reason),
+            }
+        }
+        let ChildResult {
+            load_ms,
+            first_infer_ms,
+            warmup_iterations,
+            window,
+            actual,
+            golden,
+            determinism,
+            memory,
+            facts,
+            runtime_version,
+            bounds_hit,
+            blocks: _,
+            claim: _,
+            message: _,
+            signature: _,
+        } = result;
+        self.processes.push(ProcessRecord {
+            index,
+            role,
+            exit,
+            sentinel,
+            load_ms,
+            first_infer_ms,
+            warmup_iterations,
+            window,
+        });
+        self.bounds_hit.extend(bounds_hit);
+        self.environment.facts.extend(facts);
+        self.golden.extend(golden);
+        self.determinism = self.determinism.take().or(determinism);
+        self.memory = self.memory.or(memory);
+        // The first child that got as far as loading tells what really executed.
+        if self.actual.is_none() && load_ms.is_some() {
+            self.actual = Some(actual);
+        }
+        self.runtime_version = self.runtime_version.take().or(runtime_version);
+    }
+
+    pub(super) fn into_report(mut self, end: Result<(), Failure>, spec: &JobSpec) -> Report {
+        self.end_open_stage(clock::boot());
+        let fallback = self.actual.as_ref().is_some_and(|actual| actual.fallback.is_some());
+        let (outcome, failed_stage, message) = match end {
+            Ok(()) if fallback => (Outcome::OkFallback, None, self.actual.as_ref().and_then(|it| it.fallback.clone())),
+            Ok(()) => (Outcome::Ok, None, None),
+            Err(failure) => (failure.outcome, Some(failure.stage), Some(failure.message)),
+        };
+        let (sensors, cut) = self.sensors.into_parts();
+        self.bounds_hit.extend(cut);
+        let mut actual = self.actual.unwrap_or_else(|| unknown_actual("no process got as far as loading the model"));
+        actual.loaded = self.loaded;
+        self.environment.runtime_version = self.runtime_version.unwrap_or_else(|| spec.backend.runtime.clone());
+        Report {
+            schema: REPORT_SCHEMA,
+            outcome,
+            message,
+            failed_stage,
+            stages: self.stages,
+            processes: self.processes,
+            blocks: self.blocks,
+            sensors,
+            environment: self.environment,
+            actual,
+            golden: self.golden,
+            determinism: self.determinism.unwrap_or_else(|| Reading::absent("no process repeated an inference")),
+            memory: Reading::from_option(self.memory, "no memory pass was completed"),
+            log: self.log,
+            bounds_hit: self.bounds_hit,
+        }
+    }
+
+    fn end_open_stage(&mut self, now: Monotonic) {
+        let at = micros(now.since(self.begun));
+        if let Some(record) = self.stages.last_mut().filter(|record| record.process.is_none()) {
+            record.duration_us.get_or_insert(at.saturating_sub(record.start_us));
+        }
+    }
+
+    fn add_stages(&mut self, index: u8, ended: &Ended) {
+        let ends = ended.stages.iter().skip(1).map(|event| Some(event.at));
+        // The last stage ended only when the child finished; else it is where the child was ended.
+        let last = ended.sentinel.then_some(ended.finished);
+        for (event, end) in ended.stages.iter().zip(ends.chain([last])) {
+            self.stages.push(StageRecord {
+                stage: event.stage,
+                process: Some(index),
+                start_us: micros(event.at.since(self.begun)),
+                duration_us: end.map(|end| micros(end.since(event.at))),
+                note: None,
+            });
+        }
+    }
+
+    fn add_log(&mut self, index: u8, log: &str) {
+        if log.is_empty() {
+            return;
+        }
+        self.log.extend([&format!("--- process {index} ---\n"), log]);
+        if self.log.len() > MAX_LOG_BYTES {
+            let from = self.log.ceil_char_boundary(self.log.len() - MAX_LOG_BYTES);
+            self.log.drain(..from);
+            let bound = format!("log cut at {MAX_LOG_BYTES} bytes");
+            if !self.bounds_hit.contains(&bound) {
+                self.bounds_hit.push(bound);
+            }
+        }
+    }
+}
+
+fn read_block(out: &Path, file: BlockFile, process: u8) -> Result<Block, String> {
+    let BlockFile { kind, count } = file;
+    let name = kind.as_str();
+    let mut bytes = Vec::new();
+    std::fs::File::open(out.join(BlockFile::name(kind)))
+        .and_then(|file| file.take(MAX_BLOCK_BYTES + 1).read_to_end(&mut bytes))
+        .map_err(|error| format!("block {name} of process {process} is missing: {error}"))?;
+    if bytes.len() as u64 > MAX_BLOCK_BYTES {
+        return Err(format!(
+            "block {name} of process {process} is longer than {MAX_BLOCK_BYTES} bytes and was dropped"
+        ));
+    }
+    match seatrial_core::block::unpack(&bytes, count) {
+        Ok(_) => Ok(Block { metric: kind, process, count, bytes }),
+        Err(error) => Err(format!("block {name} of process {process} is damaged and was dropped: {error}")),
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn unknown_environment() -> Environment {
+    let unread = || Reading::absent("the attempt ended before the device was probed");
+    Environment {
+        agent_version: VERSION.to_owned(),
+        runtime_version: String::new(),
+        os: unread(),
+        kernel: unread(),
+        governor: unread(),
+        launch: String::new(),
+        facts: BTreeMap::new(),
+    }
+}
+
+pub(crate) fn unknown_actual(reason: &str) -> Actual {
+    Actual {
+        accelerator: Reading::absent(reason),
+        delegated: Reading::absent(reason),
+        precision: Reading::absent(reason),
+        threads: Reading::absent(reason),
+        affinity: Reading::absent(reason),
+        fallback: None,
+        loaded: Vec::new(),
+    }
+}

@@ -1,0 +1,370 @@
+//! One attempt, from its artifacts to its report: named phases in order, in a thread of its own.
+
+mod journal;
+mod output;
+mod preflight;
+mod process;
+mod sensors;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use fs_err as fs;
+use seatrial_core::digest::Digest;
+use seatrial_core::job::JobSpec;
+use seatrial_core::outcome::{Claim, Exit, Outcome};
+use seatrial_core::report::{ProcessRole, Report};
+use seatrial_core::session::Stop;
+use seatrial_core::stage::Stage;
+
+use crate::cache::FetchError;
+use crate::child::spec::{ChildSpec, PlacedFile, SPEC_SCHEMA, Task};
+use crate::isolation::Mark;
+use crate::probe::Probe;
+use crate::{clock, isolation};
+use journal::Journal;
+pub(crate) use journal::unknown_actual;
+pub use preflight::Preflight;
+use process::{Ended, Launch, Watch};
+
+/// Set once, from any thread, with the reason.
+#[derive(Debug, Clone, Default)]
+pub struct StopSignal(Arc<OnceLock<Stop>>);
+
+impl StopSignal {
+    /// The first reason stands.
+    pub fn set(&self, stop: Stop) {
+        let _ = self.0.set(stop);
+    }
+
+    pub fn get(&self) -> Option<&Stop> {
+        self.0.get()
+    }
+
+    pub fn is_set(&self) -> bool {
+        self.get().is_some()
+    }
+}
+
+/// Where an attempt's files come from.
+pub trait Source {
+    /// Puts the artifact at `place` and tells how many bytes had to be moved for it.
+    fn place(&mut self, digest: Digest, size: u64, place: &Path, stop: &StopSignal) -> Result<u64, FetchError>;
+}
+
+/// What an attempt is given.
+#[derive(Debug, Clone)]
+pub struct Order {
+    pub spec: JobSpec,
+    pub mark: Mark,
+    /// An empty folder of its own.
+    pub folder: PathBuf,
+    /// How to start a child: this program, and the words before `child`.
+    pub child_command: Vec<OsString>,
+    pub preflight: Preflight,
+    /// Root of the file system that is probed.
+    pub root: PathBuf,
+    /// How this process came to run: `process`, `adb shell`, …
+    pub launch: String,
+}
+
+/// The attempt entered a stage, at an offset from its start.
+pub type OnStage<'a> = &'a mut dyn FnMut(Stage, Duration);
+
+/// Carries out an order. Nothing of it runs any more when this returns.
+pub fn perform(order: &Order, source: &mut dyn Source, stop: &StopSignal, on_stage: OnStage<'_>) -> Report {
+    let journal = Journal::new(clock::boot());
+    Attempt { order, probe: Probe::new(&order.root), stop, on_stage, journal }.perform(source)
+}
+
+/// Why an attempt went no further.
+#[derive(Debug)]
+struct Failure {
+    outcome: Outcome,
+    stage: Stage,
+    message: String,
+}
+
+struct Attempt<'a> {
+    order: &'a Order,
+    probe: Probe,
+    stop: &'a StopSignal,
+    on_stage: OnStage<'a>,
+    journal: Journal,
+}
+
+impl Attempt<'_> {
+    fn perform(mut self, source: &mut dyn Source) -> Report {
+        let end = self.fetch(source).and_then(|()| self.prepare()).and_then(|()| self.children());
+        self.report(end)
+    }
+
+    /// Every file of the variant under its flat name, and the dataset.
+    fn fetch(&mut self, source: &mut dyn Source) -> Result<(), Failure> {
+        self.enter(Stage::Fetch);
+        let model = self.model_folder();
+        fs::create_dir_all(&model).map_err(|error| io_failure(Stage::Fetch, &error))?;
+        let mut wanted = Vec::new();
+        for entry in &self.order.spec.model.manifest.entries {
+            check_flat(&entry.file_name)?;
+            wanted.push((entry.digest, entry.size, model.join(&entry.file_name)));
+        }
+        if let Some(dataset) = &self.order.spec.dataset {
+            wanted.push((dataset.digest, dataset.size, self.dataset_path()));
+        }
+        let (mut moved, count) = (0, wanted.len());
+        for (digest, size, place) in wanted {
+            self.check_stop(Stage::Fetch)?;
+            moved += source.place(digest, size, &place, self.stop).map_err(|error| fetch_failure(&error))?;
+        }
+        self.journal.note(Stage::Fetch, format!("{count} files, {moved} bytes moved"));
+        self.journal.loaded = self.order.spec.artifacts().map(|(digest, _)| digest).collect();
+        Ok(())
+    }
+
+    /// Refuses, waits or notes, as the device's state asks.
+    fn prepare(&mut self) -> Result<(), Failure> {
+        self.enter(Stage::Prepare);
+        self.journal.environment = self.probe.environment(&self.order.launch);
+        let size = self.order.spec.model.manifest.size();
+        let findings = self.order.preflight.check(&self.probe, &self.order.folder, size, self.stop);
+        self.check_stop(Stage::Prepare)?;
+        self.journal.environment.facts.extend(findings.facts);
+        match findings.refusal {
+            None => Ok(()),
+            Some((outcome, message)) => Err(Failure { outcome, stage: Stage::Prepare, message }),
+        }
+    }
+
+    /// Fresh processes for latency, one for memory, one for the dataset; the first that fails ends the attempt.
+    fn children(&mut self) -> Result<(), Failure> {
+        let spec = &self.order.spec;
+        let has_dataset = spec.dataset.is_some();
+        let latency = (0..spec.profile.processes)
+            .map(|process| (ProcessRole::Latency, Task::Latency { determinism: process == 0 && !has_dataset }));
+        let memory = (spec.profile.processes > 0).then_some((ProcessRole::Memory, Task::Memory));
+        let accuracy = has_dataset.then_some((ProcessRole::Accuracy, Task::Accuracy));
+        let plan: Vec<_> = latency.chain(memory).chain(accuracy).collect();
+        if plan.is_empty() {
+            let message = "the profile measures nothing: accuracy_only needs a dataset".to_owned();
+            return Err(Failure { outcome: Outcome::SpecError, stage: Stage::Prepare, message });
+        }
+        self.drop_page_cache();
+        for (index, (role, task)) in (0..).zip(plan) {
+            self.check_stop(Stage::Load)?;
+            self.child(index, role, task)?;
+        }
+        Ok(())
+    }
+
+    fn child(&mut self, index: u8, role: ProcessRole, task: Task) -> Result<(), Failure> {
+        let spec = self.child_spec(index, task);
+        let launch = Launch {
+            command: &self.order.child_command,
+            spec: &spec,
+            mark: &self.order.mark,
+            limits: &self.order.spec.limits,
+            stop: self.stop,
+            probe: &self.probe,
+        };
+        let begun = self.journal.begun();
+        let on_stage = &mut self.on_stage;
+        let trace = &mut self.journal.sensors;
+        let mut last = Stage::Prepare;
+        let ended = process::run(&launch, &mut |watch| match watch {
+            Watch::Stage(stage) => {
+                last = stage;
+                // The short stages between two processes stand in the report only: telling them would trade the long
+                // grant of a measurement for a short one, which a lost cable could then end.
+                if !matches!(stage, Stage::Prepare | Stage::Teardown) {
+                    on_stage(stage, clock::boot().since(begun));
+                }
+            }
+            Watch::Second => trace.sample(&launch.probe.sensors(), clock::boot().since(begun)),
+        })
+        .map_err(|error| Failure {
+            outcome: Outcome::HarnessError,
+            stage: last,
+            message: format!("child process {index}: {error}"),
+        })?;
+        let verdict = self.judge(index, role, &ended, last);
+        self.journal.add_process(index, role, ended);
+        verdict
+    }
+
+    /// The outcome of one child, when it is not a clean end.
+    fn judge(&self, index: u8, role: ProcessRole, ended: &Ended, stage: Stage) -> Result<(), Failure> {
+        let outcome = seatrial_core::outcome::classify(&ended.evidence());
+        let word = match role {
+            ProcessRole::Latency => "latency",
+            ProcessRole::Memory => "memory",
+            ProcessRole::Accuracy => "accuracy",
+        };
+        if matches!(outcome, Outcome::Ok | Outcome::OkFallback) {
+            return Ok(());
+        }
+        let message = format!("{word} process {index}: {}", ended.account(stage));
+        if let (Exit::Stopped, Some(Stop::Cancelled(reason))) = (ended.exit, self.stop.get()) {
+            return Err(Failure { outcome, stage, message: format!("cancelled: {reason}") });
+        }
+        Err(Failure { outcome, stage, message })
+    }
+
+    fn report(self, end: Result<(), Failure>) -> Report {
+        self.journal.into_report(end, &self.order.spec)
+    }
+
+    // --- helpers ---
+
+    fn enter(&mut self, stage: Stage) {
+        let at = self.journal.enter(stage);
+        (self.on_stage)(stage, at);
+    }
+
+    fn check_stop(&self, stage: Stage) -> Result<(), Failure> {
+        let message = match self.stop.get() {
+            None => return Ok(()),
+            Some(Stop::Cancelled(reason)) => format!("cancelled: {reason}"),
+            Some(Stop::NotOurs(reason)) => reason.clone(),
+            Some(Stop::Shutdown) => "the agent was stopped".to_owned(),
+        };
+        Err(Failure { outcome: Outcome::Cancelled, stage, message })
+    }
+
+    fn model_folder(&self) -> PathBuf {
+        self.order.folder.join("model")
+    }
+
+    fn dataset_path(&self) -> PathBuf {
+        self.order.folder.join("dataset.zip")
+    }
+
+    /// The first load is a cold one: the kernel forgets the model's pages.
+    fn drop_page_cache(&mut self) {
+        for entry in &self.order.spec.model.manifest.entries {
+            let dropped = fs::File::open(self.model_folder().join(&entry.file_name))
+                .map_err(|error| error.to_string())
+                .and_then(|file| {
+                    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).map_err(|error| error.to_string())
+                });
+            if let Err(error) = dropped {
+                self.journal.environment.facts.insert("page_cache".to_owned(), format!("kept: {error}"));
+            }
+        }
+    }
+
+    fn child_spec(&self, index: u8, task: Task) -> ChildSpec {
+        let spec = &self.order.spec;
+        let files = spec.model.manifest.entries.iter();
+        ChildSpec {
+            schema: SPEC_SCHEMA,
+            task,
+            index,
+            model: self.model_folder(),
+            files: files
+                .map(|entry| PlacedFile { role: entry.role.clone(), file_name: entry.file_name.clone() })
+                .collect(),
+            dataset: spec.dataset.as_ref().map(|_| self.dataset_path()),
+            out: self.order.folder.join(format!("out-{index}")),
+            affinity: self.probe.resolve_affinity(&spec.backend.affinity),
+            spawned: clock::boot(),
+            job: spec.clone(),
+        }
+    }
+}
+
+/// File names come from a manifest that somebody else wrote.
+fn check_flat(name: &str) -> Result<(), Failure> {
+    if crate::child::spec::is_flat(name) {
+        return Ok(());
+    }
+    let message =
+        format!("{name:?} is not a flat file name: a variant's files stand beside each other, without folders");
+    Err(Failure { outcome: Outcome::SpecError, stage: Stage::Fetch, message })
+}
+
+fn fetch_failure(error: &FetchError) -> Failure {
+    let outcome = match error {
+        FetchError::StorageFull { .. } => Outcome::StorageFull,
+        FetchError::Corrupt { .. } => Outcome::TransferCorrupt,
+        FetchError::Stopped(_) => Outcome::Cancelled,
+        FetchError::Refused { .. } | FetchError::Unreachable { .. } => Outcome::HarnessError,
+        FetchError::Io { source, .. } => io_outcome(source),
+    };
+    Failure { outcome, stage: Stage::Fetch, message: error.to_string() }
+}
+
+fn io_failure(stage: Stage, error: &std::io::Error) -> Failure {
+    Failure { outcome: io_outcome(error), stage, message: error.to_string() }
+}
+
+fn io_outcome(error: &std::io::Error) -> Outcome {
+    if crate::cache::is_full(error) { Outcome::StorageFull } else { Outcome::HarnessError }
+}
+
+/// The report of an attempt whose folder could not be made.
+pub(crate) fn not_begun(order: &Order, error: &std::io::Error) -> Report {
+    let failure = io_failure(Stage::Fetch, error);
+    Journal::new(clock::boot()).into_report(Err(failure), &order.spec)
+}
+
+/// Starts one child to read a signature: no job, no report.
+pub(crate) fn describe(order: &Order, files: Vec<PlacedFile>) -> Result<seatrial_core::model::Signature, String> {
+    let probe = Probe::new(&order.root);
+    let spec = ChildSpec {
+        schema: SPEC_SCHEMA,
+        task: Task::Describe,
+        index: 0,
+        model: order.folder.join("model"),
+        files,
+        dataset: None,
+        out: order.folder.join("out-0"),
+        affinity: None,
+        spawned: clock::boot(),
+        job: order.spec.clone(),
+    };
+    let stop = StopSignal::default();
+    let launch = Launch {
+        command: &order.child_command,
+        spec: &spec,
+        mark: &order.mark,
+        limits: &order.spec.limits,
+        stop: &stop,
+        probe: &probe,
+    };
+    let mut last = Stage::Prepare;
+    let ended = process::run(&launch, &mut |watch| match watch {
+        Watch::Stage(stage) => last = stage,
+        Watch::Second => {}
+    })
+    .map_err(|error| error.to_string())?;
+    let clean = matches!(seatrial_core::outcome::classify(&ended.evidence()), Outcome::Ok);
+    match ended.result.as_ref().and_then(|result| result.signature.clone()).filter(|_| clean) {
+        Some(signature) => Ok(signature),
+        None => Err(ended.account(last)),
+    }
+}
+
+/// The word for a claim, in messages.
+const fn claim_word(claim: Claim) -> &'static str {
+    match claim {
+        Claim::UnsupportedBackend => "the backend is not supported",
+        Claim::UnsupportedOp => "an operator is not supported",
+        Claim::LoadFail => "loading failed",
+        Claim::CompileFail => "compiling failed",
+        Claim::RunFail => "the engine failed while running",
+        Claim::NumericsFail => "the outputs are not numbers",
+        Claim::AccuracyFail => "accuracy failed",
+        Claim::StorageFull => "no space left",
+        Claim::SpecError => "the specification cannot be carried out",
+    }
+}
+
+/// Best effort before the first child: without it an escaped grandchild is still found by its mark.
+pub(crate) fn prepare_process() {
+    if let Err(error) = isolation::become_subreaper() {
+        tracing::warn!(%error, "cannot become a subreaper; escaped processes are found by their mark only");
+    }
+}

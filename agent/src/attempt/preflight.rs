@@ -1,0 +1,182 @@
+//! Whether the device is fit to measure: refuse with a reason, wait for it to settle, or note what is wrong.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use seatrial_core::outcome::Outcome;
+use seatrial_core::reading::Reading;
+
+use super::StopSignal;
+use crate::cache::free_bytes;
+use crate::clock;
+use crate::probe::Probe;
+
+/// What is asked of a device before it measures.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Preflight {
+    /// Free disk beyond what the artifacts took, in bytes.
+    pub disk_bytes: u64,
+    /// Free memory beyond three times the size of the model, in bytes.
+    pub memory_bytes: u64,
+    /// Share of all CPUs that others may use.
+    pub foreign_load: f64,
+    /// How long to wait for the load to fall; then the attempt goes on, and says so.
+    pub load_wait: Duration,
+    /// In °C.
+    pub chip_below: f64,
+    pub battery_below: f64,
+    /// How long to wait for the device to cool; then the attempt is refused.
+    pub cool_wait: Duration,
+    /// Share of a full battery; less is refused while it is not charging.
+    pub charge: f64,
+}
+
+impl Default for Preflight {
+    fn default() -> Self {
+        Self {
+            disk_bytes: 64 << 20,
+            memory_bytes: 64 << 20,
+            foreign_load: 0.15,
+            load_wait: Duration::from_secs(20),
+            chip_below: 75.0,
+            battery_below: 40.0,
+            cool_wait: Duration::from_mins(3),
+            charge: 0.15,
+        }
+    }
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    pub facts: BTreeMap<String, String>,
+    pub refusal: Option<(Outcome, String)>,
+}
+
+impl Preflight {
+    pub(super) fn check(&self, probe: &Probe, folder: &Path, model_bytes: u64, stop: &StopSignal) -> Findings {
+        let mut findings = Findings::default();
+        findings.refusal = self
+            .disk(folder)
+            .or_else(|| self.memory(probe, model_bytes, &mut findings.facts))
+            .or_else(|| self.charge(probe, &mut findings.facts))
+            .or_else(|| self.temperature(probe, &mut findings.facts, stop));
+        if findings.refusal.is_none() {
+            self.load(probe, &mut findings.facts, stop);
+        }
+        findings
+    }
+
+    fn disk(&self, folder: &Path) -> Option<(Outcome, String)> {
+        let free = free_bytes(folder)?;
+        (free < self.disk_bytes).then(|| {
+            let message = format!("{free} bytes free on disk, {} are needed: free some space", self.disk_bytes);
+            (Outcome::StorageFull, message)
+        })
+    }
+
+    fn memory(
+        &self,
+        probe: &Probe,
+        model_bytes: u64,
+        facts: &mut BTreeMap<String, String>,
+    ) -> Option<(Outcome, String)> {
+        let free = match probe.memory_available() {
+            Reading::Present(free) => free,
+            Reading::Absent(reason) => {
+                facts.insert("preflight.memory".to_owned(), format!("not checked: {reason}"));
+                return None;
+            }
+        };
+        let needed = model_bytes.saturating_mul(3).saturating_add(self.memory_bytes);
+        (free < needed).then(|| {
+            let message = format!("{free} bytes of memory free, about {needed} are needed: close what else runs");
+            (Outcome::HarnessError, message)
+        })
+    }
+
+    fn charge(&self, probe: &Probe, facts: &mut BTreeMap<String, String>) -> Option<(Outcome, String)> {
+        let battery = probe.battery();
+        let Reading::Present(share) = battery.charge else { return None };
+        facts.insert("battery.charge".to_owned(), format!("{:.0} %", share * 100.0));
+        let charging = battery.charging.present().copied().unwrap_or(false);
+        (share < self.charge && !charging).then(|| {
+            let least = self.charge * 100.0;
+            (
+                Outcome::BatteryLow,
+                format!("battery at {:.0} %, at least {least:.0} % are needed: charge it", share * 100.0),
+            )
+        })
+    }
+
+    /// Waits for the hottest sensor that matters, where there is one.
+    fn temperature(
+        &self,
+        probe: &Probe,
+        facts: &mut BTreeMap<String, String>,
+        stop: &StopSignal,
+    ) -> Option<(Outcome, String)> {
+        let begun = clock::boot();
+        loop {
+            let hot = self.too_hot(probe);
+            let waited = clock::boot().since(begun);
+            match hot {
+                None if waited > Duration::from_secs(1) => {
+                    facts.insert("preflight.cooled_s".to_owned(), format!("{:.0}", waited.as_secs_f64()));
+                    return None;
+                }
+                None => return None,
+                Some(_) if stop.is_set() => return None,
+                Some(what) if waited >= self.cool_wait => {
+                    let message = format!("{what} after {} s of cooling: let the device cool", waited.as_secs());
+                    return Some((Outcome::ThermalAbort, message));
+                }
+                Some(_) => pause(stop, Duration::from_secs(2)),
+            }
+        }
+    }
+
+    fn too_hot(&self, probe: &Probe) -> Option<String> {
+        let hot = |name: &str, value: f64, limit: f64| {
+            (value > limit).then(|| format!("{name} is at {value:.1} °C, at most {limit:.0} °C are allowed"))
+        };
+        let battery = probe.battery().temperature_c.into_present();
+        let chip = probe.hottest_chip();
+        battery
+            .and_then(|value| hot("the battery", value, self.battery_below))
+            .or_else(|| chip.and_then(|(name, value)| hot(&name, value, self.chip_below)))
+    }
+
+    /// Load is waited for and then noted: whether it spoiled the samples is judged by the window itself.
+    fn load(&self, probe: &Probe, facts: &mut BTreeMap<String, String>, stop: &StopSignal) {
+        let begun = clock::boot();
+        loop {
+            let before = probe.cpu_times();
+            pause(stop, Duration::from_millis(250));
+            let share = match (before, probe.cpu_times()) {
+                (Reading::Present(before), Reading::Present(after)) => after.busy_share_since(&before),
+                (Reading::Absent(reason), _) | (_, Reading::Absent(reason)) => {
+                    facts.insert("preflight.load".to_owned(), format!("not checked: {reason}"));
+                    return;
+                }
+            };
+            let Some(share) = share.filter(|&share| share > self.foreign_load) else { return };
+            let waited = clock::boot().since(begun);
+            if stop.is_set() || waited >= self.load_wait {
+                let text = format!("foreign load {:.0} % after {:.0} s", share * 100.0, waited.as_secs_f64());
+                facts.insert("preflight.load".to_owned(), text);
+                return;
+            }
+        }
+    }
+}
+
+/// Sleeps, and wakes early when the attempt is stopped.
+fn pause(stop: &StopSignal, time: Duration) {
+    let begun = clock::boot();
+    while !stop.is_set() && clock::boot().since(begun) < time {
+        thread::sleep(Duration::from_millis(50).min(time));
+    }
+}

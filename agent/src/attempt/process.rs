@@ -1,0 +1,298 @@
+//! One child process as its parent sees it: started, watched, ended, and what it left.
+
+use std::ffi::OsString;
+use std::io::{self, Read as _};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use fs_err as fs;
+use rustix::process::{Pid, Signal, kill_process_group};
+use seatrial_core::job::Limits;
+use seatrial_core::outcome::{Evidence, Exit};
+use seatrial_core::session::Stop;
+use seatrial_core::stage::Stage;
+use seatrial_core::time::Monotonic;
+
+use super::output::Output;
+use super::{StopSignal, claim_word};
+use crate::child::events::{EventReader, StageEvent};
+use crate::child::spec::{ChildResult, ChildSpec, RESULT_FILE, SENTINEL_FILE, SENTINEL_TEXT};
+use crate::isolation::{self, AGENT_VARIABLE, ATTEMPT_VARIABLE, Mark};
+use crate::probe::Probe;
+use crate::{clock, folder};
+
+/// How often the parent looks: coarse enough to cost nothing, fine enough for every deadline.
+const LOOK: Duration = Duration::from_millis(50);
+/// Between TERM and KILL.
+const GRACE: Duration = Duration::from_secs(1);
+/// How long orphans may take to go.
+const SWEEP: Duration = Duration::from_secs(10);
+/// A longer result is not one of ours.
+const MAX_RESULT_BYTES: u64 = 16 << 20;
+
+/// Why there was no child to judge.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ProcessError {
+    #[error("{what} failed: {source}")]
+    Io { what: &'static str, source: io::Error },
+    #[error("processes {0:?} did not end")]
+    Orphans(Vec<i32>),
+}
+
+/// What it takes to start a child.
+pub(super) struct Launch<'a> {
+    pub command: &'a [OsString],
+    pub spec: &'a ChildSpec,
+    pub mark: &'a Mark,
+    pub limits: &'a Limits,
+    pub stop: &'a StopSignal,
+    pub probe: &'a Probe,
+}
+
+/// What the caller may want to know while a child runs.
+pub(super) enum Watch {
+    Stage(Stage),
+    /// About a second has passed: a good moment to read sensors.
+    Second,
+}
+
+/// A child that has ended, with all that it left.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub exit: Exit,
+    pub sentinel: bool,
+    pub result: Option<ChildResult>,
+    /// Stages with the moments at which the child entered them.
+    pub stages: Vec<StageEvent>,
+    pub finished: Monotonic,
+    pub log: String,
+    pub bounds_hit: Vec<String>,
+    /// Processes that it left behind, now gone.
+    pub orphans: usize,
+    pub out_of_memory: bool,
+    pub memory_limit_hit: bool,
+    /// Folder of its blocks.
+    pub out: std::path::PathBuf,
+}
+
+/// Runs a child to its end. Nothing of it runs any more when this returns `Ok`.
+pub(super) fn run(launch: &Launch<'_>, watch: &mut dyn FnMut(Watch)) -> Result<Ended, ProcessError> {
+    let spec = launch.spec;
+    fs::create_dir_all(&spec.out).map_err(io_error("creating the child's folder"))?;
+    let spec_path = spec.out.join("child.json");
+    let text = serde_json::to_vec(spec).map_err(|error| io_error("writing the specification")(error.into()))?;
+    folder::write_whole(&spec_path, &text, 0o600).map_err(io_error("writing the specification"))?;
+
+    let known = isolation::children();
+    let kills_before = launch.probe.oom_kills();
+    let mut child = spawn(launch, &spec_path).map_err(io_error("starting the child"))?;
+    let output = Output::new(launch.limits.output_bytes);
+    let readers = drain(&output, &mut child);
+
+    let mut supervisor = Supervisor::new(launch, EventReader::new(&spec.out));
+    let status = supervisor.wait(&mut child, watch);
+    // Whatever the child was, its group and what escaped from it go before anything is said.
+    kill_group(&child, Signal::KILL);
+    let swept = isolation::sweep_attempt(launch.mark, &known, SWEEP);
+    let readers = readers.map_err(io_error("reading the child's output"))?;
+    let status = status.map_err(io_error("waiting for the child"))?;
+    let orphans = swept.map_err(ProcessError::Orphans)?;
+    for reader in readers {
+        // A reader that panicked has nothing more to read.
+        let _ = reader.join();
+    }
+
+    let (log, cut) = output.finish();
+    let exit = supervisor.exit(status);
+    let own_kill = supervisor.ended_by.is_some();
+    let failed = exit != Exit::Code(0);
+    let events = supervisor.events;
+    Ok(Ended {
+        exit,
+        sentinel: fs::read_to_string(spec.out.join(SENTINEL_FILE)).is_ok_and(|text| text == SENTINEL_TEXT),
+        result: read_result(&spec.out.join(RESULT_FILE)),
+        stages: events.seen,
+        finished: clock::boot(),
+        out_of_memory: !own_kill && grew(kills_before, launch.probe.oom_kills()),
+        memory_limit_hit: failed && !own_kill && says_out_of_memory(&log),
+        log,
+        bounds_hit: cut.into_iter().chain(events.cut.then(|| "stage log cut".to_owned())).collect(),
+        orphans,
+        out: spec.out.clone(),
+    })
+}
+
+fn spawn(launch: &Launch<'_>, spec_path: &Path) -> io::Result<Child> {
+    let (program, words) = launch.command.split_first().ok_or_else(|| io::Error::other("no program for the child"))?;
+    Command::new(program)
+        .args(words)
+        .arg("child")
+        .arg(spec_path)
+        .env_clear()
+        .envs(std::env::vars_os().filter(|(name, _)| passes(name)))
+        .env(ATTEMPT_VARIABLE, &launch.mark.attempt)
+        .env(AGENT_VARIABLE, &launch.mark.agent)
+        .current_dir(&launch.spec.out)
+        // Its end is how a child learns that its parent is gone.
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+}
+
+/// Tokens and addresses in the agent's environment are none of a model's business.
+fn passes(name: &std::ffi::OsStr) -> bool {
+    name == "PATH" || name == "LD_LIBRARY_PATH" || name == "HOME" || name == "FAILPOINTS" || name == "LLVM_PROFILE_FILE"
+}
+
+fn drain(output: &Output, child: &mut Child) -> io::Result<Vec<thread::JoinHandle<()>>> {
+    let stdout = child.stdout.take().map(|pipe| output.drain(pipe, "child stdout"));
+    let stderr = child.stderr.take().map(|pipe| output.drain(pipe, "child stderr"));
+    stdout.into_iter().chain(stderr).collect()
+}
+
+/// Why the parent ended a child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum EndedBy {
+    Deadline,
+    Stop,
+}
+
+struct Supervisor<'a> {
+    launch: &'a Launch<'a>,
+    events: EventReader,
+    stage: Stage,
+    entered: Monotonic,
+    ended_by: Option<EndedBy>,
+    /// When KILL follows TERM.
+    kill_at: Option<Monotonic>,
+}
+
+impl<'a> Supervisor<'a> {
+    fn new(launch: &'a Launch<'a>, events: EventReader) -> Self {
+        Self { launch, events, stage: Stage::Prepare, entered: clock::boot(), ended_by: None, kill_at: None }
+    }
+
+    fn wait(&mut self, child: &mut Child, watch: &mut dyn FnMut(Watch)) -> io::Result<ExitStatus> {
+        let mut sampled = clock::boot();
+        loop {
+            let status = child.try_wait()?;
+            for event in self.events.read_new() {
+                (self.stage, self.entered) = (event.stage, clock::boot());
+                watch(Watch::Stage(event.stage));
+            }
+            if let Some(status) = status {
+                return Ok(status);
+            }
+            let now = clock::boot();
+            self.enforce(child, now);
+            if now.since(sampled) >= Duration::from_secs(1) {
+                sampled = now;
+                watch(Watch::Second);
+            }
+            thread::sleep(LOOK);
+        }
+    }
+
+    fn enforce(&mut self, child: &Child, now: Monotonic) {
+        if let Some(at) = self.kill_at {
+            if now >= at {
+                kill_group(child, Signal::KILL);
+            }
+            return;
+        }
+        let late = now.since(self.entered) > self.launch.limits.deadline(self.stage);
+        match self.launch.stop.get() {
+            // Nothing may be recorded any more, so there is nothing to wait for.
+            Some(Stop::NotOurs(_) | Stop::Shutdown) => self.end(child, EndedBy::Stop, Signal::KILL, now),
+            Some(Stop::Cancelled(_)) => self.end(child, EndedBy::Stop, Signal::TERM, now.plus(GRACE)),
+            None if late => self.end(child, EndedBy::Deadline, Signal::TERM, now.plus(GRACE)),
+            None => {}
+        }
+    }
+
+    fn end(&mut self, child: &Child, by: EndedBy, signal: Signal, kill_at: Monotonic) {
+        self.ended_by = Some(by);
+        self.kill_at = Some(kill_at);
+        kill_group(child, signal);
+    }
+
+    fn exit(&self, status: ExitStatus) -> Exit {
+        match self.ended_by {
+            Some(EndedBy::Deadline) => Exit::Deadline,
+            Some(EndedBy::Stop) => Exit::Stopped,
+            None => match status.signal() {
+                Some(signal) => Exit::Signal(signal),
+                None => Exit::Code(status.code().unwrap_or(-1)),
+            },
+        }
+    }
+}
+
+impl Ended {
+    pub(super) fn evidence(&self) -> Evidence {
+        Evidence {
+            exit: self.exit,
+            sentinel: self.sentinel,
+            claim: self.result.as_ref().and_then(|result| result.claim),
+            out_of_memory: self.out_of_memory,
+            memory_limit_hit: self.memory_limit_hit,
+            fallback: self.result.as_ref().is_some_and(|result| result.actual.fallback.is_some()),
+        }
+    }
+
+    /// What happened, for a person.
+    pub(super) fn account(&self, stage: Stage) -> String {
+        let said = self.result.as_ref().and_then(|result| {
+            let claim = result.claim?;
+            let detail = result.message.as_deref().unwrap_or("no detail");
+            Some(format!("{}: {detail}", claim_word(claim)))
+        });
+        let end = match self.exit {
+            Exit::Deadline => format!("did not leave stage {stage} within its deadline and was ended"),
+            Exit::Stopped => format!("was stopped in stage {stage}"),
+            Exit::Signal(_) if self.memory_limit_hit => format!("reached its memory limit in stage {stage}"),
+            Exit::Signal(_) if self.out_of_memory => format!("was killed for memory in stage {stage}"),
+            Exit::Signal(signal) => format!("died by signal {signal} in stage {stage}"),
+            Exit::Code(0) if !self.sentinel => format!("ended with code 0 in stage {stage} without finishing"),
+            Exit::Code(code) => said.unwrap_or_else(|| format!("ended with code {code} in stage {stage}")),
+        };
+        match self.orphans {
+            0 => end,
+            count => format!("{end}; {count} processes that it left were ended"),
+        }
+    }
+}
+
+fn kill_group(child: &Child, signal: Signal) {
+    // Fails only when nobody of the group is left, which is what is wanted.
+    if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        let _ = kill_process_group(group, signal);
+    }
+}
+
+/// The file was written by a process that may have been out of its mind.
+fn read_result(path: &Path) -> Option<ChildResult> {
+    let mut text = Vec::new();
+    std::fs::File::open(path).ok()?.take(MAX_RESULT_BYTES).read_to_end(&mut text).ok()?;
+    serde_json::from_slice(&text).ok()
+}
+
+fn grew(before: Option<u64>, after: Option<u64>) -> bool {
+    matches!((before, after), (Some(before), Some(after)) if after > before)
+}
+
+/// Allocators say so before they abort: Rust's, C++'s, and the C library's error text.
+fn says_out_of_memory(log: &str) -> bool {
+    ["memory allocation of", "std::bad_alloc", "Cannot allocate memory", "out of memory"]
+        .iter()
+        .any(|words| log.contains(words))
+}
+
+fn io_error(what: &'static str) -> impl Fn(io::Error) -> ProcessError {
+    move |source| ProcessError::Io { what, source }
+}

@@ -1,0 +1,493 @@
+//! The isolated process in which alone a model is parsed and timed.
+//!
+//! It reads one specification, takes from itself what it does not need, does one task stage by stage, and leaves
+//! files: the stage log as it goes, packed samples, the result, and last of all the sentinel.
+
+mod confine;
+pub(crate) mod events;
+pub(crate) mod spec;
+pub mod timing;
+mod window;
+
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use seatrial_core::accuracy::classification::top_classes;
+use seatrial_core::accuracy::golden::Accumulator;
+use seatrial_core::block;
+use seatrial_core::measure::warmup::Warmup;
+use seatrial_core::outcome::Claim;
+use seatrial_core::reading::Reading;
+use seatrial_core::report::{BlockKind, GoldenRecord, Memory};
+use seatrial_core::stage::Stage;
+use seatrial_core::tensor::{DType, Tensor};
+use seatrial_core::time::Monotonic;
+
+use crate::clock;
+use crate::data::{DataError, Examples, NamedTensor};
+use crate::runtime::{self, LoadRequest, ModelFiles, Runtime, RuntimeError, Session};
+use events::EventLog;
+use spec::{BlockFile, ChildResult, ChildSpec, RESULT_FILE, SENTINEL_FILE, SENTINEL_TEXT, SPEC_SCHEMA, Task};
+use timing::Samples;
+use window::Snapshot;
+
+/// Exit code of a child that says in its result why it failed. Not one that shells, panics or signals use.
+const CLAIMED: u8 = 70;
+/// Exit code of a child that could not even begin.
+const UNFIT: u8 = 71;
+/// Inferences of the memory pass.
+const MEMORY_RUNS: u32 = 5;
+/// Identical bits over this many repeats count as deterministic.
+const REPEATS: u32 = 3;
+
+/// The whole life of a child. Its standard error is kept by its parent.
+pub fn main(spec_path: &Path) -> ExitCode {
+    match prepare(spec_path) {
+        Ok((spec, log, confinement)) => work(&spec, log, confinement),
+        Err(error) => {
+            eprintln!("seatrial child: {error}");
+            ExitCode::from(UNFIT)
+        }
+    }
+}
+
+fn prepare(spec_path: &Path) -> io::Result<(ChildSpec, EventLog, String)> {
+    confine::tie_to_parent()?;
+    let spec: ChildSpec = serde_json::from_slice(&std::fs::read(spec_path)?)?;
+    if spec.schema != SPEC_SCHEMA {
+        return Err(io::Error::other(format!("specification of version {}, expected {SPEC_SCHEMA}", spec.schema)));
+    }
+    confine::limit(&spec)?;
+    let log = EventLog::create(&spec.out)?;
+    let confinement = confine::confine(&spec);
+    Ok((spec, log, confinement))
+}
+
+fn work(spec: &ChildSpec, log: EventLog, confinement: String) -> ExitCode {
+    let mut worker = Worker { spec, log, started: clock::boot(), result: ChildResult::default() };
+    worker.result.facts.insert("confinement".to_owned(), confinement);
+    let code = match worker.perform() {
+        // Outputs that are not numbers are found by a process that is otherwise whole.
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { claim, message }) => {
+            worker.result.claim = Some(claim);
+            worker.result.message = Some(message);
+            ExitCode::from(CLAIMED)
+        }
+    };
+    let finished = code == ExitCode::SUCCESS;
+    match leave(&spec.out, &worker.result, finished) {
+        Ok(()) => code,
+        Err(error) => {
+            eprintln!("seatrial child: writing the result: {error}");
+            ExitCode::from(UNFIT)
+        }
+    }
+}
+
+fn leave(out: &Path, result: &ChildResult, finished: bool) -> io::Result<()> {
+    write_synced(&out.join(RESULT_FILE), &serde_json::to_vec(result)?)?;
+    if finished {
+        write_synced(&out.join(SENTINEL_FILE), SENTINEL_TEXT.as_bytes())?;
+    }
+    Ok(())
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = std::fs::File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Why a task went no further.
+#[derive(Debug)]
+struct Failure {
+    claim: Claim,
+    message: String,
+}
+
+impl From<RuntimeError> for Failure {
+    fn from(error: RuntimeError) -> Self {
+        Self { claim: error.claim, message: error.message }
+    }
+}
+
+impl From<DataError> for Failure {
+    fn from(error: DataError) -> Self {
+        Self { claim: Claim::SpecError, message: error.to_string() }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        let claim = if crate::cache::is_full(&error) { Claim::StorageFull } else { Claim::SpecError };
+        Self { claim, message: format!("writing to the attempt's folder: {error}") }
+    }
+}
+
+struct Worker<'a> {
+    spec: &'a ChildSpec,
+    log: EventLog,
+    started: Monotonic,
+    result: ChildResult,
+}
+
+impl Worker<'_> {
+    fn perform(&mut self) -> Result<(), Failure> {
+        let runtime = runtime::by_name(&self.spec.job.backend.runtime)?;
+        self.result.runtime_version = Some(format!("{} {}", runtime.name(), runtime.version()));
+        match self.spec.task {
+            Task::Describe => self.describe(runtime.as_ref()),
+            Task::Latency { determinism } => self.latency(runtime.as_ref(), determinism),
+            Task::Memory => self.memory(runtime.as_ref()),
+            Task::Accuracy => self.accuracy(runtime.as_ref()),
+        }
+    }
+
+    // --- tasks ---
+
+    fn describe(&mut self, runtime: &dyn Runtime) -> Result<(), Failure> {
+        self.log.enter(Stage::Load)?;
+        self.result.signature = Some(runtime.describe(&self.files())?);
+        Ok(())
+    }
+
+    fn latency(&mut self, runtime: &dyn Runtime, determinism: bool) -> Result<(), Failure> {
+        let inputs = self.first_inputs(runtime)?;
+        let rule = self.spec.job.profile.stop;
+        let mut samples = Samples::reserve(&rule);
+        let mut session = self.load(runtime, &inputs)?;
+        self.first_inference(session.as_mut(), &inputs)?;
+        self.warm_up(session.as_mut())?;
+
+        self.log.enter(Stage::Measure)?;
+        let before = Snapshot::take();
+        let measured = timing::measure(session.as_mut(), &rule, self.spec.job.profile.interval, &mut samples);
+        self.result.window = Some(Snapshot::take().since(&before));
+        self.keep_samples(&samples)?;
+        measured?;
+
+        self.check_numbers(session.as_mut())?;
+        if determinism {
+            self.log.enter(Stage::Accuracy)?;
+            self.repeat(session.as_mut())?;
+        }
+        self.tear_down(session)
+    }
+
+    fn memory(&mut self, runtime: &dyn Runtime) -> Result<(), Failure> {
+        let inputs = self.first_inputs(runtime)?;
+        // Starts the high-water mark anew (proc_pid_clear_refs(5)); where it may not, the mark includes the inputs.
+        if let Err(error) = std::fs::write("/proc/self/clear_refs", "5") {
+            self.result.facts.insert("memory_mark".to_owned(), format!("includes reading the inputs: {error}"));
+        }
+        let base = resident("VmRSS:");
+        let mut session = self.load(runtime, &inputs)?;
+        self.log.enter(Stage::Accuracy)?;
+        session.set_inputs(&inputs)?;
+        for _ in 0..MEMORY_RUNS {
+            session.make_ready();
+            session.infer()?;
+        }
+        let peak = resident("VmHWM:");
+        self.tear_down(session)?;
+        let retained = resident("VmRSS:");
+        self.result.memory = match (base, peak, retained) {
+            (Some(base_kib), Some(peak_kib), Some(retained_kib)) => Some(Memory { base_kib, peak_kib, retained_kib }),
+            _ => None,
+        };
+        Ok(())
+    }
+
+    fn accuracy(&mut self, runtime: &dyn Runtime) -> Result<(), Failure> {
+        self.log.enter(Stage::Prepare)?;
+        let mut examples = self.examples()?;
+        let first = examples.inputs(0)?;
+        let mut session = self.load(runtime, &first)?;
+        self.log.enter(Stage::Accuracy)?;
+        session.set_inputs(&first)?;
+        self.repeat(session.as_mut())?;
+        let mut scores = Scores::new(&self.spec.job.binding, &examples);
+        for index in 0..examples.count() {
+            let inputs = examples.inputs(index)?;
+            session.set_inputs(&inputs)?;
+            session.make_ready();
+            session.infer()?;
+            scores.take(&session.outputs()?, &examples.goldens(index)?)?;
+        }
+        self.keep_scores(scores, &examples)?;
+        self.tear_down(session)
+    }
+
+    // --- stages ---
+
+    /// Everything that the first inference is given, made before anything is timed.
+    fn first_inputs(&mut self, runtime: &dyn Runtime) -> Result<Vec<NamedTensor>, Failure> {
+        self.log.enter(Stage::Prepare)?;
+        let job = &self.spec.job;
+        if self.spec.dataset.is_some() {
+            return Ok(self.examples()?.inputs(0)?);
+        }
+        if job.model.signature.inputs.is_empty() {
+            // Nobody has claimed a signature: this process reads its own.
+            let signature = runtime.describe(&self.files())?;
+            return Ok(crate::data::seeded(&signature, &job.binding, job.seed)?);
+        }
+        Ok(crate::data::seeded(&job.model.signature, &job.binding, job.seed)?)
+    }
+
+    fn load(&mut self, runtime: &dyn Runtime, inputs: &[NamedTensor]) -> Result<Box<dyn Session>, Failure> {
+        self.pin();
+        let job = &self.spec.job;
+        let request = LoadRequest {
+            accelerator: job.backend.accelerator,
+            threads: job.backend.threads.max(1),
+            precision: job.backend.precision,
+            inputs,
+        };
+        self.log.enter(Stage::Load)?;
+        let begun = Instant::now();
+        let session = runtime.load(&self.files(), &request)?;
+        let loaded = begun.elapsed();
+        // From the start of the process; making inputs comes between and is not the model's time.
+        let start_up = self.started.since(self.spec.spawned);
+        self.result.load_ms = Some(milliseconds(start_up + loaded));
+        self.result.actual = session.actual();
+        self.result.actual.affinity = allowed_cpus();
+        Ok(session)
+    }
+
+    fn first_inference(&mut self, session: &mut dyn Session, inputs: &[NamedTensor]) -> Result<(), Failure> {
+        session.set_inputs(inputs)?;
+        self.log.enter(Stage::FirstInference)?;
+        session.make_ready();
+        let begun = Instant::now();
+        session.infer()?;
+        self.result.first_infer_ms = Some(milliseconds(begun.elapsed()));
+        Ok(())
+    }
+
+    fn warm_up(&mut self, session: &mut dyn Session) -> Result<(), Failure> {
+        self.log.enter(Stage::Warmup)?;
+        let mut warmup = Warmup::new(self.spec.job.profile.warmup);
+        let mut iterations = 0u32;
+        loop {
+            session.make_ready();
+            let begun = Instant::now();
+            session.infer()?;
+            iterations += 1;
+            if warmup.push(begun.elapsed()) {
+                self.result.warmup_iterations = Some(iterations);
+                return Ok(());
+            }
+        }
+    }
+
+    fn tear_down(&mut self, session: Box<dyn Session>) -> Result<(), Failure> {
+        self.log.enter(Stage::Teardown)?;
+        drop(session);
+        Ok(())
+    }
+
+    // --- findings ---
+
+    fn keep_samples(&mut self, samples: &Samples) -> io::Result<()> {
+        let latencies: Vec<i64> = samples.latencies().iter().map(|&ns| ns as i64).collect();
+        let first = samples.starts().first().copied().unwrap_or(0);
+        let starts: Vec<i64> = samples.starts().iter().map(|&ns| (ns - first) as i64 / 1000).collect();
+        self.keep_block(BlockKind::LatencyNs, &latencies)?;
+        self.keep_block(BlockKind::StartUs, &starts)
+    }
+
+    fn keep_scores(&mut self, scores: Scores, examples: &Examples) -> Result<(), Failure> {
+        if let Some(labels) = examples.labels() {
+            let labels: Vec<i64> = labels.iter().map(|&label| i64::from(label)).collect();
+            self.keep_block(BlockKind::Labels, &labels)?;
+            self.keep_block(BlockKind::TopClasses, &scores.top)?;
+        }
+        let not_numbers = scores.not_numbers.clone();
+        self.result.golden = scores.finish();
+        if let Some(message) = not_numbers {
+            self.result.claim = Some(Claim::NumericsFail);
+            self.result.message = Some(message);
+        }
+        Ok(())
+    }
+
+    fn keep_block(&mut self, kind: BlockKind, values: &[i64]) -> io::Result<()> {
+        if values.is_empty() {
+            return Ok(());
+        }
+        std::fs::write(self.spec.out.join(BlockFile::name(kind)), block::pack(values))?;
+        let count = u32::try_from(values.len()).unwrap_or(u32::MAX);
+        self.result.blocks.push(BlockFile { kind, count });
+        Ok(())
+    }
+
+    /// The same input, again and again: the bits must not change.
+    fn repeat(&mut self, session: &mut dyn Session) -> Result<(), Failure> {
+        let mut once = || -> Result<Vec<NamedTensor>, RuntimeError> {
+            session.make_ready();
+            session.infer()?;
+            session.outputs()
+        };
+        let first = once()?;
+        let mut same = true;
+        for _ in 1..REPEATS {
+            same &= once()?.iter().zip(&first).all(|((_, one), (_, other))| one.bytes() == other.bytes());
+        }
+        self.result.determinism = Some(Reading::Present(same));
+        Ok(())
+    }
+
+    fn check_numbers(&mut self, session: &mut dyn Session) -> Result<(), Failure> {
+        if let Some(message) = not_numbers(&session.outputs()?) {
+            self.result.claim = Some(Claim::NumericsFail);
+            self.result.message = Some(message);
+        }
+        Ok(())
+    }
+
+    // --- helpers ---
+
+    fn files(&self) -> ModelFiles<'_> {
+        ModelFiles { folder: &self.spec.model, files: &self.spec.files, format: self.spec.job.model.format }
+    }
+
+    fn examples(&self) -> Result<Examples, Failure> {
+        let Some(path) = &self.spec.dataset else {
+            let message = "a job without a dataset has no examples".to_owned();
+            return Err(Failure { claim: Claim::SpecError, message });
+        };
+        Ok(Examples::open(path, &self.spec.job.binding, &self.spec.job.model.signature)?)
+    }
+
+    /// Before the engine starts its threads, which inherit it. A refusal is recorded, not an error.
+    fn pin(&mut self) {
+        let Some(cpus) = &self.spec.affinity else { return };
+        let mut set = CpuSet::new();
+        for &cpu in cpus {
+            if usize::from(cpu) < CpuSet::MAX_CPU {
+                set.set(usize::from(cpu));
+            }
+        }
+        if let Err(error) = sched_setaffinity(None, &set) {
+            self.result.facts.insert("affinity".to_owned(), format!("refused for CPUs {cpus:?}: {error}"));
+        }
+    }
+}
+
+/// What the outputs of a dataset come to.
+struct Scores {
+    /// Output that carries class scores; the first when absent.
+    output: Option<String>,
+    label_map: Option<Vec<u32>>,
+    wants_classes: bool,
+    /// Five a row.
+    top: Vec<i64>,
+    golden: Vec<(String, Accumulator)>,
+    not_numbers: Option<String>,
+}
+
+impl Scores {
+    fn new(binding: &seatrial_core::dataset::Binding, examples: &Examples) -> Self {
+        let golden = examples.golden_names().map(|name| (name.to_owned(), Accumulator::new())).collect();
+        Self {
+            output: binding.scores.clone(),
+            label_map: binding.label_map.clone(),
+            wants_classes: examples.labels().is_some(),
+            top: Vec::new(),
+            golden,
+            not_numbers: None,
+        }
+    }
+
+    fn take(&mut self, outputs: &[NamedTensor], goldens: &[NamedTensor]) -> Result<(), Failure> {
+        if self.not_numbers.is_none() && goldens.is_empty() {
+            self.not_numbers = not_numbers(outputs);
+        }
+        if self.wants_classes {
+            let scores = match &self.output {
+                Some(name) => find(outputs, name)?,
+                None => outputs.first().map(|(_, tensor)| tensor).ok_or_else(|| mismatch("no output at all"))?,
+            };
+            self.top.extend(self.mapped(top_classes(&scores.to_f64())));
+        }
+        for (name, accumulator) in &mut self.golden {
+            let (reference, actual) = (find(goldens, name)?, find(outputs, name)?);
+            let actual = like(actual, reference)?;
+            accumulator.push(reference, &actual).map_err(|error| mismatch(&format!("output {name:?}: {error}")))?;
+            if self.not_numbers.is_none() && has_nan(&actual) && !has_nan(reference) {
+                self.not_numbers = Some(format!("output {name:?} holds NaN where its reference does not"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The dataset's classes of the model's; one that the map does not hold is no class.
+    fn mapped(&self, top: [i64; 5]) -> [i64; 5] {
+        let Some(map) = &self.label_map else { return top };
+        top.map(|class| {
+            usize::try_from(class).ok().and_then(|class| map.get(class)).map_or(-1, |&class| i64::from(class))
+        })
+    }
+
+    fn finish(self) -> Vec<GoldenRecord> {
+        let records = self.golden.into_iter();
+        records.map(|(output, accumulator)| GoldenRecord { output, comparison: accumulator.finish() }).collect()
+    }
+}
+
+/// An output in the shape of its reference, when they differ only by axes of size 1.
+fn like(actual: &Tensor, reference: &Tensor) -> Result<Tensor, Failure> {
+    let plain = |shape: &[usize]| shape.iter().copied().filter(|&axis| axis != 1).collect::<Vec<_>>();
+    if plain(actual.shape()) != plain(reference.shape()) {
+        let text = format!("an output of shape {:?} cannot be compared with {:?}", actual.shape(), reference.shape());
+        return Err(mismatch(&text));
+    }
+    Tensor::new(actual.dtype(), reference.shape().to_vec(), actual.bytes().to_vec())
+        .map_err(|error| mismatch(&error.to_string()))
+}
+
+fn find<'a>(tensors: &'a [NamedTensor], name: &str) -> Result<&'a Tensor, Failure> {
+    let found = tensors.iter().find(|(other, _)| other == name).map(|(_, tensor)| tensor);
+    found.ok_or_else(|| {
+        let names: Vec<&str> = tensors.iter().map(|(name, _)| name.as_str()).collect();
+        mismatch(&format!("there is no output {name:?} (there are {names:?}): name it in the binding"))
+    })
+}
+
+fn mismatch(message: &str) -> Failure {
+    Failure { claim: Claim::SpecError, message: message.to_owned() }
+}
+
+fn not_numbers(outputs: &[NamedTensor]) -> Option<String> {
+    let (name, _) = outputs.iter().find(|(_, tensor)| has_nan(tensor))?;
+    Some(format!("output {name:?} holds NaN"))
+}
+
+fn has_nan(tensor: &Tensor) -> bool {
+    let float = matches!(tensor.dtype(), DType::F32 | DType::F64 | DType::F16);
+    float && tensor.to_f64().iter().any(|value| value.is_nan())
+}
+
+/// In KiB, from `/proc/self/status`.
+fn resident(name: &str) -> Option<u64> {
+    window::field(&window::read("/proc/self/status")?, name)
+}
+
+fn allowed_cpus() -> Reading<Vec<u16>> {
+    match sched_getaffinity(None) {
+        Ok(set) => {
+            Reading::Present((0..CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).map(|cpu| cpu as u16).collect())
+        }
+        Err(error) => Reading::Absent(format!("the kernel does not tell: {error}")),
+    }
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}

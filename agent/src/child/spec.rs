@@ -1,0 +1,138 @@
+//! What a parent and its child write for each other, each in the child's own folder.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use seatrial_core::job::JobSpec;
+use seatrial_core::model::Signature;
+use seatrial_core::outcome::Claim;
+use seatrial_core::reading::Reading;
+use seatrial_core::report::{Actual, BlockKind, GoldenRecord, Memory, Window};
+use seatrial_core::time::Monotonic;
+use serde::{Deserialize, Serialize};
+
+/// Version of these documents: parent and child are the same program, so any other is a mistake.
+pub(crate) const SPEC_SCHEMA: u32 = 1;
+/// The child's result, written before the sentinel.
+pub(crate) const RESULT_FILE: &str = "result.json";
+/// Its presence with [`SENTINEL_TEXT`] says that the child got to its end; the last thing it writes.
+pub(crate) const SENTINEL_FILE: &str = "sentinel";
+pub(crate) const SENTINEL_TEXT: &str = "seatrial child finished";
+/// The stage log.
+pub(crate) const EVENTS_FILE: &str = "events.jsonl";
+
+/// What one child is to do.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ChildSpec {
+    pub schema: u32,
+    pub task: Task,
+    pub index: u8,
+    /// Folder of the model's files.
+    pub model: PathBuf,
+    pub files: Vec<PlacedFile>,
+    /// The dataset package.
+    pub dataset: Option<PathBuf>,
+    /// The one folder that the child may write to.
+    pub out: PathBuf,
+    /// CPUs to run on; wherever the kernel puts it when absent.
+    pub affinity: Option<Vec<u16>>,
+    /// When the parent started the child, on the boot clock.
+    pub spawned: Monotonic,
+    pub job: JobSpec,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Task {
+    /// Reads the signature.
+    Describe,
+    /// Loads, warms up and measures; repeats an inference where no dataset will.
+    Latency { determinism: bool },
+    /// Loads and runs while memory is watched.
+    Memory,
+    /// Runs the dataset once.
+    Accuracy,
+}
+
+/// A file of the variant, in the model's folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlacedFile {
+    pub role: String,
+    pub file_name: String,
+}
+
+/// What a child has found out, whole or up to its failure.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ChildResult {
+    pub claim: Option<Claim>,
+    pub message: Option<String>,
+    pub load_ms: Option<f64>,
+    pub first_infer_ms: Option<f64>,
+    pub warmup_iterations: Option<u32>,
+    pub window: Option<Window>,
+    pub actual: Actual,
+    pub golden: Vec<GoldenRecord>,
+    pub determinism: Option<Reading<bool>>,
+    pub memory: Option<Memory>,
+    pub signature: Option<Signature>,
+    pub blocks: Vec<BlockFile>,
+    pub facts: BTreeMap<String, String>,
+    pub runtime_version: Option<String>,
+    pub bounds_hit: Vec<String>,
+}
+
+impl Default for ChildResult {
+    fn default() -> Self {
+        Self {
+            claim: None,
+            message: None,
+            load_ms: None,
+            first_infer_ms: None,
+            warmup_iterations: None,
+            window: None,
+            actual: crate::attempt::unknown_actual("the model was not loaded"),
+            golden: Vec::new(),
+            determinism: None,
+            memory: None,
+            signature: None,
+            blocks: Vec::new(),
+            facts: BTreeMap::new(),
+            runtime_version: None,
+            bounds_hit: Vec::new(),
+        }
+    }
+}
+
+/// A packed series in a file of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BlockFile {
+    pub kind: BlockKind,
+    pub count: u32,
+}
+
+impl BlockFile {
+    pub(crate) fn name(kind: BlockKind) -> String {
+        format!("{}.block", kind.as_str())
+    }
+}
+
+/// Whether a name is a file beside its siblings, wherever they stand: no folder, no parent, nothing hidden.
+pub(crate) fn is_flat(name: &str) -> bool {
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | '+' | ' ' | '(' | ')' | '=' | ',' | '@');
+    !name.is_empty() && name.len() <= 255 && !name.starts_with('.') && name.chars().all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_without_any_path_are_flat() {
+        for name in ["model.onnx", "weights (1).bin", "模型.onnx", "model.onnx_data"] {
+            assert!(is_flat(name), "{name}");
+        }
+        for name in ["", ".", "..", "../x", "a/b", "/etc/passwd", ".hidden", "a\0b", "a\\b", "C:x"] {
+            assert!(!is_flat(name), "{name:?}");
+        }
+    }
+}

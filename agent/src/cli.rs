@@ -1,0 +1,218 @@
+//! The agent's command line, shared by `seatrial-agent` and `seatrial agent`.
+
+use std::ffi::OsString;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Subcommand, ValueEnum};
+use seatrial_core::device::Profile;
+use seatrial_core::reading::Reading;
+use tracing_subscriber::EnvFilter;
+
+use crate::attempt::Preflight;
+use crate::probe::{Probe, SensorReading};
+use crate::run::{self, Config};
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Take jobs from a server and report what came of them
+    Run(Box<RunArgs>),
+    /// Show what is known of this device, and what is not and why
+    Probe(ProbeArgs),
+    /// One isolated process of an attempt
+    #[command(hide = true)]
+    Child { specification: PathBuf },
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct RunArgs {
+    /// The server: http://host:port or https://host:port
+    #[arg(long, env = "SEATRIAL_SERVER", default_value = "http://127.0.0.1:7077")]
+    pub server: String,
+    /// The agent's own folder: cache, spool, identity
+    #[arg(long, env = "SEATRIAL_AGENT_FOLDER", default_value = "seatrial-agent")]
+    pub folder: PathBuf,
+    /// File that holds the device's token; by default the one kept at enrolment
+    #[arg(long, env = "SEATRIAL_TOKEN_FILE", conflicts_with = "token")]
+    pub token_file: Option<PathBuf>,
+    /// The device's token
+    #[arg(long, env = "SEATRIAL_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// One-time token: trades itself for a token of this device, once
+    #[arg(long, env = "SEATRIAL_ENROL", hide_env_values = true)]
+    pub enrol: Option<String>,
+    /// PEM file of the authorities that may vouch for the server; by default the system's
+    #[arg(long, env = "SEATRIAL_CA")]
+    pub ca: Option<PathBuf>,
+    /// Bytes of artifacts that are kept at most
+    #[arg(long, env = "SEATRIAL_CACHE_BYTES", default_value_t = 4 << 30)]
+    pub cache_bytes: u64,
+    /// Bytes of reports that may wait for the server
+    #[arg(long, env = "SEATRIAL_SPOOL_BYTES", default_value_t = 512 << 20)]
+    pub spool_bytes: u64,
+    /// Root of the file system that is probed
+    #[arg(long, default_value = "/")]
+    pub root: PathBuf,
+    /// How long to wait for other load to fall before measuring, in seconds
+    #[arg(long, default_value_t = 20)]
+    pub load_wait: u64,
+    /// How this agent was started, for the record
+    #[arg(long, default_value = "process")]
+    pub launch: String,
+    /// Stands in for the machine's serial and id where several agents share one machine
+    #[arg(long)]
+    pub identity: Option<String>,
+    /// Say that this device is simulated
+    #[arg(long, hide = true)]
+    pub simulated: bool,
+    /// What is logged to standard error, as in "info" or "seatrial_agent=debug"
+    #[arg(long, env = "SEATRIAL_LOG", default_value = "info")]
+    pub log: String,
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct ProbeArgs {
+    #[arg(long, value_enum, default_value_t)]
+    pub format: ProbeFormat,
+    /// Root of the file system that is probed
+    #[arg(long, default_value = "/")]
+    pub root: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum ProbeFormat {
+    #[default]
+    Table,
+    Json,
+}
+
+/// How to start a child of this program: itself, and the words before `child`.
+pub fn child_command(words: &[&str]) -> io::Result<Vec<OsString>> {
+    let program = std::env::current_exe()?.into_os_string();
+    Ok(std::iter::once(program).chain(words.iter().map(OsString::from)).collect())
+}
+
+/// Runs a command. Exit code 0 is success; 1 is a failure that was explained on standard error.
+pub fn main(args: Args, child_command: Vec<OsString>) -> ExitCode {
+    #[cfg(feature = "faults")]
+    let _faults = fail::FailScenario::setup();
+    let result = match args.command {
+        Command::Run(args) => start(*args, child_command),
+        Command::Probe(args) => probe(&args).map_err(|error| error.to_string()),
+        Command::Child { specification } => return crate::child::main(&specification),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("seatrial agent: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(args: RunArgs, child_command: Vec<OsString>) -> Result<(), String> {
+    let filter = EnvFilter::try_new(&args.log).map_err(|error| format!("--log {:?}: {error}", args.log))?;
+    // A program that links this library may have set up its own.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).try_init();
+    let token = match (&args.token_file, args.token) {
+        (Some(path), _) => {
+            let text =
+                std::fs::read_to_string(path).map_err(|error| format!("--token-file {}: {error}", path.display()))?;
+            Some(text.trim().to_owned())
+        }
+        (None, token) => token,
+    };
+    let config = Config {
+        server: args.server,
+        folder: args.folder,
+        token,
+        enrolment: args.enrol,
+        authorities: args.ca,
+        cache_bytes: args.cache_bytes,
+        spool_bytes: args.spool_bytes,
+        preflight: Preflight { load_wait: Duration::from_secs(args.load_wait), ..Preflight::default() },
+        child_command,
+        root: args.root,
+        launch: args.launch,
+        identity: args.identity,
+        simulated: args.simulated,
+    };
+    run::run(config).map_err(|error| error.to_string())
+}
+
+fn probe(args: &ProbeArgs) -> io::Result<()> {
+    let probe = Probe::new(&args.root);
+    let profile = probe.profile(false);
+    let text = match args.format {
+        ProbeFormat::Json => serde_json::to_string_pretty(&profile)? + "\n",
+        ProbeFormat::Table => table(&profile, &probe.all_sensors()),
+    };
+    io::stdout().lock().write_all(text.as_bytes())
+}
+
+/// Two columns: what, and its value or why there is none.
+fn table(profile: &Profile, sensors: &[SensorReading]) -> String {
+    fn shown<T: std::fmt::Display>(reading: &Reading<T>) -> String {
+        match reading {
+            Reading::Present(value) => value.to_string(),
+            Reading::Absent(reason) => format!("–  ({reason})"),
+        }
+    }
+    let mut rows = vec![
+        ("brand".to_owned(), shown(&profile.brand)),
+        ("product".to_owned(), shown(&profile.product)),
+        ("os".to_owned(), shown(&profile.os)),
+        ("kernel".to_owned(), shown(&profile.kernel)),
+        ("soc".to_owned(), shown(&profile.soc)),
+        ("abi".to_owned(), profile.abi.clone()),
+        ("android api".to_owned(), shown(&profile.android_api)),
+        ("cpu".to_owned(), shown(&profile.cpu.model)),
+        ("cpus".to_owned(), profile.cpu.count.to_string()),
+    ];
+    for (index, cluster) in profile.cpu.clusters.iter().enumerate() {
+        let cpus: Vec<String> = cluster.cpus.iter().map(u16::to_string).collect();
+        let frequency = shown(&cluster.max_frequency_khz.clone().map(|khz| format!("at most {} MHz", khz / 1000)));
+        rows.push((format!("cluster {index}"), format!("cpu {}  {frequency}", cpus.join(" "))));
+    }
+    rows.push(("cpu features".to_owned(), profile.cpu.features.join(" ")));
+    rows.push(("memory".to_owned(), shown(&profile.memory_bytes.clone().map(|bytes| format!("{} MiB", bytes >> 20)))));
+    rows.push(("gpu".to_owned(), shown(&profile.gpu)));
+    rows.push(("gpu driver".to_owned(), shown(&profile.gpu_driver)));
+    for runtime in &profile.runtimes {
+        let formats: Vec<&str> = runtime.formats.iter().map(|format| format.as_str()).collect();
+        rows.push(("runtime".to_owned(), format!("{} {} ({})", runtime.name, runtime.version, formats.join(", "))));
+    }
+    for SensorReading { sensor, unit, value } in sensors {
+        let value =
+            value.clone().map(|value| if *unit == "1" { format!("{value:.2}") } else { format!("{value:.1} {unit}") });
+        rows.push((sensor.clone(), shown(&value)));
+    }
+    let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    let lines: Vec<String> = rows.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect();
+    lines.concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_probe_shows_what_is_missing_and_why() {
+        let probe = Probe::new(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/trees/phone"));
+        let text = table(&probe.profile(false), &probe.all_sensors());
+        assert!(text.contains("battery/temperature"), "{text}");
+        assert!(text.contains("33.5 °C"), "{text}");
+        assert!(text.contains("thermal/pm8550b-bcl-lvl0"), "{text}");
+        assert!(text.contains("–  (reads 0 °C, which no device has)"), "{text}");
+    }
+}

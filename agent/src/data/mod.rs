@@ -1,0 +1,212 @@
+//! Inputs, labels and references of a job: from a dataset package, or generated from the signature.
+
+mod half;
+mod images;
+mod package;
+mod preprocess;
+mod seeded;
+
+use std::path::Path;
+
+use seatrial_core::dataset::package::{LabelSource, PackageManifest, TensorData, TensorSource};
+use seatrial_core::dataset::{Binding, InputBinding, labels, npy};
+use seatrial_core::model::{Signature, TensorSpec};
+use seatrial_core::tensor::{Tensor, TensorError};
+
+pub use seeded::seeded;
+
+use package::Package;
+
+/// A tensor by its name.
+pub type NamedTensor = (String, Tensor);
+
+/// Why inputs cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    #[error("dataset package: {0}")]
+    Package(String),
+    #[error("member {member:?} of the dataset: {detail}")]
+    Member { member: String, detail: String },
+    #[error("input {input:?}: {detail}")]
+    Input { input: String, detail: String },
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+}
+
+/// The examples of a dataset as a model wants them.
+#[derive(Debug)]
+pub struct Examples {
+    package: Package,
+    count: u32,
+    inputs: Vec<BoundInput>,
+    labels: Option<Vec<u32>>,
+    goldens: Vec<(String, Column)>,
+}
+
+/// A model's input and where it comes from.
+#[derive(Debug)]
+struct BoundInput {
+    binding: InputBinding,
+    /// Shape that the model declares, when it is known.
+    declared: Option<TensorSpec>,
+    column: Column,
+}
+
+/// One tensor over all examples.
+#[derive(Debug)]
+enum Column {
+    /// In memory; the first axis counts the examples.
+    Whole(Tensor),
+    /// Decoded one by one.
+    Images(Vec<String>),
+}
+
+impl Examples {
+    /// Reads the manifest, everything but images, and the labels.
+    pub fn open(path: &Path, binding: &Binding, signature: &Signature) -> Result<Self, DataError> {
+        let mut package = Package::open(path)?;
+        let manifest = package.manifest()?;
+        let inputs = bind(&mut package, &manifest, binding, signature)?;
+        let labels = read_labels(&mut package, &manifest)?;
+        let mut goldens = Vec::new();
+        for source in &manifest.goldens {
+            goldens.push((source.name.clone(), read_column(&mut package, source, manifest.examples)?));
+        }
+        Ok(Self { package, count: manifest.examples, inputs, labels, goldens })
+    }
+
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Index of the class of each example.
+    pub fn labels(&self) -> Option<&[u32]> {
+        self.labels.as_deref()
+    }
+
+    pub fn golden_names(&self) -> impl Iterator<Item = &str> {
+        self.goldens.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// What the model is given for an example.
+    pub fn inputs(&mut self, index: u32) -> Result<Vec<NamedTensor>, DataError> {
+        let Self { package, inputs, count, .. } = self;
+        let example = |input: &BoundInput| {
+            let raw = input.column.example(package, index, *count)?;
+            let ready = preprocess::apply(&input.binding, input.declared.as_ref(), raw)
+                .map_err(|detail| DataError::Input { input: input.binding.tensor.clone(), detail })?;
+            Ok((input.binding.tensor.clone(), ready))
+        };
+        inputs.iter().map(example).collect()
+    }
+
+    /// Reference outputs of an example.
+    pub fn goldens(&mut self, index: u32) -> Result<Vec<NamedTensor>, DataError> {
+        let Self { package, goldens, count, .. } = self;
+        goldens.iter().map(|(name, column)| Ok((name.clone(), column.example(package, index, *count)?))).collect()
+    }
+}
+
+/// Each binding with its source; without bindings, each dataset input with the model input of its name.
+fn bind(
+    package: &mut Package,
+    manifest: &PackageManifest,
+    binding: &Binding,
+    signature: &Signature,
+) -> Result<Vec<BoundInput>, DataError> {
+    let unchanged = || manifest.inputs.iter().map(|source| plain_binding(&source.name)).collect();
+    let bindings: Vec<InputBinding> = if binding.inputs.is_empty() { unchanged() } else { binding.inputs.clone() };
+    let mut bound = Vec::new();
+    for binding in bindings {
+        let name = binding.source.as_ref().unwrap_or(&binding.tensor);
+        let source = manifest.inputs.iter().find(|source| source.name == *name).ok_or_else(|| {
+            let known: Vec<&str> = manifest.inputs.iter().map(|source| source.name.as_str()).collect();
+            let detail = format!("the dataset has no input {name:?} (it has {known:?}): set `source` in the binding");
+            DataError::Input { input: binding.tensor.clone(), detail }
+        })?;
+        let declared = signature.inputs.iter().find(|spec| spec.name == binding.tensor).cloned();
+        if declared.is_none() && !signature.inputs.is_empty() {
+            let known: Vec<&str> = signature.inputs.iter().map(|spec| spec.name.as_str()).collect();
+            let detail = format!("the model has no such input (it has {known:?}): set `tensor` in the binding");
+            return Err(DataError::Input { input: binding.tensor, detail });
+        }
+        bound.push(BoundInput { column: read_column(package, source, manifest.examples)?, declared, binding });
+    }
+    Ok(bound)
+}
+
+fn plain_binding(name: &str) -> InputBinding {
+    InputBinding {
+        tensor: name.to_owned(),
+        source: None,
+        resize: None,
+        crop: None,
+        channels: None,
+        scale: None,
+        mean: None,
+        std: None,
+        layout: None,
+        shape: None,
+        dtype: None,
+        quantization: None,
+    }
+}
+
+fn read_column(package: &mut Package, source: &TensorSource, examples: u32) -> Result<Column, DataError> {
+    let wrong = |member: &str, detail: String| DataError::Member { member: member.to_owned(), detail };
+    let (member, tensor) = match &source.data {
+        TensorData::Image { .. } => return Ok(Column::Images(source.data.members(examples))),
+        TensorData::Npy { member } => {
+            let tensor = npy::parse(&package.read(member)?).map_err(|error| wrong(member, error.to_string()))?;
+            (member, tensor)
+        }
+        TensorData::Npz { member, array } => {
+            let bytes = package.read_nested(member, &format!("{array}.npy"))?;
+            (member, npy::parse(&bytes).map_err(|error| wrong(member, error.to_string()))?)
+        }
+        TensorData::Raw { member, dtype, shape } => {
+            let all = [&[examples as usize], shape.as_slice()].concat();
+            let tensor =
+                Tensor::new(*dtype, all, package.read(member)?).map_err(|error| wrong(member, error.to_string()))?;
+            (member, tensor)
+        }
+    };
+    match tensor.shape().first() {
+        Some(&first) if first == examples as usize => Ok(Column::Whole(tensor)),
+        _ => Err(wrong(member, format!("shape {:?} does not begin with the {examples} examples", tensor.shape()))),
+    }
+}
+
+fn read_labels(package: &mut Package, manifest: &PackageManifest) -> Result<Option<Vec<u32>>, DataError> {
+    let (examples, classes) = (manifest.examples, &manifest.classes);
+    let (member, read) = match &manifest.labels {
+        None => return Ok(None),
+        Some(LabelSource::Npy { member }) => {
+            let tensor = npy::parse(&package.read(member)?)
+                .map_err(|error| DataError::Member { member: member.clone(), detail: error.to_string() })?;
+            (member, labels::from_tensor(&tensor, examples, classes))
+        }
+        Some(LabelSource::Csv { member, column }) => {
+            (member, labels::parse_csv(&package.read(member)?, column, examples, classes))
+        }
+    };
+    read.map(Some).map_err(|error| DataError::Member { member: member.clone(), detail: error.to_string() })
+}
+
+impl Column {
+    fn example(&self, package: &mut Package, index: u32, count: u32) -> Result<Tensor, DataError> {
+        match self {
+            Self::Whole(tensor) => {
+                let size = tensor.bytes().len() / count.max(1) as usize;
+                let from = size * index as usize;
+                let bytes = tensor.bytes()[from..from + size].to_vec();
+                Ok(Tensor::new(tensor.dtype(), tensor.shape()[1..].to_vec(), bytes)?)
+            }
+            Self::Images(members) => {
+                let member = members.get(index as usize).map(String::as_str).unwrap_or_default();
+                images::decode(&package.read(member)?)
+                    .map_err(|detail| DataError::Member { member: member.to_owned(), detail })
+            }
+        }
+    }
+}

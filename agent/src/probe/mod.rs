@@ -1,0 +1,255 @@
+//! Reads the device. Everything is under a root that tests replace by a recorded tree; what cannot be read is absent
+//! with the reason, never zero.
+
+mod battery;
+mod cooling;
+mod cpu;
+mod files;
+mod frequency;
+mod gpu;
+mod identity;
+mod load;
+mod memory;
+mod os;
+mod power;
+mod thermal;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use seatrial_core::backend::Affinity;
+use seatrial_core::device::{CpuCluster, Evidence, Profile};
+use seatrial_core::reading::Reading;
+use seatrial_core::report::Environment;
+
+pub use battery::Battery;
+use files::Files;
+pub use load::CpuTimes;
+
+use crate::{VERSION, runtime};
+
+/// Sensors that one device is asked for at most.
+const MAX_SENSORS: usize = 96;
+
+/// One reading of one sensor.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SensorReading {
+    /// `thermal/x86_pkg_temp`, `cpu0/frequency`, `battery/current`.
+    pub sensor: String,
+    pub unit: &'static str,
+    pub value: Reading<f64>,
+}
+
+/// A device, through its file system.
+#[derive(Debug, Clone)]
+pub struct Probe {
+    files: Files,
+}
+
+impl Probe {
+    pub fn new(root: &Path) -> Self {
+        Self { files: Files::new(root) }
+    }
+
+    /// What the device is.
+    pub fn profile(&self, simulated: bool) -> Profile {
+        let readings = self.all_sensors();
+        let (present, absent): (Vec<_>, Vec<_>) =
+            readings.into_iter().partition(|reading| reading.value.present().is_some());
+        let absent_sensors: BTreeMap<String, String> = absent
+            .into_iter()
+            .map(|reading| (reading.sensor, reading.value.reason().unwrap_or("not read").to_owned()))
+            .collect();
+        Profile {
+            brand: os::brand(&self.files),
+            product: os::product(&self.files),
+            os: os::name(&self.files),
+            kernel: os::kernel(&self.files),
+            soc: os::soc(&self.files),
+            cpu: cpu::read(&self.files),
+            gpu: gpu::model(&self.files),
+            gpu_driver: gpu::driver(&self.files),
+            memory_bytes: memory::total(&self.files),
+            abi: os::abi(),
+            android_api: os::android_api(&self.files),
+            sensors: present.into_iter().map(|reading| reading.sensor).collect(),
+            absent_sensors,
+            runtimes: runtime::offers(),
+            simulated,
+        }
+    }
+
+    /// What tells this device from another; the agent adds the id that it was given.
+    pub fn evidence(&self) -> Evidence {
+        Evidence {
+            agent_id: None,
+            hardware_serial: identity::hardware_serial(&self.files).into_present(),
+            machine_id: identity::machine_id(&self.files).into_present(),
+            usb_path: None,
+        }
+    }
+
+    /// The state of the device before an attempt.
+    pub fn environment(&self, launch: &str) -> Environment {
+        Environment {
+            agent_version: VERSION.to_owned(),
+            runtime_version: String::new(),
+            os: os::name(&self.files),
+            kernel: os::kernel(&self.files),
+            governor: frequency::governor(&self.files),
+            launch: launch.to_owned(),
+            facts: self.facts(),
+        }
+    }
+
+    fn facts(&self) -> BTreeMap<String, String> {
+        let text = |reading: Reading<String>| match reading {
+            Reading::Present(text) => text,
+            Reading::Absent(reason) => format!("absent: {reason}"),
+        };
+        let bytes = |reading: Reading<u64>| text(reading.map(|bytes| format!("{bytes} bytes")));
+        [
+            ("load_average", text(load::average(&self.files))),
+            ("memory_available", bytes(memory::available(&self.files))),
+            ("uptime", text(load::uptime(&self.files))),
+            ("cpuset", text(cpu::allowed(&self.files))),
+            ("turbo", text(frequency::turbo(&self.files))),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+    }
+
+    /// Sensors that can be read now.
+    pub fn sensors(&self) -> Vec<SensorReading> {
+        self.all_sensors().into_iter().filter(|reading| reading.value.present().is_some()).collect()
+    }
+
+    /// Every sensor that the device has, and the ones that one would expect of it.
+    pub fn all_sensors(&self) -> Vec<SensorReading> {
+        let mut readings = thermal::readings(&self.files);
+        readings.extend(frequency::readings(&self.files));
+        readings.extend(cooling::readings(&self.files));
+        readings.extend(battery::readings(&self.files));
+        readings.extend(power::readings(&self.files));
+        readings.truncate(MAX_SENSORS);
+        readings
+    }
+
+    pub fn memory_available(&self) -> Reading<u64> {
+        memory::available(&self.files)
+    }
+
+    pub fn battery(&self) -> Battery {
+        battery::read(&self.files)
+    }
+
+    /// The hottest thermal zone, in °C.
+    pub fn hottest_chip(&self) -> Option<(String, f64)> {
+        thermal::hottest(&self.files)
+    }
+
+    pub fn cpu_times(&self) -> Reading<CpuTimes> {
+        load::cpu_times(&self.files)
+    }
+
+    /// Processes that the kernel has killed for memory since it started.
+    pub fn oom_kills(&self) -> Option<u64> {
+        memory::oom_kills(&self.files)
+    }
+
+    /// The CPUs of an affinity on this device; `None` for any.
+    pub fn resolve_affinity(&self, affinity: &Affinity) -> Option<Vec<u16>> {
+        choose_cpus(affinity, &cpu::clusters(&self.files))
+    }
+
+    pub fn root(&self) -> PathBuf {
+        self.files.root().to_owned()
+    }
+}
+
+/// Clusters come slowest first. A device with one cluster has no little and no big: every word means all of it.
+fn choose_cpus(affinity: &Affinity, clusters: &[CpuCluster]) -> Option<Vec<u16>> {
+    let last = clusters.len().saturating_sub(1);
+    let chosen = match affinity {
+        Affinity::Any => return None,
+        Affinity::Cpus(cpus) => return Some(cpus.clone()),
+        Affinity::Little => clusters.get(..1),
+        Affinity::Mid if clusters.len() > 2 => clusters.get(1..last),
+        Affinity::Big | Affinity::Mid if clusters.len() > 1 => clusters.get(1..),
+        Affinity::Prime | Affinity::Big | Affinity::Mid => clusters.get(last..),
+    };
+    Some(chosen.unwrap_or_default().iter().flat_map(|cluster| cluster.cpus.clone()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(super) fn tree(name: &str) -> Probe {
+        Probe::new(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/trees").join(name))
+    }
+
+    #[test]
+    fn a_phone_has_three_clusters_a_battery_and_a_rom() {
+        let profile = tree("phone").profile(false);
+        let clusters: Vec<_> = profile.cpu.clusters.iter().map(|cluster| cluster.cpus.clone()).collect();
+        assert_eq!(clusters, [vec![0, 1, 2, 3], vec![4, 5, 6], vec![7]]);
+        assert_eq!(profile.brand, Reading::Present("Xiaomi".into()));
+        assert_eq!(profile.android_api, Reading::Present(35));
+        assert_eq!(profile.gpu, Reading::Present("Adreno830v2".into()));
+        assert!(profile.sensors.contains(&"battery/temperature".to_owned()), "{:?}", profile.sensors);
+        assert!(profile.cpu.features.contains(&"asimddp".to_owned()));
+        assert!(!profile.cpu.features.contains(&"sve2".to_owned()), "only the prime core of this phone has it");
+    }
+
+    #[test]
+    fn affinity_words_mean_clusters() {
+        let probe = tree("phone");
+        assert_eq!(probe.resolve_affinity(&Affinity::Any), None);
+        assert_eq!(probe.resolve_affinity(&Affinity::Little), Some(vec![0, 1, 2, 3]));
+        assert_eq!(probe.resolve_affinity(&Affinity::Mid), Some(vec![4, 5, 6]));
+        assert_eq!(probe.resolve_affinity(&Affinity::Big), Some(vec![4, 5, 6, 7]));
+        assert_eq!(probe.resolve_affinity(&Affinity::Prime), Some(vec![7]));
+        assert_eq!(tree("vm").resolve_affinity(&Affinity::Big), Some(vec![0, 1]), "one cluster is all there is");
+    }
+
+    #[test]
+    fn a_virtual_machine_lacks_sensors_and_says_why() {
+        let profile = tree("vm").profile(false);
+        assert!(profile.sensors.is_empty(), "{:?}", profile.sensors);
+        for sensor in ["thermal", "battery", "cpu/frequency", "power"] {
+            assert!(profile.absent_sensors.contains_key(sensor), "{sensor}: {:?}", profile.absent_sensors);
+        }
+        assert_eq!(profile.os, Reading::Present("Debian GNU/Linux 12 (bookworm)".into()));
+        assert!(profile.gpu.reason().is_some());
+    }
+
+    #[test]
+    fn a_board_is_named_by_its_device_tree() {
+        let probe = tree("pi");
+        let profile = probe.profile(false);
+        assert_eq!(profile.product, Reading::Present("Raspberry Pi 5 Model B Rev 1.0".into()));
+        assert_eq!(probe.evidence().hardware_serial.as_deref(), Some("1ab2c3d4e5f60718"));
+        assert_eq!(probe.hottest_chip(), Some(("cpu-thermal".to_owned(), 51.35)));
+    }
+
+    #[test]
+    fn an_empty_tree_gives_reasons_and_no_number() {
+        let home = tempfile::tempdir().unwrap();
+        let probe = Probe::new(home.path());
+        let profile = probe.profile(false);
+        assert!(profile.memory_bytes.reason().is_some_and(|reason| reason.contains("meminfo")), "{profile:?}");
+        assert!(probe.battery().charge.reason().is_some());
+        assert!(probe.cpu_times().reason().is_some());
+        assert_eq!(probe.oom_kills(), None);
+        assert_eq!(probe.hottest_chip(), None);
+    }
+
+    #[test]
+    fn the_kernel_of_this_machine_is_readable() {
+        let probe = Probe::new(Path::new("/"));
+        assert!(probe.profile(false).memory_bytes.present().is_some());
+        assert!(probe.cpu_times().present().is_some());
+    }
+}

@@ -1,0 +1,301 @@
+//! A runtime that misbehaves on request, for tests of every outcome: the model's file is the request.
+//!
+//! `BEHAVIOUR` or `BEHAVIOUR in load` or `BEHAVIOUR in inference`, as in `segfault in load`.
+
+use std::fs;
+use std::io::Write as _;
+use std::str::FromStr;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Signal, getpid, getppid, kill_process, setsid};
+use seatrial_core::backend::Accelerator;
+use seatrial_core::device::RuntimeOffer;
+use seatrial_core::model::{Axis, Format, Signature, TensorSpec};
+use seatrial_core::outcome::Claim;
+use seatrial_core::reading::Reading;
+use seatrial_core::report::Actual;
+use seatrial_core::tensor::{DType, Tensor};
+
+use super::{LoadRequest, ModelFiles, Runtime, RuntimeError, Session};
+use crate::child::timing::Timed;
+use crate::data::NamedTensor;
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fake;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Behaviour {
+    Well,
+    Segfault,
+    Abort,
+    Exit(i32),
+    Hang,
+    /// Spins and ignores TERM.
+    Stubborn,
+    Flood,
+    HogMemory,
+    Nan,
+    /// Leaves a process in a session of its own and goes on.
+    SetsidEscape,
+    /// Leaves many and hangs.
+    ForkBomb,
+    FillDisk,
+    KillParent,
+    /// Writes outside its folder; goes on when it could not.
+    Trespass,
+    UnsupportedOp,
+    LoadFail,
+    RunFail,
+    Fallback,
+    Panic,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Load,
+    Inference,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Script {
+    behaviour: Behaviour,
+    place: Place,
+}
+
+impl FromStr for Script {
+    type Err = RuntimeError;
+
+    fn from_str(text: &str) -> Result<Self, RuntimeError> {
+        let text = text.trim();
+        let (behaviour, place) = match text.rsplit_once(" in ") {
+            Some((behaviour, "load")) => (behaviour, Place::Load),
+            Some((behaviour, "inference")) => (behaviour, Place::Inference),
+            Some(_) | None => (text, Place::Inference),
+        };
+        let behaviour = match behaviour {
+            "well" => Behaviour::Well,
+            "segfault" => Behaviour::Segfault,
+            "abort" => Behaviour::Abort,
+            "hang" => Behaviour::Hang,
+            "hang ignoring term" => Behaviour::Stubborn,
+            "flood" => Behaviour::Flood,
+            "hog memory" => Behaviour::HogMemory,
+            "nan" => Behaviour::Nan,
+            "setsid escape" => Behaviour::SetsidEscape,
+            "fork bomb" => Behaviour::ForkBomb,
+            "fill disk" => Behaviour::FillDisk,
+            "kill parent" => Behaviour::KillParent,
+            "trespass" => Behaviour::Trespass,
+            "unsupported op" => Behaviour::UnsupportedOp,
+            "load fail" => Behaviour::LoadFail,
+            "run fail" => Behaviour::RunFail,
+            "fallback" => Behaviour::Fallback,
+            "panic" => Behaviour::Panic,
+            other => match other.strip_prefix("exit ").and_then(|code| code.parse().ok()) {
+                Some(code) => Behaviour::Exit(code),
+                None => return Err(RuntimeError::new(Claim::LoadFail, format!("{other:?} is no behaviour"))),
+            },
+        };
+        Ok(Self { behaviour, place })
+    }
+}
+
+impl Runtime for Fake {
+    fn name(&self) -> &'static str {
+        "fake"
+    }
+
+    fn version(&self) -> String {
+        "1".to_owned()
+    }
+
+    fn probe(&self) -> RuntimeOffer {
+        RuntimeOffer {
+            name: self.name().to_owned(),
+            version: self.version(),
+            formats: vec![Format::Onnx],
+            accelerators: vec![Accelerator::Cpu, Accelerator::Gpu],
+        }
+    }
+
+    fn describe(&self, _: &ModelFiles<'_>) -> Result<Signature, RuntimeError> {
+        let spec = |name: &str, size| TensorSpec {
+            name: name.to_owned(),
+            dtype: DType::F32,
+            shape: vec![Axis::Fixed(1), Axis::Fixed(size)],
+        };
+        Ok(Signature { inputs: vec![spec("input", 4)], outputs: vec![spec("output", 2)] })
+    }
+
+    fn load(&self, files: &ModelFiles<'_>, request: &LoadRequest<'_>) -> Result<Box<dyn Session>, RuntimeError> {
+        let text = fs::read_to_string(files.main()?)
+            .map_err(|error| RuntimeError::new(Claim::LoadFail, format!("reading the script: {error}")))?;
+        let script: Script = text.parse()?;
+        if script.place == Place::Load {
+            misbehave(script.behaviour)?;
+        }
+        if script.behaviour == Behaviour::UnsupportedOp {
+            return Err(RuntimeError::new(Claim::UnsupportedOp, "operator Fancy is not implemented"));
+        }
+        if script.behaviour == Behaviour::LoadFail {
+            return Err(RuntimeError::new(Claim::LoadFail, "the file is not a model"));
+        }
+        Ok(Box::new(Loaded { script, done: false, threads: request.threads }))
+    }
+}
+
+struct Loaded {
+    script: Script,
+    /// What a script does in inference, it does once.
+    done: bool,
+    threads: u16,
+}
+
+impl Timed for Loaded {
+    type Error = RuntimeError;
+
+    fn make_ready(&mut self) {}
+
+    fn infer(&mut self) -> Result<(), RuntimeError> {
+        if self.script.place == Place::Inference && !self.done {
+            self.done = true;
+            misbehave(self.script.behaviour)?;
+        }
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_micros(100) {
+            std::hint::spin_loop();
+        }
+        Ok(())
+    }
+}
+
+impl Session for Loaded {
+    fn actual(&self) -> Actual {
+        let fallback = self.script.behaviour == Behaviour::Fallback;
+        Actual {
+            accelerator: Reading::Present("cpu".to_owned()),
+            delegated: if fallback { Reading::Present((3, 10)) } else { Reading::absent("the fake has no delegates") },
+            precision: Reading::Present("fp32".to_owned()),
+            threads: Reading::Present(self.threads),
+            affinity: Reading::absent("read by the process"),
+            fallback: fallback.then(|| "3 of 10 nodes on the accelerator, the rest on the CPU".to_owned()),
+            loaded: Vec::new(),
+        }
+    }
+
+    fn set_inputs(&mut self, _: &[NamedTensor]) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+
+    fn outputs(&mut self) -> Result<Vec<NamedTensor>, RuntimeError> {
+        let value = if self.script.behaviour == Behaviour::Nan { f32::NAN } else { 1.0 };
+        let output = Tensor::from_f32(vec![1, 2], &[value, 0.5]);
+        Ok(vec![("output".to_owned(), output.map_err(|error| RuntimeError::new(Claim::RunFail, error.to_string()))?)])
+    }
+}
+
+fn misbehave(behaviour: Behaviour) -> Result<(), RuntimeError> {
+    match behaviour {
+        Behaviour::Well | Behaviour::Nan | Behaviour::UnsupportedOp | Behaviour::LoadFail | Behaviour::Fallback => {
+            Ok(())
+        }
+        Behaviour::RunFail => Err(RuntimeError::new(Claim::RunFail, "the engine returned error 7")),
+        Behaviour::Panic => {
+            #[expect(clippy::panic, reason = "the behaviour that was asked for")]
+            {
+                panic!("a panic that nobody catches")
+            }
+        }
+        // The first is answered by Rust's own handler, which then steps aside.
+        Behaviour::Segfault => hang_after(|| signal_self(Signal::SEGV)),
+        Behaviour::Abort => std::process::abort(),
+        #[expect(clippy::disallowed_methods, reason = "drivers do exactly this, in the middle of everything")]
+        Behaviour::Exit(code) => std::process::exit(code),
+        Behaviour::Hang => hang_after(|| {}),
+        Behaviour::Stubborn => {
+            ignore_term();
+            loop {
+                std::hint::spin_loop();
+            }
+        }
+        Behaviour::Flood => flood(),
+        Behaviour::HogMemory => hog_memory(),
+        Behaviour::SetsidEscape => leave_process(true),
+        Behaviour::ForkBomb => {
+            for number in 0..60 {
+                leave_process(number % 2 == 0)?;
+            }
+            hang_after(|| {})
+        }
+        Behaviour::FillDisk => {
+            let file =
+                fs::File::create("filler").map_err(|error| RuntimeError::new(Claim::StorageFull, error.to_string()))?;
+            // Over the limit of a file's size the kernel sends a signal.
+            file.set_len(1 << 40).map_err(|error| RuntimeError::new(Claim::StorageFull, error.to_string()))
+        }
+        Behaviour::KillParent => hang_after(|| {
+            if let Some(parent) = getppid() {
+                let _ = kill_process(parent, Signal::KILL);
+            }
+        }),
+        Behaviour::Trespass => match fs::write("../trespassed", "here") {
+            Ok(()) => Err(RuntimeError::new(Claim::RunFail, "wrote outside the child's folder")),
+            Err(_) => Ok(()),
+        },
+    }
+}
+
+fn hang_after(act: impl Fn()) -> Result<(), RuntimeError> {
+    loop {
+        act();
+        sleep(Duration::from_millis(20));
+    }
+}
+
+fn signal_self(signal: Signal) {
+    // A signal that does not arrive leaves the process hanging, which a test notices.
+    let _ = kill_process(getpid(), signal);
+}
+
+fn flood() -> Result<(), RuntimeError> {
+    let block = [b'#'; 1 << 12];
+    for _ in 0..8192 {
+        let written = std::io::stdout().write_all(&block).and_then(|()| std::io::stderr().write_all(&block));
+        written.map_err(|error| RuntimeError::new(Claim::RunFail, error.to_string()))?;
+    }
+    Ok(())
+}
+
+fn hog_memory() -> Result<(), RuntimeError> {
+    let mut hoard: Vec<Vec<u8>> = Vec::new();
+    loop {
+        hoard.push(vec![1; 16 << 20]);
+        std::hint::black_box(&hoard);
+    }
+}
+
+#[expect(unsafe_code, reason = "fork and signal have no safe form; the copy does nothing but sleep")]
+fn leave_process(own_session: bool) -> Result<(), RuntimeError> {
+    // SAFETY: the copy calls only functions that are safe after a fork in a process with threads.
+    match unsafe { libc::fork() } {
+        -1 => Err(RuntimeError::new(Claim::RunFail, "fork failed")),
+        0 => {
+            if own_session {
+                let _ = setsid();
+            }
+            loop {
+                sleep(Duration::from_secs(1));
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+#[expect(unsafe_code, reason = "fork and signal have no safe form")]
+fn ignore_term() {
+    // SAFETY: SIG_IGN is no function of ours, and no other thread sets handlers.
+    unsafe {
+        libc::signal(libc::SIGTERM, libc::SIG_IGN);
+    }
+}

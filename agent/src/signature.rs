@@ -1,0 +1,99 @@
+//! Reads a model's signature in a child, as `models add` does: no other process ever parses a model.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use fs_err as fs;
+use seatrial_core::backend::{Accelerator, Affinity, Backend};
+use seatrial_core::dataset::Binding;
+use seatrial_core::job::{JobSpec, Limits, ModelRef, SPEC_SCHEMA};
+use seatrial_core::model::{Format, Manifest, Precision, Signature};
+use seatrial_core::profile::{MeasurementProfile, ProfileKind};
+use seatrial_core::stage::Stage;
+
+use crate::attempt::{self, Order, Preflight};
+pub use crate::child::spec::PlacedFile;
+use crate::child::spec::is_flat;
+use crate::local::Scratch;
+
+/// Reading takes no longer.
+const DEADLINE: Duration = Duration::from_mins(1);
+
+/// A file of a model on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalFile {
+    /// `model`, `external_data`, …
+    pub role: String,
+    /// The flat name under which the engine finds it.
+    pub file_name: String,
+    pub path: PathBuf,
+}
+
+/// Why there is no signature.
+#[derive(Debug, thiserror::Error)]
+pub enum SignatureError {
+    #[error("{0:?} is not a flat file name")]
+    Name(String),
+    #[error("placing the model's files: {0}")]
+    Io(#[from] std::io::Error),
+    #[error("{0}")]
+    Unreadable(String),
+}
+
+/// The inputs and outputs that the model's file declares.
+pub fn read(child_command: &[OsString], format: Format, files: &[LocalFile]) -> Result<Signature, SignatureError> {
+    attempt::prepare_process();
+    let scratch = Scratch::create(&std::env::temp_dir())?;
+    let model = scratch.path.join("model");
+    fs::create_dir(&model)?;
+    let mut placed = Vec::new();
+    for LocalFile { role, file_name, path } in files {
+        if !is_flat(file_name) {
+            return Err(SignatureError::Name(file_name.clone()));
+        }
+        fs::copy(path, model.join(file_name))?;
+        placed.push(PlacedFile { role: role.clone(), file_name: file_name.clone() });
+    }
+    let order = Order {
+        spec: spec(format),
+        mark: scratch.mark(),
+        folder: scratch.path.clone(),
+        child_command: child_command.to_vec(),
+        preflight: Preflight::default(),
+        root: PathBuf::from("/"),
+        launch: "process".to_owned(),
+    };
+    attempt::describe(&order, placed).map_err(SignatureError::Unreadable)
+}
+
+/// What a child needs to know to read a file: nearly nothing.
+fn spec(format: Format) -> JobSpec {
+    let deadlines = BTreeMap::from([(Stage::Prepare, DEADLINE), (Stage::Load, DEADLINE)]);
+    JobSpec {
+        schema: SPEC_SCHEMA,
+        model: ModelRef {
+            model: String::new(),
+            version: 0,
+            variant: String::new(),
+            format,
+            precision: Precision::Fp32,
+            manifest: Manifest::default(),
+            signature: Signature::default(),
+        },
+        binding: Binding::default(),
+        dataset: None,
+        backend: Backend {
+            runtime: "tract".to_owned(),
+            track: None,
+            accelerator: Accelerator::Cpu,
+            threads: 1,
+            affinity: Affinity::Any,
+            precision: None,
+        },
+        profile: MeasurementProfile::of(ProfileKind::Quick),
+        limits: Limits { deadlines, ..Limits::default() },
+        seed: 0,
+    }
+}

@@ -1,0 +1,47 @@
+"""Makes the models of the agent's tests: `pip install onnx numpy`, then run this in its folder.
+
+Weights are small whole numbers, so that every output is exact and can be written down in a test.
+"""
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+OPSET = [helper.make_opsetid("", 13)]
+
+
+def save(name, nodes, inputs, outputs, initializers=(), **options):
+    graph = helper.make_graph(nodes, name, inputs, outputs, list(initializers))
+    model = helper.make_model(graph, opset_imports=OPSET, ir_version=8)
+    onnx.save(model, f"{name}.onnx", **options)
+
+
+def value(name, shape):
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+
+# output = input · W + B, with a named batch axis: [1, 2, 3, 4] gives [35, 35, 45].
+weights = numpy_helper.from_array(np.arange(12, dtype=np.float32).reshape(4, 3) % 5 + 1, "W")
+bias = numpy_helper.from_array(np.array([0, 10, 20], dtype=np.float32), "B")
+linear = [helper.make_node("Gemm", ["input", "W", "B"], ["output"], name="gemm")]
+save("linear", linear, [value("input", ["batch", 4])], [value("output", ["batch", 3])], [weights, bias])
+
+# The same with its weights in a file beside it.
+save(
+    "external",
+    linear,
+    [value("input", ["batch", 4])],
+    [value("output", ["batch", 3])],
+    [weights, bias],
+    save_as_external_data=True,
+    location="external.data",
+    size_threshold=0,
+)
+
+# An operator that no engine knows.
+fancy = [helper.make_node("Fancy", ["input"], ["output"], name="fancy")]
+save("unknown_operator", fancy, [value("input", [1, 4])], [value("output", [1, 4])])
+
+# Not a number for any negative input.
+root = [helper.make_node("Log", ["input"], ["output"], name="log")]
+save("logarithm", root, [value("input", [1, 4])], [value("output", [1, 4])])

@@ -1,0 +1,249 @@
+//! Every way in which a child can end gets its own outcome, leaves no process behind, and spoils nothing for the next
+//! job. A runtime misbehaves on request.
+
+use std::time::Duration;
+
+use seatrial_agent::attempt::StopSignal;
+use seatrial_core::job::JobSpec;
+use seatrial_core::outcome::Outcome;
+use seatrial_core::reading::Reading;
+use seatrial_core::report::{BlockKind, ProcessRole, Report};
+use seatrial_core::session::Stop;
+use seatrial_core::stage::Stage;
+
+use crate::common;
+
+/// Runs a script with a job that the caller may change, and then a well-behaved one in the same place.
+fn attempt_with(script: &str, change: impl FnOnce(&mut JobSpec)) -> Report {
+    let home = tempfile::tempdir().unwrap();
+    let options = common::options(home.path());
+    let mut spec = common::job("fake", "script.onnx", script.as_bytes());
+    change(&mut spec);
+    let report = common::run(spec, &[script.as_bytes()], &options);
+    assert_eq!(common::left_behind(home.path()), Vec::<String>::new(), "after {script:?}");
+
+    let next = common::run(common::job("fake", "script.onnx", b"well"), &[b"well"], &options);
+    assert_eq!(next.outcome, Outcome::Ok, "the job after {script:?}: {:?}", next.message);
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0, "no file is left after {script:?}");
+    report
+}
+
+fn attempt(script: &str) -> Report {
+    attempt_with(script, |_| {})
+}
+
+fn short_deadline(stage: Stage) -> impl FnOnce(&mut JobSpec) {
+    move |spec| {
+        spec.limits.deadlines.insert(stage, Duration::from_millis(300));
+    }
+}
+
+fn message(report: &Report) -> &str {
+    report.message.as_deref().unwrap_or_default()
+}
+
+#[test]
+fn a_clean_end_has_samples_stages_a_window_and_memory() {
+    let report = attempt("well");
+    assert_eq!((report.outcome, report.failed_stage), (Outcome::Ok, None));
+    let latency = report.blocks.iter().find(|block| block.metric == BlockKind::LatencyNs).unwrap();
+    assert!(latency.count >= 64);
+    let samples = seatrial_core::block::unpack(&latency.bytes, latency.count).unwrap();
+    assert!(samples.iter().all(|&ns| ns >= 100_000), "the fake works for 100 µs");
+    let process = &report.processes[0];
+    assert!(process.sentinel && process.load_ms.is_some() && process.first_infer_ms.is_some());
+    let window = process.window.as_ref().unwrap();
+    assert!(window.wall_ms >= 50.0 && window.foreign_cpu.is_some(), "{window:?}");
+    assert!(report.memory.present().is_some_and(|memory| memory.peak_kib >= memory.base_kib && memory.base_kib > 0));
+    assert_eq!(report.determinism, Reading::Present(true));
+    let stages: Vec<Stage> =
+        report.stages.iter().filter(|record| record.process == Some(0)).map(|record| record.stage).collect();
+    let expected = [
+        Stage::Prepare,
+        Stage::Load,
+        Stage::FirstInference,
+        Stage::Warmup,
+        Stage::Measure,
+        Stage::Accuracy,
+        Stage::Teardown,
+    ];
+    assert_eq!(stages, expected);
+    assert!(report.stages.iter().all(|record| record.duration_us.is_some()), "{:?}", report.stages);
+    assert!(report.bounds_hit.is_empty(), "{:?}", report.bounds_hit);
+}
+
+#[test]
+fn full_is_three_fresh_processes_and_then_one_for_memory() {
+    let report = attempt_with("well", |spec| spec.profile.processes = 3);
+    let roles: Vec<ProcessRole> = report.processes.iter().map(|process| process.role).collect();
+    let latency = ProcessRole::Latency;
+    assert_eq!(roles, [latency, latency, latency, ProcessRole::Memory]);
+    let blocks = report.blocks.iter().filter(|block| block.metric == BlockKind::LatencyNs);
+    assert_eq!(blocks.map(|block| block.process).collect::<Vec<_>>(), [0, 1, 2]);
+}
+
+#[test]
+fn a_segmentation_fault_is_its_signal_and_its_stage() {
+    for (script, stage) in [("segfault in load", Stage::Load), ("segfault in inference", Stage::FirstInference)] {
+        let report = attempt(script);
+        assert_eq!((report.outcome, report.failed_stage), (Outcome::CrashSignal(11), Some(stage)), "{script}");
+        assert!(message(&report).contains("signal 11"), "{}", message(&report));
+    }
+}
+
+#[test]
+fn an_abort_without_a_sign_of_memory_is_a_crash() {
+    assert_eq!(attempt("abort in load").outcome, Outcome::CrashSignal(6));
+}
+
+#[test]
+fn exit_code_zero_without_the_sentinel_is_no_success() {
+    for script in ["exit 0 in load", "exit 0 in inference"] {
+        assert_eq!(attempt(script).outcome, Outcome::DriverExit0, "{script}");
+    }
+}
+
+#[test]
+fn any_other_exit_code_is_kept() {
+    assert_eq!(attempt("exit 42 in inference").outcome, Outcome::ExitNonzero(42));
+}
+
+#[test]
+fn a_panic_that_nobody_catches_is_an_exit_code_with_its_words_in_the_log() {
+    let report = attempt("panic in load");
+    assert_eq!(report.outcome, Outcome::ExitNonzero(101));
+    assert!(report.log.contains("a panic that nobody catches"), "{}", report.log);
+}
+
+#[test]
+fn a_hang_ends_at_the_deadline_of_its_stage() {
+    let report = attempt_with("hang in load", short_deadline(Stage::Load));
+    assert_eq!((report.outcome, report.failed_stage), (Outcome::HangTimeout, Some(Stage::Load)));
+    let report = attempt_with("hang in inference", short_deadline(Stage::FirstInference));
+    assert_eq!((report.outcome, report.failed_stage), (Outcome::HangTimeout, Some(Stage::FirstInference)));
+}
+
+#[test]
+fn a_child_that_ignores_term_is_killed() {
+    let report = attempt_with("hang ignoring term in load", short_deadline(Stage::Load));
+    assert_eq!(report.outcome, Outcome::HangTimeout);
+}
+
+#[test]
+fn reaching_the_memory_limit_is_out_of_memory_and_not_a_crash() {
+    let report = attempt_with("hog memory in load", |spec| spec.limits.memory_bytes = 512 << 20);
+    assert_eq!(report.outcome, Outcome::OomKilled, "{}", message(&report));
+    assert!(message(&report).contains("memory limit"), "{}", message(&report));
+}
+
+#[test]
+fn a_flood_of_output_is_cut_and_the_cut_is_reported() {
+    let report = attempt("flood in inference");
+    assert_eq!(report.outcome, Outcome::Ok);
+    assert!(
+        report.bounds_hit.iter().any(|bound| bound.starts_with("output cut at 65536 bytes")),
+        "{:?}",
+        report.bounds_hit
+    );
+    assert!(report.log.len() <= 64 << 10);
+}
+
+#[test]
+fn outputs_that_are_no_numbers_fail_numerically_and_keep_their_samples() {
+    let report = attempt("nan");
+    assert_eq!(report.outcome, Outcome::NumericsFail);
+    assert!(message(&report).contains("\"output\" holds NaN"), "{}", message(&report));
+    assert!(report.blocks.iter().any(|block| block.metric == BlockKind::LatencyNs));
+}
+
+#[test]
+fn a_process_in_a_session_of_its_own_does_not_escape() {
+    let report = attempt("setsid escape in load");
+    assert_eq!(report.outcome, Outcome::Ok, "{}", message(&report));
+}
+
+#[test]
+fn a_fork_bomb_is_swept_to_the_last_process() {
+    let report = attempt_with("fork bomb in load", short_deadline(Stage::Load));
+    assert_eq!(report.outcome, Outcome::HangTimeout);
+    assert!(message(&report).contains("processes that it left were ended"), "{}", message(&report));
+}
+
+#[test]
+fn a_file_without_end_is_stopped_by_the_kernel() {
+    assert_eq!(attempt("fill disk in load").outcome, Outcome::CrashSignal(25));
+}
+
+#[test]
+fn a_child_cannot_write_outside_its_folder() {
+    let report = attempt("trespass in load");
+    let confinement = report.environment.facts.get("confinement").map(String::as_str);
+    match confinement {
+        Some("landlock" | "landlock, in part") => assert_eq!(report.outcome, Outcome::Ok, "{}", message(&report)),
+        // The positive control: without the protection the trespass succeeds, and the script says so.
+        other => assert_eq!(report.outcome, Outcome::ExitNonzero(70), "{other:?}"),
+    }
+}
+
+#[test]
+fn what_the_engine_says_of_itself_is_kept_apart() {
+    for (script, outcome) in [
+        ("unsupported op", Outcome::UnsupportedOp),
+        ("load fail", Outcome::LoadFail),
+        ("run fail in inference", Outcome::ExitNonzero(70)),
+        ("no such behaviour", Outcome::LoadFail),
+    ] {
+        assert_eq!(attempt(script).outcome, outcome, "{script}");
+    }
+}
+
+#[test]
+fn a_fallback_is_never_a_pass() {
+    let report = attempt("fallback");
+    assert_eq!(report.outcome, Outcome::OkFallback);
+    assert_eq!(report.actual.delegated, Reading::Present((3, 10)));
+}
+
+#[test]
+fn a_runtime_that_the_agent_lacks_is_an_unsupported_backend() {
+    let report = attempt_with("well", |spec| spec.backend.runtime = "litert".into());
+    assert_eq!(report.outcome, Outcome::UnsupportedBackend);
+    assert!(message(&report).contains("\"litert\""), "{}", message(&report));
+}
+
+#[test]
+fn a_file_name_with_a_path_in_it_is_refused_before_anything_is_written() {
+    let report = attempt_with("well", |spec| spec.model.manifest.entries[0].file_name = "../escape.onnx".into());
+    assert_eq!((report.outcome, report.failed_stage), (Outcome::SpecError, Some(Stage::Fetch)));
+}
+
+#[test]
+fn a_cancelled_attempt_ends_soon_and_says_why() {
+    let home = tempfile::tempdir().unwrap();
+    let stop = StopSignal::default();
+    let options = seatrial_agent::local::Options { stop: stop.clone(), ..common::options(home.path()) };
+    let mut begun = None;
+    let script: &[u8] = b"hang in load";
+    let files = std::collections::BTreeMap::from([(seatrial_core::digest::Digest::of(script), home.path().join("f"))]);
+    std::fs::write(home.path().join("f"), script).unwrap();
+    let report =
+        seatrial_agent::local::run(common::job("fake", "s.onnx", script), &files, &options, &mut |stage, _| {
+            if stage == Stage::Load {
+                begun = Some(std::time::Instant::now());
+                stop.set(Stop::Cancelled("by hand".into()));
+            }
+        })
+        .unwrap();
+    assert_eq!((report.outcome, report.message.as_deref()), (Outcome::Cancelled, Some("cancelled: by hand")));
+    assert!(begun.unwrap().elapsed() < Duration::from_secs(3));
+}
+
+#[test]
+fn paced_starts_are_due_at_their_interval() {
+    let report = attempt_with("well", |spec| spec.profile.interval = Some(Duration::from_millis(2)));
+    let starts = report.blocks.iter().find(|block| block.metric == BlockKind::StartUs).unwrap();
+    let starts = seatrial_core::block::unpack(&starts.bytes, starts.count).unwrap();
+    assert_eq!(starts[0], 0);
+    assert!(starts.windows(2).all(|pair| pair[1] > pair[0]));
+    assert!(*starts.last().unwrap() >= 2000 * (starts.len() as i64 - 2));
+}

@@ -1,0 +1,234 @@
+//! Real models through the real engine, in real processes.
+
+use std::io::Write as _;
+
+use seatrial_agent::signature::{self, LocalFile};
+use seatrial_core::backend::Affinity;
+use seatrial_core::dataset::Task;
+use seatrial_core::digest::Digest;
+use seatrial_core::job::DatasetRef;
+use seatrial_core::model::{Axis, Format, ManifestEntry};
+use seatrial_core::outcome::Outcome;
+use seatrial_core::reading::Reading;
+use seatrial_core::report::{BlockKind, ProcessRole, Report};
+use seatrial_core::stage::Stage;
+
+use crate::common;
+
+fn read(name: &str) -> Vec<u8> {
+    std::fs::read(common::model(name)).unwrap()
+}
+
+fn attempt(name: &str, change: impl FnOnce(&mut seatrial_core::job::JobSpec)) -> Report {
+    let home = tempfile::tempdir().unwrap();
+    let bytes = read(name);
+    let mut spec = common::job("tract", name, &bytes);
+    change(&mut spec);
+    common::run(spec, &[&bytes], &common::options(home.path()))
+}
+
+fn file(name: &str, role: &str) -> LocalFile {
+    LocalFile { role: role.into(), file_name: name.into(), path: common::model(name) }
+}
+
+#[test]
+fn a_model_is_loaded_measured_and_repeated() {
+    let report = attempt("linear.onnx", |_| {});
+    assert_eq!(report.outcome, Outcome::Ok, "{:?}\n{}", report.message, report.log);
+    assert_eq!(report.determinism, Reading::Present(true));
+    assert_eq!(report.actual.accelerator, Reading::Present("cpu".into()));
+    assert_eq!(report.environment.runtime_version, "tract 0.23.9");
+}
+
+#[test]
+fn two_threads_are_two_threads() {
+    let report = attempt("linear.onnx", |spec| spec.backend.threads = 2);
+    assert_eq!((report.outcome, &report.actual.threads), (Outcome::Ok, &Reading::Present(2)));
+}
+
+#[test]
+fn an_affinity_is_applied_and_read_back() {
+    let report = attempt("linear.onnx", |spec| spec.backend.affinity = Affinity::Cpus(vec![0]));
+    assert_eq!(report.actual.affinity, Reading::Present(vec![0]));
+    let report = attempt("linear.onnx", |spec| spec.backend.affinity = Affinity::Cpus(vec![999]));
+    assert!(report.environment.facts["affinity"].starts_with("refused"), "{:?}", report.environment.facts);
+    assert_ne!(report.actual.affinity, Reading::Present(vec![999]));
+}
+
+#[test]
+fn an_unknown_operator_is_told_from_a_broken_file() {
+    let report = attempt("unknown_operator.onnx", |_| {});
+    assert_eq!((report.outcome, report.failed_stage), (Outcome::UnsupportedOp, Some(Stage::Load)));
+    assert!(report.message.as_deref().unwrap().contains("Fancy"), "{:?}", report.message);
+
+    let home = tempfile::tempdir().unwrap();
+    let whole = read("linear.onnx");
+    for cut in [0, 1, whole.len() / 2, whole.len() - 1] {
+        let bytes = &whole[..cut];
+        let report = common::run(common::job("tract", "cut.onnx", bytes), &[bytes], &common::options(home.path()));
+        assert_eq!(report.outcome, Outcome::LoadFail, "cut at {cut}: {:?}", report.message);
+    }
+}
+
+#[test]
+fn not_a_number_is_a_numeric_failure() {
+    assert_eq!(attempt("logarithm.onnx", |_| {}).outcome, Outcome::NumericsFail);
+}
+
+#[test]
+fn a_gpu_is_refused_and_never_silently_a_cpu() {
+    let report = attempt("linear.onnx", |spec| spec.backend.accelerator = seatrial_core::backend::Accelerator::Gpu);
+    assert_eq!(report.outcome, Outcome::UnsupportedBackend);
+}
+
+#[test]
+fn external_data_is_found_by_its_flat_name() {
+    let home = tempfile::tempdir().unwrap();
+    let (model, data) = (read("external.onnx"), read("external.data"));
+    let mut spec = common::job("tract", "external.onnx", &model);
+    spec.model.manifest.entries.push(ManifestEntry {
+        role: "external_data".into(),
+        digest: Digest::of(&data),
+        size: data.len() as u64,
+        file_name: "external.data".into(),
+    });
+    let report = common::run(spec.clone(), &[&model, &data], &common::options(home.path()));
+    assert_eq!(report.outcome, Outcome::Ok, "{:?}", report.message);
+    // The control: without the file the model cannot be loaded.
+    spec.model.manifest.entries.pop();
+    let report = common::run(spec, &[&model], &common::options(home.path()));
+    assert_eq!(report.outcome, Outcome::LoadFail, "{:?}", report.message);
+}
+
+#[test]
+fn a_signature_is_read_in_a_child() {
+    let signature = signature::read(&common::child_command(), Format::Onnx, &[file("linear.onnx", "model")]).unwrap();
+    let input = &signature.inputs[0];
+    assert_eq!((input.name.as_str(), &input.shape), ("input", &vec![Axis::Named("batch".into()), Axis::Fixed(4)]));
+    assert_eq!(signature.outputs[0].name, "output");
+    assert_eq!(signature.outputs[0].shape.len(), 2);
+}
+
+#[test]
+fn a_file_that_is_no_model_has_no_signature_and_an_explanation() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("noise.onnx");
+    std::fs::write(&path, [0xff; 100]).unwrap();
+    let file = LocalFile { role: "model".into(), file_name: "noise.onnx".into(), path };
+    let error = signature::read(&common::child_command(), Format::Onnx, &[file]).unwrap_err();
+    assert!(error.to_string().contains("loading failed"), "{error}");
+}
+
+/// A `.npy` file of format 1.0.
+fn npy(descr: &str, shape: &str, data: &[u8]) -> Vec<u8> {
+    let mut header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}");
+    while (10 + header.len() + 1) % 64 != 0 {
+        header.push(' ');
+    }
+    header.push('\n');
+    let mut file = b"\x93NUMPY\x01\x00".to_vec();
+    file.extend(u16::try_from(header.len()).unwrap().to_le_bytes());
+    file.extend(header.as_bytes());
+    file.extend(data);
+    file
+}
+
+fn floats(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+fn package(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, bytes) in members {
+        zip.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
+        zip.write_all(bytes).unwrap();
+    }
+    zip.finish().unwrap().into_inner()
+}
+
+/// Three examples; the model's outputs for them are exact.
+fn dataset(labels: &[i64], golden_last: f32) -> Vec<u8> {
+    let manifest = br#"
+name = "three"
+task = "classification"
+examples = 3
+classes = ["a", "b", "c"]
+[[inputs]]
+name = "input"
+kind = "npy"
+member = "inputs.npy"
+[labels]
+kind = "npy"
+member = "labels.npy"
+[[goldens]]
+name = "output"
+kind = "npy"
+member = "outputs.npy"
+"#;
+    let inputs = npy("<f4", "(3, 4)", &floats(&[1.0, 2.0, 3.0, 4.0, 0.0, 0.0, 0.0, 0.0, 100.0, 0.0, 0.0, 0.0]));
+    let labels: Vec<u8> = labels.iter().flat_map(|label| label.to_le_bytes()).collect();
+    let labels = npy("<i8", "(3,)", &labels);
+    let outputs = floats(&[35.0, 35.0, 45.0, 0.0, 10.0, 20.0, 100.0, 210.0, golden_last]);
+    let outputs = npy("<f4", "(3, 3)", &outputs);
+    package(&[("dataset.toml", manifest), ("inputs.npy", &inputs), ("labels.npy", &labels), ("outputs.npy", &outputs)])
+}
+
+fn with_dataset(package: &[u8]) -> Report {
+    let home = tempfile::tempdir().unwrap();
+    let model = read("linear.onnx");
+    let mut spec = common::job("tract", "linear.onnx", &model);
+    spec.dataset = Some(DatasetRef {
+        dataset: "three".into(),
+        version: 1,
+        digest: Digest::of(package),
+        size: package.len() as u64,
+        task: Task::Classification,
+        examples: 3,
+    });
+    common::run(spec, &[&model, package], &common::options(home.path()))
+}
+
+#[test]
+fn a_dataset_gives_classes_labels_and_a_comparison() {
+    let report = with_dataset(&dataset(&[2, 2, 0], 320.0));
+    assert_eq!(report.outcome, Outcome::Ok, "{:?}\n{}", report.message, report.log);
+    assert_eq!(report.processes.last().unwrap().role, ProcessRole::Accuracy);
+    let values = |kind| {
+        let block = report.blocks.iter().find(|block| block.metric == kind).unwrap();
+        seatrial_core::block::unpack(&block.bytes, block.count).unwrap()
+    };
+    assert_eq!(values(BlockKind::Labels), [2, 2, 0]);
+    assert_eq!(values(BlockKind::TopClasses), [2, 0, 1, -1, -1, 2, 1, 0, -1, -1, 2, 1, 0, -1, -1]);
+    let comparison = &report.golden[0].comparison;
+    assert_eq!((report.golden[0].output.as_str(), comparison.examples), ("output", 3));
+    assert_eq!(comparison.max_abs, 0.0, "whole numbers are exact");
+}
+
+#[test]
+fn a_reference_that_differs_is_seen() {
+    let report = with_dataset(&dataset(&[2, 2, 0], 319.5));
+    assert_eq!(report.golden[0].comparison.max_abs, 0.5);
+}
+
+#[test]
+fn a_dataset_with_missing_labels_is_a_specification_error_that_names_the_member() {
+    let manifest = b"name = \"x\"\ntask = \"classification\"\nexamples = 3\nclasses = [\"a\", \"b\"]\n\
+        [[inputs]]\nname = \"input\"\nkind = \"npy\"\nmember = \"inputs.npy\"\n\
+        [labels]\nkind = \"npy\"\nmember = \"labels.npy\"\n";
+    let inputs = npy("<f4", "(3, 4)", &floats(&[0.0; 12]));
+    let labels = npy("<i8", "(2,)", &[0; 16]);
+    for (members, word) in [
+        (vec![("dataset.toml", &manifest[..]), ("inputs.npy", &inputs)], "labels.npy"),
+        (vec![("dataset.toml", &manifest[..]), ("inputs.npy", &inputs), ("labels.npy", &labels)], "labels.npy"),
+        (vec![("inputs.npy", &inputs[..])], "dataset.toml"),
+    ] {
+        let report = with_dataset(&package(&members));
+        assert_eq!(report.outcome, Outcome::SpecError, "{:?}", report.message);
+        assert!(report.message.as_deref().unwrap().contains(word), "{:?}", report.message);
+    }
+}
+
+#[test]
+fn a_package_that_is_no_archive_is_a_specification_error() {
+    assert_eq!(with_dataset(b"not a zip").outcome, Outcome::SpecError);
+}
