@@ -1,0 +1,129 @@
+//! Ratios of Seatrial against the least that the same work could cost, taken in the same run.
+//!
+//! Server and baseline dispatcher run as processes of their own, so that their CPU time and memory can be told from the
+//! load's. Absolute times mean nothing on a shared machine: only the ratios of one round are compared.
+
+#![expect(clippy::print_stdout, reason = "the table is what this program is for")]
+
+mod agents;
+mod baseline;
+mod dispatch;
+mod download;
+mod fidelity;
+mod idle;
+mod ingest;
+mod process;
+mod ratio;
+mod subject;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::ratio::{Measured, Row, combine};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask bench", about = "Ratios against baselines of the same run")]
+struct Args {
+    /// Only measurements whose group starts with one of these: dispatch, ingest, download, fidelity, idle.
+    groups: Vec<String>,
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    #[command(subcommand)]
+    inner: Option<Inner>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Table,
+    Json,
+}
+
+/// This program as one of its own subjects.
+#[derive(Subcommand)]
+enum Inner {
+    #[command(name = "inner-server", hide = true)]
+    Server {
+        #[arg(long)]
+        data: PathBuf,
+        #[arg(long)]
+        synchronous: String,
+    },
+    #[command(name = "inner-dispatcher", hide = true)]
+    Dispatcher,
+    #[command(name = "inner-direct", hide = true)]
+    Direct {
+        #[arg(long)]
+        model: PathBuf,
+        #[arg(long)]
+        samples: u32,
+    },
+    #[command(name = "agent", hide = true)]
+    Agent {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<std::ffi::OsString>,
+    },
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let result = match args.inner {
+        Some(Inner::Server { data, synchronous }) => subject::serve(&data, &synchronous),
+        Some(Inner::Dispatcher) => subject::dispatch(),
+        Some(Inner::Direct { model, samples }) => fidelity::direct(&model, samples),
+        Some(Inner::Agent { rest }) => return fidelity::agent(rest),
+        None => measure(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+type Group = (&'static str, fn() -> anyhow::Result<Vec<Measured>>);
+
+const GROUPS: &[Group] = &[
+    ("dispatch", dispatch::round),
+    ("ingest", ingest::round),
+    ("download", download::round),
+    ("fidelity", fidelity::round),
+    ("idle", idle::round),
+];
+
+fn measure(args: &Args) -> anyhow::Result<()> {
+    let mut rows = Vec::new();
+    for (name, round) in GROUPS {
+        if !args.groups.is_empty() && !args.groups.iter().any(|wanted| name.starts_with(wanted.as_str())) {
+            continue;
+        }
+        let mut rounds = Vec::with_capacity(args.rounds);
+        for number in 1..=args.rounds {
+            eprintln!("{name}: round {number} of {}", args.rounds);
+            rounds.push(round()?);
+        }
+        rows.extend(combine(&rounds));
+    }
+    match args.format {
+        Format::Json => println!("{}", serde_json::to_string_pretty(&rows)?),
+        Format::Table => table(&rows),
+    }
+    Ok(())
+}
+
+fn table(rows: &[Row]) {
+    println!("{:<44}{:>12}{:>12}  {:<10}{:>8}  {:<8}", "", "ours", "baseline", "unit", "ratio", "goal");
+    for row in rows {
+        let verdict = if row.met { "" } else { "NOT MET" };
+        println!(
+            "{:<44}{:>12.3}{:>12.3}  {:<10}{:>8.3}  {:<8}{verdict}",
+            row.name, row.value, row.baseline, row.unit, row.ratio, row.goal
+        );
+    }
+}

@@ -1,0 +1,94 @@
+//! A measured value beside its baseline of the same round, and what it should be.
+
+use serde::Serialize;
+
+/// What the ratio of value to baseline should be.
+#[derive(Debug, Clone, Copy)]
+pub enum Goal {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+impl Goal {
+    fn met(self, ratio: f64) -> bool {
+        match self {
+            Self::AtMost(limit) => ratio <= limit,
+            Self::AtLeast(limit) => ratio >= limit,
+        }
+    }
+
+    fn text(self) -> String {
+        match self {
+            Self::AtMost(limit) => format!("≤ {limit}"),
+            Self::AtLeast(limit) => format!("≥ {limit}"),
+        }
+    }
+}
+
+/// One round of one measurement.
+#[derive(Debug, Clone)]
+pub struct Measured {
+    pub name: &'static str,
+    pub unit: &'static str,
+    pub value: f64,
+    /// In the same unit, taken in the same round; or an absolute limit, and then `value` itself is judged against it.
+    pub baseline: f64,
+    pub goal: Goal,
+}
+
+/// The median over rounds, as it is printed.
+#[derive(Debug, Clone, Serialize)]
+pub struct Row {
+    pub name: &'static str,
+    pub unit: &'static str,
+    pub value: f64,
+    pub baseline: f64,
+    pub ratio: f64,
+    pub goal: String,
+    pub met: bool,
+}
+
+/// Combines the rounds of each measurement: the median of the values, of the baselines and of the per-round ratios.
+pub fn combine(rounds: &[Vec<Measured>]) -> Vec<Row> {
+    let Some(first) = rounds.first() else { return Vec::new() };
+    first
+        .iter()
+        .map(|head| {
+            let same: Vec<&Measured> = rounds.iter().flatten().filter(|measured| measured.name == head.name).collect();
+            let ratio = median(same.iter().map(|measured| measured.value / measured.baseline).collect());
+            Row {
+                name: head.name,
+                unit: head.unit,
+                value: median(same.iter().map(|measured| measured.value).collect()),
+                baseline: median(same.iter().map(|measured| measured.baseline).collect()),
+                ratio,
+                goal: head.goal.text(),
+                met: head.goal.met(ratio),
+            }
+        })
+        .collect()
+}
+
+/// The middle of a list; NaN of an empty one.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    match values.len() {
+        0 => f64::NAN,
+        count if count % 2 == 1 => values[count / 2],
+        count => f64::midpoint(values[count / 2 - 1], values[count / 2]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ratio_is_the_median_of_the_rounds_own_ratios() {
+        let round =
+            |value, baseline| vec![Measured { name: "x", unit: "µs", value, baseline, goal: Goal::AtMost(2.0) }];
+        let rows = combine(&[round(10.0, 10.0), round(40.0, 10.0), round(30.0, 20.0)]);
+        assert_eq!(rows[0].ratio, 1.5);
+        assert!(rows[0].met);
+    }
+}

@@ -1,0 +1,109 @@
+//! `seatrial run`: submits a suite, and with `--wait` stays until there is a verdict.
+
+use seatrial_core::suite::Problem;
+use seatrial_proto::v1;
+use serde_json::json;
+
+use super::{Context, follow, read_text};
+use crate::args::RunArgs;
+use crate::client::Client;
+use crate::error::{CliError, Result};
+use crate::exit::Exit;
+use crate::output::{self, Output, json};
+
+pub(super) async fn run(args: RunArgs, context: &Context) -> Result<Exit> {
+    let RunArgs { suite, wait, dry_run, priority, output } = args;
+    let output = context.output(output);
+    let suite_toml = read_text(&suite)?;
+    let file_name = suite.display().to_string();
+    let client = context.connect().await?;
+    let preview = preview(&client, &suite_toml, &file_name).await?;
+    if dry_run {
+        return show_preview(&preview, output);
+    }
+    let submitted = submit(&client, v1::SubmitRequest { suite_toml, file_name, priority }).await?;
+    if wait {
+        announce(&submitted, &preview);
+        let ended = follow::to_the_end(&client, &submitted.run, context.colour).await?;
+        return follow::conclude(&ended, output);
+    }
+    let v1::SubmitResponse { run, number, jobs, misfits } = &submitted;
+    if output.is_json() {
+        output::print_json(&json!({ "run": run, "number": number, "jobs": jobs, "misfits": misfits }))?;
+    } else {
+        announce(&submitted, &preview);
+        output::note(&format!(
+            "\nhint: `seatrial watch {number}` follows it, `seatrial results {number}` shows its results"
+        ));
+    }
+    Ok(Exit::Ok)
+}
+
+/// What the suite would do now. Problems in the suite are an error with all their places.
+pub(super) async fn preview(client: &Client, suite_toml: &str, file_name: &str) -> Result<v1::PreviewResponse> {
+    let doing = format!("check {file_name}");
+    let request = v1::PreviewRequest { suite_toml: suite_toml.to_owned(), file_name: file_name.to_owned() };
+    let preview = client.runs().preview(Client::request(request)).await.map_err(client.failed(&doing))?.into_inner();
+    if preview.problems.is_empty() {
+        return Ok(preview);
+    }
+    let problems = preview.problems.into_iter().map(problem).collect();
+    Err(CliError::Problems { file: file_name.to_owned(), problems })
+}
+
+pub(super) async fn submit(client: &Client, request: v1::SubmitRequest) -> Result<v1::SubmitResponse> {
+    let doing = format!("submit {}", request.file_name);
+    let response = client.runs().submit(Client::request(request)).await.map_err(client.failed(&doing))?;
+    Ok(response.into_inner())
+}
+
+fn problem(problem: v1::Problem) -> Problem {
+    let v1::Problem { file, line, column, message, suggestion } = problem;
+    Problem { file, line, column, message, suggestion: Some(suggestion).filter(|text| !text.is_empty()) }
+}
+
+fn announce(submitted: &v1::SubmitResponse, preview: &v1::PreviewResponse) {
+    let v1::SubmitResponse { run: _, number, jobs, misfits } = submitted;
+    let misfits = match misfits {
+        0 => String::new(),
+        1 => ", 1 misfit".to_owned(),
+        more => format!(", {more} misfits"),
+    };
+    output::note(&format!("run {number} ({}): {}{misfits}", preview.name, output::count(*jobs as usize, "job")));
+    for misfit in preview.misfits.iter().take(5) {
+        let device = misfit.device.as_deref().unwrap_or("any device");
+        output::note(&format!(
+            "  misfit: {} {} · {} on {device}: {}",
+            misfit.model, misfit.variant, misfit.backend, misfit.reason
+        ));
+    }
+    if preview.misfits.len() > 5 {
+        output::note(&format!("  and {} more misfits", preview.misfits.len() - 5));
+    }
+}
+
+fn show_preview(preview: &v1::PreviewResponse, output: Output) -> Result<Exit> {
+    let v1::PreviewResponse { name, jobs, misfits, problems: _ } = preview;
+    let data = json!({
+        "suite": name,
+        "jobs": jobs.iter().map(json::preview_job).collect::<Vec<_>>(),
+        "misfits": misfits.iter().map(json::misfit).collect::<Vec<_>>(),
+    });
+    if output.is_json() {
+        output::print_json(&data)?;
+        return Ok(Exit::Ok);
+    }
+    output::note(&format!(
+        "{name} would run {} now, with {}",
+        output::count(jobs.len(), "job"),
+        output::count(misfits.len(), "misfit")
+    ));
+    if !jobs.is_empty() {
+        output.table(output::run::preview(jobs))?;
+    }
+    if !misfits.is_empty() {
+        output::print_text("")?;
+        output.table(output::run::misfits(misfits))?;
+    }
+    Ok(Exit::Ok)
+}

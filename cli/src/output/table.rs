@@ -1,0 +1,68 @@
+//! Tables for a terminal: words left, numbers right, one hairline under the head, no boxes.
+
+use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, LineStyle, Row, Table, TableStyle};
+
+/// Without a terminal nothing is wrapped: a program or a file takes lines of any length.
+const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
+
+/// How a column is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Align {
+    Words,
+    Numbers,
+}
+
+/// A table with its head. `columns` are names and alignments.
+pub(crate) fn table(columns: &[(&str, Align)]) -> Table {
+    let mut table = Table::new();
+    table.load_style(STYLE).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(
+        columns
+            .iter()
+            .map(|(name, align)| Cell::new(name).add_attribute(Attribute::Bold).set_alignment(alignment(*align))),
+    );
+    for (column, (_, align)) in table.column_iter_mut().zip(columns) {
+        column.set_padding((0, 2));
+        column.set_cell_alignment(alignment(*align));
+    }
+    table
+}
+
+pub(crate) fn row(cells: impl IntoIterator<Item = Cell>) -> Row {
+    Row::from(cells.into_iter().collect::<Vec<_>>())
+}
+
+const fn alignment(align: Align) -> CellAlignment {
+    match align {
+        Align::Words => CellAlignment::Left,
+        Align::Numbers => CellAlignment::Right,
+    }
+}
+
+pub(crate) fn plain(text: impl ToString) -> Cell {
+    Cell::new(text)
+}
+
+/// What matters less.
+pub(crate) fn quiet(text: impl ToString) -> Cell {
+    Cell::new(text).add_attribute(Attribute::Dim)
+}
+
+/// An outcome: fine is quiet, a fallback or an invalid number wants a look, a failure wants a person. The word says it
+/// all; the colour only helps to find it.
+pub(crate) fn outcome(text: &str) -> Cell {
+    match text {
+        "ok" => Cell::new(text),
+        "ok_fallback" => Cell::new(text).fg(Color::Yellow),
+        "cancelled" | "spec_error" | "queued" | "leased" | "running" => Cell::new(text).add_attribute(Attribute::Dim),
+        _ => Cell::new(text).fg(Color::Red),
+    }
+}
+
+pub(crate) fn attention(text: impl ToString) -> Cell {
+    Cell::new(text).fg(Color::Yellow)
+}
+
+pub(crate) fn failure(text: impl ToString) -> Cell {
+    Cell::new(text).fg(Color::Red)
+}

@@ -1,0 +1,179 @@
+//! Model files: which of them is a variant, which is its external data, and what its binding says.
+
+use std::path::{Path, PathBuf};
+
+use seatrial_core::dataset::Binding;
+use seatrial_core::model::{Format, Precision};
+use serde::Deserialize;
+
+use crate::args::VariantOption;
+use crate::error::{CliError, Result};
+
+/// The role of a variant's main file, and of the files beside it.
+pub(crate) const MODEL_ROLE: &str = "model";
+pub(crate) const EXTERNAL_DATA_ROLE: &str = "external_data";
+
+/// A variant as the command line describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PlannedVariant {
+    pub name: String,
+    pub format: Format,
+    pub precision: Precision,
+    /// Whether nobody said the precision, neither an option nor the file name.
+    pub assumed: bool,
+    /// The model first.
+    pub files: Vec<PlannedFile>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PlannedFile {
+    pub role: &'static str,
+    pub path: PathBuf,
+    /// Flat: what an engine asks for is found under this name.
+    pub name: String,
+}
+
+/// Groups files into variants: a file whose name tells a format begins one, and the files after it are its external
+/// data. `options` go with the variants in their order.
+pub(crate) fn plan(files: &[PathBuf], options: &[VariantOption]) -> Result<Vec<PlannedVariant>> {
+    let mut groups: Vec<(Format, Vec<PlannedFile>)> = Vec::new();
+    for path in files {
+        let name = flat_name(path)?;
+        match (Format::of_file_name(&name), groups.last_mut()) {
+            (Some(format), _) => {
+                groups.push((format, vec![PlannedFile { role: MODEL_ROLE, path: path.clone(), name }]));
+            }
+            (None, Some((_, files))) => files.push(PlannedFile { role: EXTERNAL_DATA_ROLE, path: path.clone(), name }),
+            (None, None) => return Err(unrecognised(path)),
+        }
+    }
+    if options.len() > groups.len() {
+        return Err(CliError::plain(format!(
+            "{} for {}",
+            crate::output::count(options.len(), "--variant option"),
+            crate::output::count(groups.len(), "model file")
+        ))
+        .with_hint("give one --variant for each model file, in their order"));
+    }
+    let none = VariantOption::default();
+    let chosen = options.iter().chain(std::iter::repeat(&none));
+    let variants: Vec<PlannedVariant> =
+        groups.into_iter().zip(chosen).map(|((format, files), option)| variant(format, files, option)).collect();
+    refuse_equal_names(&variants)?;
+    Ok(variants)
+}
+
+fn variant(format: Format, files: Vec<PlannedFile>, option: &VariantOption) -> PlannedVariant {
+    let told = option.precision.or_else(|| files.first().and_then(|file| precision_of_name(&file.name)));
+    let precision = told.unwrap_or(Precision::Fp32);
+    let name = option.name.clone().unwrap_or_else(|| precision.as_str().to_owned());
+    PlannedVariant { name, format, precision, assumed: told.is_none(), files }
+}
+
+fn flat_name(path: &Path) -> Result<String> {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.map(str::to_owned).ok_or_else(|| CliError::plain(format!("{} has no file name in UTF-8", path.display())))
+}
+
+fn unrecognised(path: &Path) -> CliError {
+    CliError::plain(format!("{} is not a model file that seatrial knows", path.display())).with_hint(
+        "a model is named .onnx, .tflite or .nnef.tgz; its external data files come after it on the command line",
+    )
+}
+
+fn refuse_equal_names(variants: &[PlannedVariant]) -> Result<()> {
+    for (index, variant) in variants.iter().enumerate() {
+        if let Some(earlier) = variants[..index].iter().find(|earlier| earlier.name == variant.name) {
+            let [first, second] = [earlier, variant].map(|one| one.files[0].path.display().to_string());
+            return Err(CliError::plain(format!("{first} and {second} would both be the variant {:?}", variant.name))
+                .with_hint("name each with --variant name=…,precision=…, in the order of the model files"));
+        }
+    }
+    Ok(())
+}
+
+/// The precision that a file name tells: `digits-int8.onnx`.
+fn precision_of_name(name: &str) -> Option<Precision> {
+    let mut words = name.split(|c: char| !c.is_ascii_alphanumeric()).map(str::to_ascii_lowercase);
+    words.find_map(|word| Precision::ALL.into_iter().find(|precision| precision.as_str() == word))
+}
+
+/// A binding file: the keys of a binding, and the dataset that it is for.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct BindingFile {
+    /// None for any.
+    pub dataset: Option<String>,
+    pub binding: Binding,
+}
+
+impl BindingFile {
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let text = fs_err::read_to_string(path).map_err(|source| CliError::Read { path: path.to_owned(), source })?;
+        Self::parse(&text).map_err(|error| {
+            CliError::failed(format!("read the binding {}", path.display()), error)
+                .with_hint("docs/dataset.md lists the keys of a binding")
+        })
+    }
+
+    fn parse(text: &str) -> std::result::Result<Self, toml::de::Error> {
+        let mut table: toml::Table = toml::from_str(text)?;
+        let dataset = table.remove("dataset").map(String::deserialize).transpose()?;
+        let binding = Binding::deserialize(table)?;
+        Ok(Self { dataset, binding })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn planned(files: &[&str], options: &[VariantOption]) -> Result<Vec<PlannedVariant>> {
+        plan(&files.iter().map(PathBuf::from).collect::<Vec<_>>(), options)
+    }
+
+    #[test]
+    fn files_after_a_model_are_its_external_data_under_flat_names() {
+        let variants = planned(&["out/a-fp32.onnx", "out/weights.bin", "out/a-int8.onnx"], &[]).unwrap();
+        let shape: Vec<(&str, Vec<(&str, &str)>)> = variants
+            .iter()
+            .map(|variant| {
+                (variant.name.as_str(), variant.files.iter().map(|file| (file.role, file.name.as_str())).collect())
+            })
+            .collect();
+        let expected = vec![
+            ("fp32", vec![("model", "a-fp32.onnx"), ("external_data", "weights.bin")]),
+            ("int8", vec![("model", "a-int8.onnx")]),
+        ];
+        assert_eq!(shape, expected);
+    }
+
+    #[test]
+    fn options_go_with_the_models_in_their_order_and_win_over_file_names() {
+        let options = [VariantOption { name: Some("q".to_owned()), precision: Some(Precision::Int8) }];
+        let variants = planned(&["a-fp16.onnx", "b.onnx"], &options).unwrap();
+        assert_eq!(
+            (variants[0].name.as_str(), variants[0].precision, variants[0].assumed),
+            ("q", Precision::Int8, false)
+        );
+        assert_eq!(
+            (variants[1].name.as_str(), variants[1].precision, variants[1].assumed),
+            ("fp32", Precision::Fp32, true)
+        );
+    }
+
+    #[test]
+    fn two_variants_of_one_name_too_many_options_and_unknown_files_are_refused() {
+        assert!(planned(&["a.onnx", "b.onnx"], &[]).is_err());
+        assert!(planned(&["a.onnx"], &[VariantOption::default(), VariantOption::default()]).is_err());
+        let error = planned(&["weights.pt"], &[]).unwrap_err();
+        assert!(error.to_string().contains("weights.pt"), "{error}");
+    }
+
+    #[test]
+    fn a_binding_may_name_its_dataset_and_refuses_unknown_keys() {
+        let file = BindingFile::parse("dataset = \"digits\"\nscores = \"logits\"\n[axes]\nbatch = 1\n").unwrap();
+        assert_eq!(file.dataset.as_deref(), Some("digits"));
+        assert_eq!(file.binding.scores.as_deref(), Some("logits"));
+        assert!(BindingFile::parse("score = \"logits\"").is_err());
+    }
+}

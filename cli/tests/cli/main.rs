@@ -1,0 +1,5 @@
+//! The binary as a person runs it.
+
+mod command_line;
+mod evaluation;
+mod support;

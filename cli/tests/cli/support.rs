@@ -1,0 +1,168 @@
+//! What the tests of the binary share: the program with nothing of the person's environment, and a fleet of one.
+
+#![expect(clippy::unwrap_used, reason = "a helper of tests that cannot go on fails the test")]
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_seatrial");
+
+/// A folder that stands for everything that a person has: home, configuration, temporary files.
+pub struct Person {
+    folder: TempDir,
+}
+
+impl Person {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["home", "tmp"] {
+            std::fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        Self { folder }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command
+            .env_clear()
+            .env("HOME", self.path("home"))
+            .env("TMPDIR", self.path("tmp"))
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub fn seatrial(&self, arguments: &[&str]) -> assert_cmd::assert::Assert {
+        let mut command = self.command();
+        command.args(arguments);
+        assert_cmd::Command::from_std(command).assert()
+    }
+
+    /// What was left in the folder for temporary files.
+    pub fn left_behind(&self) -> Vec<PathBuf> {
+        std::fs::read_dir(self.path("tmp")).unwrap().map(|entry| entry.unwrap().path()).collect()
+    }
+}
+
+/// A server and an agent, each a process of its own. Both end with the value.
+pub struct Fleet {
+    pub person: Person,
+    pub address: String,
+    server: Child,
+    agent: Option<Child>,
+}
+
+impl Fleet {
+    pub fn start() -> Self {
+        let person = Person::new();
+        let mut server = person
+            .command()
+            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .arg(person.path("server"))
+            .stdout(Stdio::piped())
+            .stderr(std::fs::File::create(person.path("server.log")).unwrap())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?}")).to_owned();
+        let mut fleet = Self { person, address, server, agent: None };
+        fleet.start_agent();
+        fleet
+    }
+
+    /// Another agent in the same folder: the same device.
+    pub fn start_agent(&mut self) {
+        let agent = self
+            .person
+            .command()
+            .args(["agent", "run", "--load-wait", "0", "--server", &self.address, "--folder"])
+            .arg(self.person.path("agent"))
+            .stderr(std::fs::File::create(self.person.path("agent.log")).unwrap())
+            .spawn()
+            .unwrap();
+        self.agent = Some(agent);
+        self.eventually(|fleet| fleet.json(&["devices"])["devices"][0]["connected"] == true);
+    }
+
+    /// `kill -9`.
+    pub fn kill_agent(&mut self) {
+        let mut agent = self.agent.take().unwrap();
+        agent.kill().unwrap();
+        agent.wait().unwrap();
+    }
+
+    pub fn seatrial(&self, arguments: &[&str]) -> assert_cmd::assert::Assert {
+        let mut command = self.person.command();
+        command.args(["--server", &self.address]).args(arguments);
+        assert_cmd::Command::from_std(command).assert()
+    }
+
+    /// The data that a command prints with `--format json`.
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        let assert = self.seatrial(&[arguments, &["--format", "json"]].concat()).success();
+        serde_json::from_slice(&assert.get_output().stdout).unwrap()
+    }
+
+    /// Registers the demo's models and digits.
+    pub fn register_digits(&self) {
+        let binding = fixture("binding.toml");
+        for model in ["digits-mlp", "digits-cnn"] {
+            let files = ["fp32", "int8"].map(|precision| fixture(&format!("models/{model}.{precision}.onnx")));
+            self.seatrial(&["models", "add", model, &files[0], &files[1], "--binding", &binding]).success();
+        }
+        for dataset in ["digits", "digits-mlp-golden", "digits-cnn-golden"] {
+            self.seatrial(&["datasets", "add", &fixture(dataset)]).success();
+        }
+    }
+
+    /// Looks until it is so, for at most a minute.
+    pub fn eventually(&self, so: impl Fn(&Self) -> bool) {
+        let since = std::time::Instant::now();
+        while !so(self) {
+            let logs = || {
+                ["server.log", "agent.log"]
+                    .map(|log| std::fs::read_to_string(self.person.path(log)).unwrap_or_default())
+            };
+            assert!(since.elapsed().as_secs() < 60, "not in a minute; logs: {}", logs().join("\n"));
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        for process in self.agent.iter_mut().chain([&mut self.server]) {
+            process.kill().ok();
+            process.wait().ok();
+        }
+    }
+}
+
+/// A file of the demo.
+pub fn fixture(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/demo").join(name).display().to_string()
+}
+
+pub fn stdout(assert: &assert_cmd::assert::Assert) -> String {
+    String::from_utf8(assert.get_output().stdout.clone()).unwrap()
+}
+
+pub fn stderr(assert: &assert_cmd::assert::Assert) -> String {
+    String::from_utf8(assert.get_output().stderr.clone()).unwrap()
+}

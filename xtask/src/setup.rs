@@ -1,0 +1,125 @@
+//! Installs what the tests need and the machine lacks.
+
+use std::io::{BufRead as _, Write as _};
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+
+use crate::command::{command, exists, output, root, run};
+
+/// The version of the test runner that builds on the compiler of `rust-version`.
+const NEXTEST: &str = "0.9.143";
+
+/// What a Debian package brings, and how to see that it is there.
+struct Need {
+    package: &'static str,
+    present: fn() -> bool,
+    reason: &'static str,
+}
+
+const NEEDS: &[Need] = &[
+    Need { package: "postgresql", present: has_postgres, reason: "the store is tested on PostgreSQL" },
+    Need { package: "chromium", present: || exists("chromium"), reason: "pages are tested in a real browser" },
+    Need { package: "fonts-noto-cjk", present: has_cjk_font, reason: "pages are looked at in Chinese" },
+    Need { package: "python3-venv", present: has_venv, reason: "figures are compared with numpy and ONNX Runtime" },
+    Need { package: "build-essential", present: || exists("cc"), reason: "SQLite and zstd are C" },
+];
+
+pub fn run_all() -> anyhow::Result<()> {
+    debian_packages()?;
+    rust_components()?;
+    nextest()?;
+    python()?;
+    Ok(())
+}
+
+/// The interpreter of the virtual environment in which reference figures are computed.
+pub fn python_path() -> PathBuf {
+    root().join("target/python/bin/python")
+}
+
+fn debian_packages() -> anyhow::Result<()> {
+    let missing: Vec<&Need> = NEEDS.iter().filter(|need| !(need.present)()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<&str> = missing.iter().map(|need| need.package).collect();
+    println!("missing on this machine:");
+    for need in &missing {
+        println!("  {:<18}{}", need.package, need.reason);
+    }
+    if !exists("apt-get") {
+        bail!("install {} with this system's package manager, then run this again", names.join(", "));
+    }
+    let as_root = output(command("id").arg("-u"))?.trim() == "0";
+    let mut install: Vec<&str> = if as_root { vec![] } else { vec!["sudo"] };
+    install.extend(["apt-get", "install", "--yes", "--no-install-recommends"]);
+    install.extend(&names);
+    if !agreed(&install.join(" "))? {
+        bail!("cannot test without {}", names.join(", "));
+    }
+    let mut update: Vec<&str> = if as_root { vec![] } else { vec!["sudo"] };
+    update.extend(["apt-get", "update", "--quiet"]);
+    for line in [&update, &install] {
+        run(command(line[0]).args(&line[1..]).env("DEBIAN_FRONTEND", "noninteractive"))?;
+    }
+    Ok(())
+}
+
+/// Asks before anything is installed; CI has agreed beforehand.
+fn agreed(line: &str) -> anyhow::Result<bool> {
+    if std::env::var_os("CI").is_some() {
+        return Ok(true);
+    }
+    print!("run `{line}`? [y/N] ");
+    std::io::stdout().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer).context("no answer to read")?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+fn rust_components() -> anyhow::Result<()> {
+    for (program, component) in [("cargo-fmt", "rustfmt"), ("cargo-clippy", "clippy")] {
+        if !exists(program) {
+            run(command("rustup").args(["component", "add", component]))
+                .with_context(|| format!("{component} is missing"))?;
+        }
+    }
+    Ok(())
+}
+
+fn nextest() -> anyhow::Result<()> {
+    if exists("cargo-nextest") {
+        return Ok(());
+    }
+    println!("building the test runner cargo-nextest {NEXTEST}; once, a few minutes");
+    run(command("cargo").args(["install", "--locked", "--version", NEXTEST, "cargo-nextest"]))
+}
+
+/// A virtual environment with the versions that `fixtures/demo/requirements.txt` pins.
+fn python() -> anyhow::Result<()> {
+    let requirements = root().join("fixtures/demo/requirements.txt");
+    let wanted = std::fs::read_to_string(&requirements).context("cannot read fixtures/demo/requirements.txt")?;
+    let folder = root().join("target/python");
+    let stamp = folder.join("installed.txt");
+    if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) && python_path().exists() {
+        return Ok(());
+    }
+    run(command("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
+    run(command(python_path())
+        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"])
+        .arg(&requirements))?;
+    std::fs::write(&stamp, wanted).context("cannot note what was installed")
+}
+
+fn has_postgres() -> bool {
+    crate::postgres::bin_folder().is_ok()
+}
+
+fn has_venv() -> bool {
+    command("python3").args(["-c", "import venv, ensurepip"]).output().is_ok_and(|output| output.status.success())
+}
+
+fn has_cjk_font() -> bool {
+    std::path::Path::new("/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc").exists()
+}

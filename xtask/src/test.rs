@@ -1,0 +1,82 @@
+//! What CI runs, in order: cheap checks first, then one run of every test.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
+use anyhow::{Context as _, bail};
+
+use crate::command::{cargo, run as run_command};
+use crate::postgres::Postgres;
+use crate::stages::Stages;
+use crate::{arrows, setup, sqlx};
+
+/// Tests inject faults; without a test that asks for one, the points do nothing.
+const FAULTS: &str = "seatrial-agent/faults,seatrial-server/faults";
+
+pub fn run(only: Option<&str>) -> anyhow::Result<()> {
+    let mut stages = Stages::new(only);
+    setup::run_all()?;
+    stages.run("format", || run_cargo(&["fmt", "--all", "--check"]))?;
+    stages.run("arrows", arrows::check)?;
+    stages.run("sqlx", || sqlx::prepare(true))?;
+    stages.run("clippy", || {
+        {
+            run_cargo(&[
+                "clippy",
+                "--workspace",
+                "--all-targets",
+                "--features",
+                FAULTS,
+                "--locked",
+                "--",
+                "--deny",
+                "warnings",
+            ])
+        }
+    })?;
+    stages.run("documentation tests", || {
+        run_cargo(&["test", "--workspace", "--doc", "--features", FAULTS, "--locked", "--quiet"])
+    })?;
+    let mut summary = String::new();
+    stages.run("tests", || {
+        summary = nextest()?;
+        Ok(())
+    })?;
+    stages.print();
+    println!("{summary}");
+    Ok(())
+}
+
+fn run_cargo(arguments: &[&str]) -> anyhow::Result<()> {
+    run_command(cargo().args(arguments))
+}
+
+/// Runs every test once, against a PostgreSQL of our own; returns the runner's summary.
+fn nextest() -> anyhow::Result<String> {
+    let postgres = Postgres::start()?;
+    let mut child = cargo()
+        .args(["nextest", "run", "--workspace", "--features", FAULTS, "--locked", "--profile", "ci"])
+        .env("SEATRIAL_TEST_POSTGRES", postgres.url())
+        .env("SEATRIAL_TEST_PYTHON", setup::python_path())
+        .env("CARGO_TERM_COLOR", "never")
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("cannot start cargo nextest")?;
+    let stderr = child.stderr.take().context("cargo nextest has no error output")?;
+    let mut summary = String::new();
+    for line in BufReader::new(stderr).lines() {
+        let line = line?;
+        eprintln!("{line}");
+        if line.trim_start().starts_with("Summary [") {
+            summary = line;
+        }
+    }
+    let status = child.wait()?;
+    if !status.success() {
+        bail!("tests failed ({status})");
+    }
+    if summary.is_empty() {
+        bail!("the test runner ended without a summary");
+    }
+    Ok(summary)
+}
