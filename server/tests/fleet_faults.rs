@@ -2,6 +2,7 @@
 #![cfg_attr(feature = "faults", expect(clippy::unwrap_used, reason = "a test that cannot go on has failed"))]
 #![cfg(feature = "faults")]
 
+#[expect(dead_code, reason = "other tests use the rest of the lab")]
 #[path = "fleet/lab.rs"]
 mod lab;
 

@@ -204,7 +204,7 @@ pub(super) fn show(run: &v1::GetRunResponse, output: Output) -> Result<()> {
 
 /// The table of the jobs, and beneath it why some of them failed or do not count.
 pub(super) fn results(jobs: &[v1::Job], ids: Ids, output: Output) -> Result<()> {
-    output.table(output::run::results(jobs, ids))?;
+    output.table(output::run::results(jobs, ids, comfy_table::Table::new().width()))?;
     let remarks = output::run::remarks(jobs);
     if !remarks.is_empty() {
         output::print_text(&format!("\n{}", remarks.join("\n")))?;

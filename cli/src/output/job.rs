@@ -44,7 +44,7 @@ fn ending(job: &v1::Job) -> [(&'static str, Option<String>); 4] {
         ("outcome", Some(job.outcome.clone().unwrap_or_else(|| job.state.clone()))),
         ("stage", stage.cloned()),
         ("why", job.message.clone()),
-        ("invalid", (!job.invalid.is_empty()).then(|| job.invalid.join("; "))),
+        ("invalid", (!job.invalid.is_empty()).then(|| job.invalid.join("\n"))),
     ]
 }
 

@@ -58,6 +58,7 @@ impl Output {
     }
 
     pub(crate) fn table(self, mut table: Table) -> Result<()> {
+        table::fit(&mut table);
         if self.colour.stdout {
             table.enforce_styling();
         } else {

@@ -44,6 +44,9 @@ const WORDS: [WordColumn; 6] = [
     WordColumn { head: "profile", read: |job| job.profile.clone(), always: false },
 ];
 
+/// On a terminal with fewer columns the words of a job share one.
+const NARROW: u16 = 120;
+
 /// Whether a table shows the short ids of its jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ids {
@@ -52,16 +55,19 @@ pub(crate) enum Ids {
 }
 
 /// The jobs of a run with outcome, numbers and validity. A column that would say the same in every row, or nothing in
-/// any, is left out; the unit of a number stands in its head.
-pub(crate) fn results(jobs: &[v1::Job], ids: Ids) -> Table {
+/// any, is left out; the unit of a number stands in its head. `width` is that of the terminal, if there is one.
+pub(crate) fn results(jobs: &[v1::Job], ids: Ids, width: Option<u16>) -> Table {
     let id = (ids == Ids::Shown).then_some(&ID);
     let others = WORDS.iter().filter(|column| column.always || differs(jobs, column.read));
     let words: Vec<&WordColumn> = id.into_iter().chain(others).collect();
+    let what = |job: &v1::Job| words.iter().map(|column| (column.read)(job)).collect::<Vec<_>>();
+    let narrow = width.is_some_and(|width| width < NARROW);
     let numbers: Vec<(&NumberColumn, Scale)> =
         NUMBERS.iter().filter_map(|column| Some((column, scale(jobs, column.metric)?))).collect();
-    let heads: Vec<(String, Align)> = words
-        .iter()
-        .map(|column| (column.head.to_owned(), Align::Words))
+    let what_heads = if narrow { vec!["job"] } else { words.iter().map(|column| column.head).collect() };
+    let heads: Vec<(String, Align)> = what_heads
+        .into_iter()
+        .map(|head| (head.to_owned(), Align::Words))
         .chain([("outcome".to_owned(), Align::Words)])
         .chain(numbers.iter().map(|(column, scale)| (with_unit(column.head, scale.unit), Align::Numbers)))
         .chain([("validity".to_owned(), Align::Words)])
@@ -69,9 +75,10 @@ pub(crate) fn results(jobs: &[v1::Job], ids: Ids) -> Table {
     let heads: Vec<(&str, Align)> = heads.iter().map(|(head, align)| (head.as_str(), *align)).collect();
     let mut table = table(&heads);
     for job in jobs {
-        let cells = words
-            .iter()
-            .map(|column| plain((column.read)(job)))
+        let what = if narrow { vec![what(job).join(" ")] } else { what(job) };
+        let cells = what
+            .into_iter()
+            .map(plain)
             .chain([outcome(job.outcome.as_deref().unwrap_or(&job.state))])
             .chain(numbers.iter().map(|(column, scale)| number(job, column.metric, *scale)))
             .chain([validity(job)]);
@@ -282,9 +289,19 @@ mod tests {
         let mut disturbed = job("digits-cnn", "ok", Some(0.250));
         disturbed.invalid = vec!["foreign CPU 12 %".to_owned()];
         let jobs = [job("digits-mlp", "ok", Some(0.0421)), disturbed, job("digits-cnn", "crash_signal(11)", None)];
-        let mut table = results(&jobs, Ids::Shown);
+        let mut table = results(&jobs, Ids::Shown, None);
         table.force_no_tty();
         insta::assert_snapshot!(table.trim_fmt());
+    }
+
+    #[test]
+    fn on_a_narrow_terminal_the_words_of_a_job_share_a_column() {
+        let jobs = [job("digits-mlp", "ok", Some(0.0421))];
+        let heads = |width| {
+            results(&jobs, Ids::Hidden, width).header().unwrap().cell_iter().map(Cell::content).collect::<Vec<_>>()
+        };
+        assert_eq!(heads(Some(80)), ["job", "outcome", "p50, µs", "validity"]);
+        assert_eq!(heads(Some(140)), ["model", "variant", "backend", "outcome", "p50, µs", "validity"]);
     }
 
     #[test]
