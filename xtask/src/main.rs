@@ -38,7 +38,7 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
-    /// Measure the ratios of docs/performance.md against baselines in the same run.
+    /// Measure ratios of speed and memory against baselines in the same run.
     Bench {
         /// Arguments for the bench program, such as `--format json` or a name.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
