@@ -82,7 +82,7 @@ async fn work(mut connection: Connection, report: Report, say: mpsc::Sender<Word
 /// A finished job on each device, to be run again: id by device.
 pub async fn first_jobs(address: &str, agents: &mut Agents) -> anyhow::Result<HashMap<String, String>> {
     let channel = dial(address).await?;
-    add_model(address, channel.clone()).await?;
+    add_fake_model(address, channel.clone()).await?;
     let mut runs = RunsClient::new(channel);
     let submitted = runs
         .submit(v1::SubmitRequest { suite_toml: SUITE.to_owned(), file_name: "bench.toml".to_owned(), priority: 0 })
@@ -99,24 +99,34 @@ pub async fn first_jobs(address: &str, agents: &mut Agents) -> anyhow::Result<Ha
 const SUITE: &str = "name = \"bench\"\ndevices = 'simulated'\n[[models]]\nname = \"bench\"\n[[backends]]\nruntime = \
                      \"tract\"\n[[profiles]]\nkind = \"quick\"\n";
 
-async fn add_model(address: &str, channel: Channel) -> anyhow::Result<()> {
-    let bytes = b"never parsed: the agents of a bench are fakes";
-    let digest = Digest::of(bytes);
-    crate::download::upload(address, &digest, bytes.to_vec()).await?;
+async fn add_fake_model(address: &str, channel: Channel) -> anyhow::Result<()> {
+    let bytes = b"never parsed: the agents of a bench are fakes".to_vec();
     let tensor = |name: &str| TensorSpec { name: name.to_owned(), dtype: DType::F32, shape: vec![Axis::Fixed(1)] };
     let signature = Signature { inputs: vec![tensor("x")], outputs: vec![tensor("y")] };
+    add_model(address, channel, bytes, &signature).await
+}
+
+/// Registers `bytes` as the fp32 variant of an ONNX model of the bench's name.
+pub async fn add_model(
+    address: &str,
+    channel: Channel,
+    bytes: Vec<u8>,
+    signature: &Signature,
+) -> anyhow::Result<()> {
+    let digest = Digest::of(&bytes);
     let file = v1::FileRef {
         role: "model".to_owned(),
         digest: digest.as_bytes().to_vec().into(),
         size: bytes.len() as u64,
         file_name: "bench.onnx".to_owned(),
     };
+    crate::download::upload(address, &digest, bytes).await?;
     let variant = v1::NewVariant {
         name: "fp32".to_owned(),
         format: "onnx".to_owned(),
         precision: "fp32".to_owned(),
         files: vec![file],
-        signature_json: serde_json::to_string(&signature)?,
+        signature_json: serde_json::to_string(signature)?,
     };
     let request = v1::AddModelRequest { name: "bench".to_owned(), variants: vec![variant], ..Default::default() };
     ModelsClient::new(channel).add(request).await.context("the server refused the bench's model")?;

@@ -3,8 +3,6 @@
 use std::time::Instant;
 
 use anyhow::Context as _;
-use seatrial_core::ids::JobId;
-use seatrial_core::time::Timestamp;
 use seatrial_proto::v1;
 use seatrial_proto::v1::runs_client::RunsClient;
 use seatrial_sim::connection::dial;
@@ -48,7 +46,8 @@ pub fn round() -> anyhow::Result<Vec<Measured>> {
 async fn of_dispatcher() -> anyhow::Result<Figures> {
     let subject = Process::start(&["inner-dispatcher"])?;
     let agents = agents::start(&subject.address, AGENTS, &seatrial_sim::report::ok(16)).await?;
-    let jobs = (0..AGENTS as u8).map(|index| JobId::new(Timestamp::default(), [index; 10]).to_string()).collect();
+    // It names each agent after the job that it will be given.
+    let jobs = agents.devices.clone();
     figures(&subject, agents, jobs).await
 }
 
@@ -90,7 +89,7 @@ async fn figures(subject: &Process, mut agents: Agents, jobs: Vec<String>) -> an
     Ok(Figures { latency_us, rate, cpu_us: (subject.cpu_us()? - before) / done })
 }
 
-/// One job at a time, each on the next agent in turn. In the baseline the oldest idle agent is the next in turn too.
+/// One job at a time, each on the next agent in turn.
 async fn latency(address: &str, agents: &mut Agents, jobs: &[String]) -> anyhow::Result<f64> {
     let mut runs = RunsClient::new(dial(address).await?);
     let mut times = Vec::with_capacity(LATENCY_JOBS);

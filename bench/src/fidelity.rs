@@ -26,7 +26,7 @@ const PAIRS: usize = 10;
 const SAMPLES: u32 = 3000;
 
 fn model() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/demo/models/digits-mlp.fp32.onnx")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/demo/models/digits-cnn.fp32.onnx")
 }
 
 pub fn round() -> anyhow::Result<Vec<Measured>> {

@@ -1,13 +1,12 @@
 //! What it costs to hold idle agents, and what an idle agent costs its device.
 
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use seatrial_sim::connection::dial;
 use seatrial_sim::{Connection, Identity};
 
+use crate::cache::Agent;
 use crate::process::{Process, cpu_us, resident_kib};
 use crate::ratio::{Goal, Measured};
 
@@ -54,28 +53,20 @@ async fn connect(subject: &Process, index: usize) -> anyhow::Result<Connection> 
 
 /// The lean agent as it is shipped.
 fn device() -> anyhow::Result<Vec<Measured>> {
-    let binary = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/seatrial-agent");
-    let size = std::fs::metadata(&binary).context("target/release/seatrial-agent has not been built")?.len() as f64;
+    let size = std::fs::metadata(Agent::binary()).context("target/release/seatrial-agent has not been built")?.len();
     let folder = tempfile::tempdir()?;
     let data = folder.path().to_str().context("the scratch folder's name is not text")?;
     let server = Process::start(&["inner-server", "--data", data, "--synchronous", "normal"])?;
-    let mut agent = Command::new(&binary)
-        .args(["run", "--server", &server.address, "--folder"])
-        .arg(folder.path().join("agent"))
-        .stderr(Stdio::null())
-        .spawn()
-        .context("cannot start the agent")?;
+    let agent = Agent::start(&server.address, &folder.path().join("agent"))?;
     // Settled: what starting costs is not what idling costs.
     std::thread::sleep(Duration::from_secs(3));
-    let (start, before) = (Instant::now(), cpu_us(agent.id())?);
+    let (start, before) = (Instant::now(), cpu_us(agent.0.id())?);
     std::thread::sleep(WATCH);
-    let share = (cpu_us(agent.id())? - before) / start.elapsed().as_micros() as f64;
-    let resident = resident_kib(agent.id())?;
-    agent.kill()?;
-    agent.wait()?;
+    let share = (cpu_us(agent.0.id())? - before) / start.elapsed().as_micros() as f64;
+    let resident = resident_kib(agent.0.id())?;
     let row = |name, unit, value, baseline| Measured { name, unit, value, baseline, goal: Goal::AtMost(1.0) };
     Ok(vec![
-        row("agent binary, stripped / 25 MB", "MB", size / 1e6, 25.0),
+        row("agent binary, stripped / 25 MB", "MB", size as f64 / 1e6, 25.0),
         row("idle agent memory / 20 MiB", "MiB", resident / 1024.0, 20.0),
         row("idle agent CPU / 0.2 % of a core", "%", share * 100.0, 0.2),
     ])

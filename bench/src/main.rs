@@ -7,6 +7,7 @@
 
 mod agents;
 mod baseline;
+mod cache;
 mod dispatch;
 mod download;
 mod fidelity;
@@ -26,7 +27,7 @@ use crate::ratio::{Measured, Row, combine};
 #[derive(Parser)]
 #[command(name = "cargo xtask bench", about = "Ratios against baselines of the same run")]
 struct Args {
-    /// Only measurements whose group starts with one of these: dispatch, ingest, download, fidelity, idle.
+    /// Only measurements whose group starts with one of these: dispatch, ingest, download, cache, fidelity, idle.
     groups: Vec<String>,
     #[arg(long, default_value_t = 3)]
     rounds: usize,
@@ -93,6 +94,7 @@ const GROUPS: &[Group] = &[
     ("dispatch", dispatch::round),
     ("ingest", ingest::round),
     ("download", download::round),
+    ("cache", cache::round),
     ("fidelity", fidelity::round),
     ("idle", idle::round),
 ];

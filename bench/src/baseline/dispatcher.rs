@@ -1,11 +1,14 @@
-//! A dispatcher that stores nothing: the same messages over the same libraries, and a queue in memory between.
+//! A dispatcher that stores nothing: the same messages over the same libraries, and a map in memory between.
 
-use std::collections::VecDeque;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::Stream;
+use seatrial_core::ids::JobId;
+use seatrial_core::time::Timestamp;
 use seatrial_proto::v1::agent_service_server::{AgentService, AgentServiceServer};
 use seatrial_proto::v1::{self, agent_message, server_message};
 use tokio::net::TcpListener;
@@ -15,7 +18,21 @@ use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming};
 
-type Idle = Arc<Mutex<VecDeque<mpsc::Sender<Result<v1::ServerMessage, Status>>>>>;
+type Outgoing = mpsc::Sender<Result<v1::ServerMessage, Status>>;
+
+/// Idle agents by the only job that each of them is ever given.
+#[derive(Clone, Default)]
+struct Idle(Arc<Mutex<HashMap<String, Outgoing>>>);
+
+impl Idle {
+    fn put(&self, job: &str, agent: Outgoing) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(job.to_owned(), agent);
+    }
+
+    fn take(&self, job: &str) -> Option<Outgoing> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(job)
+    }
+}
 
 /// A running dispatcher; it ends when this is dropped.
 pub struct Dispatcher {
@@ -36,7 +53,7 @@ impl Dispatcher {
         let idle = Idle::default();
         let router = tonic::transport::Server::builder()
             .tcp_nodelay(true)
-            .add_service(AgentServiceServer::new(Agents { idle: Arc::clone(&idle) }))
+            .add_service(AgentServiceServer::new(Agents { idle: idle.clone(), opened: AtomicU64::new(0) }))
             .add_service(v1::runs_server::RunsServer::new(Submit { idle }));
         let server = tokio::spawn(async move {
             if let Err(error) = router.serve_with_incoming(TcpListenerStream::new(listener)).await {
@@ -49,6 +66,7 @@ impl Dispatcher {
 
 struct Agents {
     idle: Idle,
+    opened: AtomicU64,
 }
 
 #[tonic::async_trait]
@@ -65,25 +83,21 @@ impl AgentService for Agents {
     ) -> Result<Response<Self::OpenSessionStream>, Status> {
         let mut incoming = request.into_inner();
         let (outgoing, messages) = mpsc::channel(16);
-        let idle = Arc::clone(&self.idle);
+        let idle = self.idle.clone();
+        let number = self.opened.fetch_add(1, Ordering::Relaxed);
+        let mut entropy = [0; 10];
+        entropy[2..].copy_from_slice(&number.to_be_bytes());
+        let job = JobId::new(Timestamp::default(), entropy).to_string();
         tokio::spawn(async move {
             while let Some(Ok(message)) = incoming.next().await {
-                match message.message {
+                let answer = match message.message {
                     Some(agent_message::Message::Hello(_)) => {
-                        let welcome = v1::Welcome { protocol: 1, heartbeat_ms: 10_000, ..Default::default() };
-                        let message = server_message::Message::Welcome(welcome);
-                        if outgoing.send(Ok(v1::ServerMessage { message: Some(message) })).await.is_err() {
-                            return;
-                        }
-                        push(&idle, outgoing.clone());
+                        let device = job.clone();
+                        let welcome = v1::Welcome { protocol: 1, device, heartbeat_ms: 10_000, ..Default::default() };
+                        server_message::Message::Welcome(welcome)
                     }
                     Some(agent_message::Message::Report(report)) => {
-                        let durable = v1::ReportDurable { attempt: report.attempt };
-                        let message = server_message::Message::Durable(durable);
-                        if outgoing.send(Ok(v1::ServerMessage { message: Some(message) })).await.is_err() {
-                            return;
-                        }
-                        push(&idle, outgoing.clone());
+                        server_message::Message::Durable(v1::ReportDurable { attempt: report.attempt })
                     }
                     Some(
                         agent_message::Message::Heartbeat(_)
@@ -92,16 +106,17 @@ impl AgentService for Agents {
                         | agent_message::Message::Drain(_)
                         | agent_message::Message::Refused(_),
                     )
-                    | None => {}
+                    | None => continue,
+                };
+                idle.put(&job, outgoing.clone());
+                if outgoing.send(Ok(v1::ServerMessage { message: Some(answer) })).await.is_err() {
+                    return;
                 }
             }
+            idle.take(&job);
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(messages))))
     }
-}
-
-fn push(idle: &Idle, agent: mpsc::Sender<Result<v1::ServerMessage, Status>>) {
-    idle.lock().unwrap_or_else(PoisonError::into_inner).push_back(agent);
 }
 
 struct Submit {
@@ -114,8 +129,7 @@ impl v1::runs_server::Runs for Submit {
 
     async fn rerun(&self, request: Request<v1::RerunRequest>) -> Result<Response<v1::RerunResponse>, Status> {
         let job = request.into_inner().job;
-        let agent = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        let agent = agent.ok_or_else(|| Status::resource_exhausted("no idle agent"))?;
+        let agent = self.idle.take(&job).ok_or_else(|| Status::resource_exhausted("the job's agent is not idle"))?;
         let attempt = Some(v1::AttemptRef { job: job.clone(), attempt: 1 });
         let assignment = v1::Assignment { attempt, spec_json: "{}".to_owned(), grant: None };
         let message = v1::ServerMessage { message: Some(server_message::Message::Assignment(assignment)) };

@@ -49,3 +49,27 @@ pub fn packed_rate(folder: &Path, synchronous: &str, block: &[u8], blocks: usize
     }
     Ok(blocks as f64 / start.elapsed().as_secs_f64())
 }
+
+/// A row a sample, a hundred to a statement and ten statements to a transaction; returns rows a second.
+pub fn row_rate(folder: &Path, synchronous: &str, rows: u32) -> anyhow::Result<f64> {
+    const STATEMENT: u32 = 100;
+    let mut connection = open(&folder.join("rows.db"), synchronous)?;
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS sample (id INTEGER PRIMARY KEY, job INTEGER, sequence INTEGER, ns INTEGER)",
+        [],
+    )?;
+    let insert = format!("INSERT INTO sample (job, sequence, ns) VALUES {}", ["(?, ?, ?)"; STATEMENT as usize].join(","));
+    let start = Instant::now();
+    for transaction_start in (0..rows).step_by(10 * STATEMENT as usize) {
+        let transaction = connection.transaction()?;
+        {
+            let mut statement = transaction.prepare_cached(&insert)?;
+            for first in (transaction_start..transaction_start + 10 * STATEMENT).step_by(STATEMENT as usize) {
+                let values = (first..first + STATEMENT).flat_map(|sequence| [1, sequence, 8_000_000 + sequence]);
+                statement.execute(rusqlite::params_from_iter(values))?;
+            }
+        }
+        transaction.commit()?;
+    }
+    Ok(f64::from(rows) / start.elapsed().as_secs_f64())
+}

@@ -1,22 +1,25 @@
 //! Artifacts as files: `ab/abcdef…` under the folder, uploads in `tmp` until they are whole.
 
 use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
 use fs_err::tokio as fs;
-use futures::StreamExt as _;
+use futures::{StreamExt as _, stream};
 use seatrial_core::digest::Digest;
 use seatrial_core::time::Timestamp;
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _, BufWriter};
-use tokio_util::io::ReaderStream;
+use tokio::io::{AsyncWriteExt as _, BufWriter};
 
 use super::{ArtifactError, Kept, PIECE, Pieces};
 use crate::system::entropy;
 
 /// Uploads are written in pieces of this size, since each one is a trip to the pool of blocking threads.
 const WRITE_PIECE: usize = 1 << 20;
+/// Pieces of a download that are read while one is sent.
+const READ_AHEAD: usize = 2;
 
 pub(super) struct Folder {
     root: PathBuf,
@@ -27,6 +30,13 @@ pub(super) struct Upload {
     file: BufWriter<fs::File>,
     temporary: Temporary,
     target: PathBuf,
+}
+
+/// Read straight into the buffer that goes to the socket.
+fn piece(file: &std::fs::File, offset: u64, size: usize) -> io::Result<Bytes> {
+    let mut bytes = vec![0; size];
+    file.read_exact_at(&mut bytes, offset)?;
+    Ok(bytes.into())
 }
 
 struct Temporary(Option<PathBuf>);
@@ -70,17 +80,18 @@ impl Folder {
     }
 
     pub(super) async fn read(&self, digest: &Digest, start: u64, length: u64) -> Result<Pieces, ArtifactError> {
-        let reading = |error| ArtifactError::io("reading an artifact", error);
-        let mut file = match tokio::fs::File::open(self.path(digest)).await {
-            Ok(file) => file,
+        let file = match tokio::fs::File::open(self.path(digest)).await {
+            Ok(file) => Arc::new(file.into_std().await),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(ArtifactError::Lost(*digest)),
-            Err(error) => return Err(reading(error)),
+            Err(error) => return Err(ArtifactError::io("reading an artifact", error)),
         };
-        file.set_max_buf_size(PIECE);
-        if start > 0 {
-            file.seek(io::SeekFrom::Start(start)).await.map_err(reading)?;
-        }
-        Ok(ReaderStream::with_capacity(file.take(length), PIECE).boxed())
+        let end = start.saturating_add(length);
+        let pieces = stream::iter((start..end).step_by(PIECE)).map(move |offset| {
+            let file = Arc::clone(&file);
+            let size = (end - offset).min(PIECE as u64) as usize;
+            async move { tokio::task::spawn_blocking(move || piece(&file, offset, size)).await? }
+        });
+        Ok(pieces.buffered(READ_AHEAD).boxed())
     }
 
     pub(super) async fn remove(&self, digest: &Digest) -> Result<(), ArtifactError> {
