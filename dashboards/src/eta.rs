@@ -73,7 +73,7 @@ fn moments(values: &[f64]) -> (f64, f64) {
 
 #[cfg(test)]
 mod tests {
-    use seatrial_core::ids::{JobId, RunId, VariantId};
+    use seatrial_core::ids::{JobId, ProjectId, RunId, VariantId};
     use seatrial_core::outcome::Outcome;
 
     use super::*;
@@ -86,6 +86,7 @@ mod tests {
         JobRow {
             id: JobId::new(at(1), [device; 10]),
             short: String::new(),
+            project: ProjectId::new(at(1), [0; 10]),
             run: RunId::new(at(1), [0; 10]),
             run_number: 1,
             device: DeviceId::new(at(1), [device; 10]),

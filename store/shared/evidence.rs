@@ -19,7 +19,7 @@ use seatrial_core::store::Completion;
 use seatrial_core::time::Timestamp;
 
 use super::fault::Fault;
-use super::rows::{Rows, clean, document, integer, number, parse, rows, word};
+use super::rows::{Rows, clean, document, integer, number, parse, word};
 use crate::dialect::{Connection, Db, Pool};
 
 /// An attempt's evidence ready to be written.
@@ -224,14 +224,24 @@ pub(crate) async fn store(tx: &mut Connection, evidence: &[&Evidence]) -> Result
     store_blocks(tx, evidence).await
 }
 
-/// Metrics in one statement. Most statements have this many, and are prepared once.
-const METRICS: usize = 100;
+/// Rows a statement. A few sizes, so that each statement is prepared once and fits any number of rows.
+const SIZES: [usize; 7] = [100, 50, 20, 10, 5, 2, 1];
+
+/// Cuts rows into pieces of the sizes above, largest first.
+fn pieces<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let size = SIZES.into_iter().find(|&size| size <= rows.len())?;
+        let (piece, rest) = rows.split_at(size);
+        rows = rest;
+        Some(piece)
+    })
+}
 
 /// Numbers are bound as they are: SQLite reads decimal text, such as JSON has, only to about the last bit.
 async fn store_metrics(tx: &mut Connection, evidence: &[&Evidence]) -> Result<(), Fault> {
     let all = evidence.iter().flat_map(|one| one.metrics.iter().map(move |metric| (one.attempt, metric)));
     let all: Vec<(AttemptRef, &MetricEntry)> = all.collect();
-    for some in all.chunks(METRICS) {
+    for some in pieces(&all) {
         let mut insert = QueryBuilder::<Db>::new(
             "INSERT INTO metrics (job_id, attempt, position, name, unit, value, low, high, absent) ",
         );
@@ -241,60 +251,26 @@ async fn store_metrics(tx: &mut Connection, evidence: &[&Evidence]) -> Result<()
             row.push_bind(name.as_str()).push_bind(unit.as_str());
             row.push_bind(*value).push_bind(*low).push_bind(*high).push_bind(absent.as_deref());
         });
-        insert.build().persistent(some.len() == METRICS).execute(&mut *tx).await?;
+        insert.build().execute(&mut *tx).await?;
     }
     Ok(())
 }
 
-#[derive(Serialize)]
-struct BlockRecord {
-    job: JobId,
-    attempt: u32,
-    position: usize,
-    kind: &'static str,
-    process: u8,
-    count: u32,
-    /// From 1, as `substr` counts.
-    from: usize,
-    length: usize,
-}
-
-/// All blocks travel as one string of bytes, and each row cuts out its own. `COALESCE` tells PostgreSQL that they are bytes.
+/// Bytes are bound, never copied through JSON.
 async fn store_blocks(tx: &mut Connection, evidence: &[&Evidence]) -> Result<(), Fault> {
-    let mut records = Vec::new();
-    let mut bytes =
-        Vec::with_capacity(evidence.iter().flat_map(|one| &one.blocks).map(|block| block.bytes.len()).sum());
-    for one in evidence {
-        for (position, block) in one.blocks.iter().enumerate() {
-            records.push(BlockRecord {
-                job: one.attempt.job,
-                attempt: one.attempt.attempt,
-                position,
-                kind: block.metric.as_str(),
-                process: block.process,
-                count: block.count,
-                from: bytes.len() + 1,
-                length: block.bytes.len(),
-            });
-            bytes.extend_from_slice(&block.bytes);
-        }
+    let all = evidence.iter().flat_map(|one| (0_i64..).zip(&one.blocks).map(move |block| (one.attempt, block)));
+    let all: Vec<(AttemptRef, (i64, &Block))> = all.collect();
+    for some in pieces(&all) {
+        let mut insert = QueryBuilder::<Db>::new(
+            "INSERT INTO sample_blocks (job_id, attempt, position, kind, process, count, bytes) ",
+        );
+        insert.push_values(some, |mut row, (of, (position, block))| {
+            row.push_bind(of.job.to_string()).push_bind(i64::from(of.attempt)).push_bind(*position);
+            row.push_bind(block.metric.as_str()).push_bind(i64::from(block.process));
+            row.push_bind(i64::from(block.count)).push_bind(block.bytes.as_slice());
+        });
+        insert.build().execute(&mut *tx).await?;
     }
-    if records.is_empty() {
-        return Ok(());
-    }
-    query!(
-        "INSERT INTO sample_blocks (job_id, attempt, position, kind, process, count, bytes)
-         SELECT entry.value ->> 'job', CAST(entry.value ->> 'attempt' AS BIGINT),
-                CAST(entry.value ->> 'position' AS BIGINT), entry.value ->> 'kind',
-                CAST(entry.value ->> 'process' AS BIGINT), CAST(entry.value ->> 'count' AS BIGINT),
-                substr(COALESCE($2, unhex('')), CAST(entry.value ->> 'from' AS INTEGER),
-                       CAST(entry.value ->> 'length' AS INTEGER))
-         FROM json_each(CAST($1 AS TEXT)) AS entry",
-        rows(&records)?,
-        bytes,
-    )
-    .execute(&mut *tx)
-    .await?;
     Ok(())
 }
 

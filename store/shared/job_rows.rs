@@ -8,7 +8,7 @@ use seatrial_core::ids::{DeviceId, JobId, ProjectId, RunId};
 use seatrial_core::job::JobState;
 use seatrial_core::outcome::Outcome;
 use seatrial_core::report::StageRecord;
-use seatrial_core::store::{AttemptRow, JobRow};
+use seatrial_core::store::{AttemptRow, JobOrigin, JobRow};
 use seatrial_core::time::Timestamp;
 
 use super::fault::Fault;
@@ -18,6 +18,7 @@ use crate::dialect::Pool;
 struct JobRecord {
     id: String,
     short: String,
+    project_id: String,
     run_id: String,
     run_number: i64,
     device_id: String,
@@ -55,6 +56,7 @@ impl JobRecord {
         Ok(JobRow {
             id: word(&self.id, "job id")?,
             short: self.short,
+            project: word(&self.project_id, "project id")?,
             run: word(&self.run_id, "run id")?,
             run_number: self.run_number,
             device: word(&self.device_id, "device id")?,
@@ -100,7 +102,7 @@ macro_rules! select_jobs {
     ($tail:literal $(, $argument:expr)*) => {
         sqlx::query_as!(
             JobRecord,
-            r#"SELECT jobs.id, jobs.short, jobs.run_id, runs.number AS run_number, jobs.device_id,
+            r#"SELECT jobs.id, jobs.short, runs.project_id, jobs.run_id, runs.number AS run_number, jobs.device_id,
                       devices.name AS device_name, models.name AS model, model_versions.number AS version,
                       variants.name AS variant, jobs.variant_id, datasets.name AS "dataset?: String", jobs.backend,
                       jobs.profile, jobs.state, jobs.attempt, jobs.outcome AS job_outcome, jobs.outcome_code AS job_code,
@@ -158,6 +160,30 @@ pub(crate) async fn of_model(pool: &Pool, project: ProjectId, model: &str, limit
         i64::from(limit)
     );
     read(found.fetch_all(pool).await?)
+}
+
+pub(crate) async fn origin(pool: &Pool, id: JobId) -> Result<Option<JobOrigin>, Fault> {
+    let found = query!(
+        "SELECT jobs.spec, jobs.dataset_version_id, devices.state AS device_state, runs.suite, suites.document AS suite_text
+         FROM jobs
+         JOIN devices ON devices.id = jobs.device_id
+         JOIN runs ON runs.id = jobs.run_id
+         JOIN suites ON suites.digest = runs.suite_digest
+         WHERE jobs.id = $1",
+        id.to_string(),
+    )
+    .fetch_optional(pool)
+    .await?;
+    let read = found.map(|row| {
+        Ok(JobOrigin {
+            spec: row.spec,
+            dataset: row.dataset_version_id.map(|version| word(&version, "dataset version id")).transpose()?,
+            device_state: word(&row.device_state, "device state")?,
+            suite: row.suite,
+            suite_text: row.suite_text,
+        })
+    });
+    read.transpose()
 }
 
 pub(crate) async fn spec(pool: &Pool, id: JobId) -> Result<Option<String>, Fault> {

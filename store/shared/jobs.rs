@@ -1,6 +1,6 @@
 //! Jobs: claimed, moved through their stages, completed or given back; always by compare-and-set.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 use sqlx::{query, query_scalar};
@@ -65,25 +65,25 @@ impl From<&Claim> for ClaimRecord {
     }
 }
 
-pub(crate) async fn claim(tx: &mut Connection, asked: &[Vec<Claim>]) -> Result<Vec<Vec<bool>>, Fault> {
-    let mut answers: Vec<Vec<bool>> = asked.iter().map(|claims| vec![false; claims.len()]).collect();
+pub(crate) async fn claim(tx: &mut Connection, asked: &[Vec<Claim>]) -> Result<Vec<Vec<Option<String>>>, Fault> {
+    let mut answers: Vec<Vec<Option<String>>> = asked.iter().map(|claims| vec![None; claims.len()]).collect();
     let claims = asked
         .iter()
         .enumerate()
         .flat_map(|(caller, claims)| claims.iter().enumerate().map(move |(index, claim)| (caller, index, claim)));
     for round in rounds(claims, |(_, _, claim)| claim.attempt.job) {
-        let won = claim_round(tx, &round.iter().map(|&(_, _, claim)| claim).collect::<Vec<_>>()).await?;
+        let mut won = claim_round(tx, &round.iter().map(|&(_, _, claim)| claim).collect::<Vec<_>>()).await?;
         for (caller, index, claim) in round {
-            answers[caller][index] = won.contains(&claim.attempt.job.to_string());
+            answers[caller][index] = won.remove(&claim.attempt.job.to_string());
         }
     }
     Ok(answers)
 }
 
-/// The jobs that were claimed.
-async fn claim_round(tx: &mut Connection, claims: &[&Claim]) -> Result<HashSet<String>, Fault> {
+/// The jobs that were claimed, with their specifications.
+async fn claim_round(tx: &mut Connection, claims: &[&Claim]) -> Result<HashMap<String, String>, Fault> {
     let records: Vec<ClaimRecord> = claims.iter().map(|&claim| claim.into()).collect();
-    let won = query_scalar!(
+    let won = query!(
         r#"UPDATE jobs
            SET state = 'leased', attempt = claim.attempt, started_at = COALESCE(jobs.started_at, claim.granted_at)
            FROM (
@@ -94,14 +94,14 @@ async fn claim_round(tx: &mut Connection, claims: &[&Claim]) -> Result<HashSet<S
            ) AS claim
            WHERE jobs.id = claim.job AND jobs.state = 'queued' AND jobs.attempt = claim.attempt - 1
              AND jobs.device_id = claim.device
-           RETURNING id AS "id!: String""#,
+           RETURNING id AS "id!: String", spec AS "spec!: String""#,
         rows(&records)?,
     )
     .fetch_all(&mut *tx)
     .await?;
-    let won: HashSet<String> = won.into_iter().collect();
+    let won: HashMap<String, String> = won.into_iter().map(|row| (row.id, row.spec)).collect();
     let winners: Vec<ClaimRecord> =
-        records.into_iter().filter(|record| won.contains(&record.job.to_string())).collect();
+        records.into_iter().filter(|record| won.contains_key(&record.job.to_string())).collect();
     if winners.is_empty() {
         return Ok(won);
     }

@@ -311,18 +311,6 @@ pub(crate) async fn finish(tx: &mut Connection, finish: &Finish) -> Result<bool,
     Ok(done.rows_affected() == 1)
 }
 
-pub(crate) async fn to_finish(pool: &Pool) -> Result<Vec<RunId>, Fault> {
-    let found = query_scalar!(
-        "SELECT id FROM runs
-         WHERE state = 'running'
-           AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.run_id = runs.id AND jobs.state IN ('queued', 'leased'))
-         ORDER BY created_at",
-    )
-    .fetch_all(pool)
-    .await?;
-    found.iter().map(|id| word(id, "run id")).collect()
-}
-
 struct RunRecordOut {
     id: String,
     number: i64,
@@ -448,6 +436,17 @@ pub(crate) async fn by_number(pool: &Pool, project: ProjectId, number: i64) -> R
         .fetch_optional(pool)
         .await?;
     found.map(RunRecordOut::read).transpose()
+}
+
+pub(crate) async fn to_finish(pool: &Pool) -> Result<Vec<RunRow>, Fault> {
+    let found = select_runs!(
+        "SELECT id FROM runs AS ended
+         WHERE state = 'running'
+           AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.run_id = ended.id AND jobs.state IN ('queued', 'leased'))"
+    )
+    .fetch_all(pool)
+    .await?;
+    found.into_iter().map(RunRecordOut::read).collect()
 }
 
 pub(crate) async fn misfits(pool: &Pool, run: RunId) -> Result<Vec<MisfitRow>, Fault> {

@@ -12,13 +12,13 @@ use seatrial_core::job::AttemptRef;
 use seatrial_core::model::{Signature, SignatureStanding};
 use seatrial_core::stage::Stage;
 use seatrial_core::store::{
-    Accepted, AuditRow, Bootstrap, BootstrapSeed, Claim, Completion, DeviceRow, EnrolmentRow, GiveBack,
-    NewDatasetVersion, NewEnrolment, NewModelVersion, NewRun, NewToken, OpenJob, Result, Store, TokenRow,
+    Accepted, AuditRow, Bootstrap, BootstrapSeed, Claim, Completion, DeviceRow, EnrolmentRow, GiveBack, JobOrigin,
+    NewDatasetVersion, NewEnrolment, NewModelVersion, NewRun, NewToken, OpenJob, Result, RunRow, Store, TokenRow,
 };
 use seatrial_core::time::Timestamp;
 
 use super::read::Doing;
-use super::{Database, artifacts, datasets, devices, jobs, models, people, runs};
+use super::{Database, artifacts, datasets, devices, job_rows, jobs, models, people, runs};
 
 #[async_trait]
 impl Store for Database {
@@ -211,7 +211,11 @@ impl Store for Database {
         jobs::open(&self.read).await.doing("reading open jobs")
     }
 
-    async fn claim(&self, claims: &[Claim]) -> Result<Vec<bool>> {
+    async fn job_origin(&self, id: JobId) -> Result<Option<JobOrigin>> {
+        job_rows::origin(&self.read, id).await.doing("reading what a job was made from")
+    }
+
+    async fn claim(&self, claims: &[Claim]) -> Result<Vec<Option<String>>> {
         if claims.is_empty() {
             return Ok(Vec::new());
         }
@@ -250,7 +254,7 @@ impl Store for Database {
         self.writer.write("finishing a run", finish, |finish, tx| Box::pin(runs::finish(tx, finish))).await
     }
 
-    async fn runs_to_finish(&self) -> Result<Vec<RunId>> {
+    async fn runs_to_finish(&self) -> Result<Vec<RunRow>> {
         runs::to_finish(&self.read).await.doing("looking for runs that have ended")
     }
 

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::ids::{DeviceId, RunId, VariantId};
+use crate::ids::{DeviceId, ProjectId, RunId, VariantId};
 use crate::outcome::Outcome;
 use crate::stage::Stage;
 use crate::time::Timestamp;
@@ -13,6 +13,7 @@ fn job(number: u8, outcome: Outcome) -> JobRow {
     JobRow {
         id,
         short: id.short(),
+        project: ProjectId::new(NOW, [0; 10]),
         run: RunId::new(NOW, [0; 10]),
         run_number: 1,
         device: DeviceId::new(NOW, [0; 10]),

@@ -195,10 +195,13 @@ pub trait Store: Read {
 
     /// Stores a run with its jobs and misfits, all or nothing. Returns the run's number within its project.
     async fn create_run(&self, run: &NewRun) -> Result<i64>;
+    /// What is needed to do a job again.
+    async fn job_origin(&self, id: JobId) -> Result<Option<JobOrigin>>;
     /// Jobs that are queued or leased, oldest first: what the fleet actor starts from.
     async fn open_jobs(&self) -> Result<Vec<OpenJob>>;
-    /// `queued → leased` for many jobs, each on its own: entry `i` says whether claim `i` was first.
-    async fn claim(&self, claims: &[Claim]) -> Result<Vec<bool>>;
+    /// `queued → leased` for many jobs, each on its own: entry `i` is the specification of claim `i`'s job, as
+    /// [`Read::job_spec`] gives it, if the claim was first.
+    async fn claim(&self, claims: &[Claim]) -> Result<Vec<Option<String>>>;
     /// Notes the stage that an attempt has entered and moves the end of its lease, if it still holds its job.
     async fn enter_stage(
         &self,
@@ -215,7 +218,7 @@ pub trait Store: Read {
     /// `running → done` (or `cancelled`) when no job of the run is open. The gate's judgement is stored with it.
     async fn finish_run(&self, run: RunId, gate: Option<&str>, passed: Option<bool>, now: Timestamp) -> Result<bool>;
     /// Runs that are still `running` though none of their jobs is open.
-    async fn runs_to_finish(&self) -> Result<Vec<RunId>>;
+    async fn runs_to_finish(&self) -> Result<Vec<RunRow>>;
 
     /// Role of a principal's strongest valid token, for pages.
     async fn principal_name(&self, id: PrincipalId) -> Result<Option<String>>;

@@ -392,6 +392,7 @@ impl RunCounts {
 pub struct JobRow {
     pub id: JobId,
     pub short: String,
+    pub project: ProjectId,
     pub run: RunId,
     pub run_number: i64,
     pub device: DeviceId,
@@ -416,6 +417,19 @@ pub struct JobRow {
     pub created_at: Timestamp,
     pub started_at: Option<Timestamp>,
     pub finished_at: Option<Timestamp>,
+}
+
+/// What a job was made from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobOrigin {
+    /// JSON of [`crate::job::JobSpec`].
+    pub spec: String,
+    pub dataset: Option<DatasetVersionId>,
+    /// Of its device, now.
+    pub device_state: DeviceState,
+    /// Name and text of its run's suite.
+    pub suite: String,
+    pub suite_text: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -92,6 +92,7 @@ pub(super) fn job(row: JobRow, metrics: Vec<Metric>) -> v1::Job {
     let JobRow {
         id,
         short,
+        project: _,
         run: _,
         run_number: _,
         device,

@@ -37,12 +37,7 @@ pub(super) async fn job(store: &(impl Read + ?Sized), project: ProjectId, text: 
         Ok(id) => store.job(id).await?.into_iter().collect(),
         Err(_) => store.jobs_by_short_id(text).await?,
     };
-    let mut ours = Vec::new();
-    for job in found {
-        if store.run(job.run).await?.is_some_and(|run| run.project == project) {
-            ours.push(job);
-        }
-    }
+    let mut ours: Vec<JobRow> = found.into_iter().filter(|job| job.project == project).collect();
     match (ours.pop(), ours.len()) {
         (Some(job), 0) => Ok(job),
         (Some(_), more) => Err(Error::field("job", format!("{} jobs are called {text}; give the whole id", more + 1))),

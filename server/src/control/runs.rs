@@ -109,10 +109,6 @@ impl Runs for Control {
         let Called { caller, note, message: RerunRequest { job } } = Called::from(request)?;
         note.object(format!("job {}", validate::shown(&job)));
         let job = find::job(self.store.as_ref(), caller.project, &job).await?;
-        let device = self.store.device(job.device).await.map_err(Error::from)?;
-        if device.is_none_or(|device| device.state == DeviceState::Retired) {
-            return Err(Error::new(Code::Conflict, format!("device {} is retired", job.device_name)).into());
-        }
         let repeated = job.short.clone();
         let submitted = self.submissions.rerun(submitter(&caller, 0), job).await?;
         note.object(format!("run {} repeats job {repeated}", submitted.number));

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use seatrial_core::device::DeviceState;
 use seatrial_core::expand::{Catalog, Expansion, expand};
-use seatrial_core::ids::{DatasetVersionId, JobId, PrincipalId, ProjectId, RunId};
+use seatrial_core::ids::{JobId, PrincipalId, ProjectId, RunId};
 use seatrial_core::job::JobSpec;
-use seatrial_core::store::{JobRow, NewJob, NewMisfit, NewRun, OpenJob, RunRow, RunState, Store, StoreError};
+use seatrial_core::store::{JobOrigin, JobRow, NewJob, NewMisfit, NewRun, OpenJob, RunRow, RunState, Store, StoreError};
 use seatrial_core::suite::{self, Problem, Suite};
 use seatrial_core::time::Clock;
 
@@ -101,24 +102,16 @@ impl Submissions {
 
     /// Stores a run that repeats one job: same specification, same device.
     pub async fn rerun(&self, submitter: Submitter, job: JobRow) -> Result<Submitted, Error> {
-        let spec = self.store.job_spec(job.id).await?.ok_or_else(|| lost_specification(&job))?;
+        let origin = self.store.job_origin(job.id).await?;
+        let JobOrigin { spec, dataset, device_state, suite, suite_text } =
+            origin.ok_or_else(|| Error::not_found(format!("job {}", job.short)))?;
+        if device_state == DeviceState::Retired {
+            return Err(Error::new(Code::Conflict, format!("device {} is retired", job.device_name)));
+        }
         let spec: JobSpec = serde_json::from_str(&spec).map_err(|_| lost_specification(&job))?;
-        let run = self.store.run(job.run).await?.ok_or_else(|| Error::not_found(format!("run {}", job.run_number)))?;
-        let dataset = self.dataset_version(submitter.project, &spec).await?;
         let id = JobId::new(self.clock.now(), entropy());
         let jobs = vec![NewJob { id, device: job.device, variant: job.variant_id, dataset, spec }];
-        self.store_run(submitter, run.suite, run.suite_text, Some(job.id), jobs, Vec::new()).await
-    }
-
-    async fn dataset_version(&self, project: ProjectId, spec: &JobSpec) -> Result<Option<DatasetVersionId>, Error> {
-        let Some(wanted) = &spec.dataset else { return Ok(None) };
-        let detail = self.store.dataset(project, &wanted.dataset).await?;
-        let version =
-            detail.and_then(|detail| detail.versions.into_iter().find(|version| version.number == wanted.version));
-        match version {
-            Some(version) => Ok(Some(version.id)),
-            None => Err(Error::not_found(format!("version {} of dataset {}", wanted.version, wanted.dataset))),
-        }
+        self.store_run(submitter, suite, suite_text, Some(job.id), jobs, Vec::new()).await
     }
 
     async fn store_run(

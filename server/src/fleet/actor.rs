@@ -280,18 +280,15 @@ impl Actor {
     }
 
     fn claimed(&mut self, claimed: Claimed) {
-        let Claimed { claim: Claim { attempt, device, .. }, won, spec } = claimed;
-        if !won {
-            self.step(Input::ClaimLost { attempt });
-            return;
-        }
+        let Claimed { claim: Claim { attempt, device, .. }, spec } = claimed;
         match spec {
-            Ok(spec) => {
+            None => self.step(Input::ClaimLost { attempt }),
+            Some(Ok(spec)) => {
                 let Some(run) = self.schedule.run_of(attempt.job) else { return };
                 self.shared.active.insert(attempt.job, Attempt { number: attempt.attempt, device, run, spec });
                 self.step(Input::Claimed { attempt });
             }
-            Err(reason) => {
+            Some(Err(reason)) => {
                 self.step(Input::Claimed { attempt });
                 self.step(Input::Refused { attempt, device, retryable: false, reason });
             }

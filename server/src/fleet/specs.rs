@@ -17,12 +17,16 @@ pub struct Spec {
 impl Spec {
     /// `None` when there is no such job.
     pub async fn load(store: &dyn Store, job: JobId) -> Result<Option<Arc<Self>>> {
-        let Some(json) = store.job_spec(job).await? else { return Ok(None) };
+        store.job_spec(job).await?.map(|json| Self::read(job, json)).transpose()
+    }
+
+    /// A specification as the store has it.
+    pub fn read(job: JobId, json: String) -> Result<Arc<Self>> {
         let parsed = serde_json::from_str(&json).map_err(|error| StoreError::Corrupt {
             what: format!("specification of {job:?}"),
             why: error.to_string(),
         })?;
-        Ok(Some(Arc::new(Self { json, parsed })))
+        Ok(Arc::new(Self { json, parsed }))
     }
 }
 

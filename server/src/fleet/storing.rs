@@ -31,9 +31,8 @@ pub(super) enum Done {
 
 pub(super) struct Claimed {
     pub claim: Claim,
-    pub won: bool,
-    /// `Err` when the specification cannot be read: the job can never run.
-    pub spec: Result<Arc<Spec>, String>,
+    /// `None` when somebody else was first; `Err` when the specification cannot be read: the job can never run.
+    pub spec: Option<Result<Arc<Spec>, String>>,
 }
 
 /// The store, and how often to ask it.
@@ -78,42 +77,36 @@ impl Asker {
         }
     }
 
-    /// Claims in one go, with the specifications read meanwhile.
+    /// Claims in one go.
     pub(super) async fn claim(self, claims: Vec<Claim>) -> Option<Done> {
         fail_point!("claim-before");
-        let specs = futures::future::join_all(claims.iter().map(|claim| self.spec(claim)));
         let mut tries = 0;
-        let won = self.ask("claim", &mut tries, || self.store.claim(&claims));
-        let (won, specs) = tokio::join!(won, specs);
+        let won = self.ask("claim", &mut tries, || self.store.claim(&claims)).await;
         fail_point!("claim-after");
         let mut won = match won {
             Ok(won) => won,
             Err(Failure::Stopped) => return None,
-            Err(Failure::Final(_)) => vec![false; claims.len()],
+            Err(Failure::Final(_)) => vec![None; claims.len()],
         };
         if tries > 0 {
             self.recognise(&claims, &mut won).await;
         }
-        let claimed = claims.into_iter().zip(won).zip(specs);
-        Some(Done::Claimed(claimed.map(|((claim, won), spec)| Claimed { claim, won, spec }).collect()))
+        let claimed = claims.into_iter().zip(won).map(|(claim, won)| {
+            let spec = won.map(|json| Spec::read(claim.attempt.job, json).map_err(|error| Chain(&error).to_string()));
+            Claimed { claim, spec }
+        });
+        Some(Done::Claimed(claimed.collect()))
     }
 
     /// A claim whose answer was lost looks refused when it is made again; the job then says that it is ours.
-    async fn recognise(&self, claims: &[Claim], won: &mut [bool]) {
-        for (claim, won) in claims.iter().zip(won).filter(|(_, won)| !**won) {
-            let job = self.ask("read a claimed job", &mut 0, || self.store.job(claim.attempt.job)).await;
+    async fn recognise(&self, claims: &[Claim], won: &mut [Option<String>]) {
+        for (claim, won) in claims.iter().zip(won).filter(|(_, won)| won.is_none()) {
+            let job = claim.attempt.job;
+            let row = self.ask("read a claimed job", &mut 0, || self.store.job(job)).await;
             let ours = JobState::Leased { attempt: claim.attempt.attempt };
-            *won = matches!(job, Ok(Some(job)) if job.state == ours && job.device == claim.device);
-        }
-    }
-
-    async fn spec(&self, claim: &Claim) -> Result<Arc<Spec>, String> {
-        let spec = self.ask("read a specification", &mut 0, || Spec::load(&*self.store, claim.attempt.job)).await;
-        match spec {
-            Ok(Some(spec)) => Ok(spec),
-            Ok(None) => Err("the job has no specification".to_owned()),
-            Err(Failure::Stopped) => Err("the server goes away".to_owned()),
-            Err(Failure::Final(error)) => Err(Chain(&error).to_string()),
+            if matches!(row, Ok(Some(row)) if row.state == ours && row.device == claim.device) {
+                *won = self.ask("read a specification", &mut 0, || self.store.job_spec(job)).await.ok().flatten();
+            }
         }
     }
 

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::future::ready;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use seatrial_core::gate::{self, Judgement};
-use seatrial_core::ids::{JobId, RunId};
+use seatrial_core::ids::JobId;
 use seatrial_core::live::Event;
 use seatrial_core::metric::Metric;
 use seatrial_core::store::{RunRow, Store, StoreError};
@@ -15,6 +17,9 @@ use seatrial_core::time::Clock;
 
 use super::{ReconcileError, Reconciler, Scope};
 use crate::fleet::Fleet;
+
+/// Runs that are judged and closed at the same time.
+const AT_ONCE: usize = 32;
 
 pub struct FinishRuns {
     fleet: Fleet,
@@ -28,17 +33,16 @@ impl FinishRuns {
         Self { fleet, store, clock }
     }
 
-    async fn finish(&self, run: RunId) -> Result<bool, ReconcileError> {
-        let Some(row) = self.store.run(run).await? else { return Ok(false) };
+    async fn finish(&self, row: RunRow) -> Result<bool, ReconcileError> {
         let judgement = self.judge(&row).await?;
         let text = judgement.as_ref().map(serde_json::to_string).transpose();
         let text =
             text.map_err(|error| ReconcileError::Other(format!("the judgement of run {}: {error}", row.number)))?;
         let passed = judgement.map(|judgement| judgement.passed);
-        let finished = self.store.finish_run(run, text.as_deref(), passed, self.clock.now()).await?;
+        let finished = self.store.finish_run(row.id, text.as_deref(), passed, self.clock.now()).await?;
         if finished {
             tracing::info!(run = row.number, suite = %row.suite, ?passed, "run ended");
-            self.fleet.announce(Event::Run(run));
+            self.fleet.announce(Event::Run(row.id));
         }
         Ok(finished)
     }
@@ -92,10 +96,10 @@ impl Reconciler for FinishRuns {
     }
 
     async fn reconcile(&self) -> Result<String, ReconcileError> {
-        let mut finished = 0;
-        for run in self.store.runs_to_finish().await? {
-            finished += usize::from(self.finish(run).await?);
-        }
+        let runs = self.store.runs_to_finish().await?;
+        // Together, so that they share commits.
+        let ends = stream::iter(runs).map(|row| self.finish(row)).buffer_unordered(AT_ONCE);
+        let finished = ends.try_fold(0, |count, finished| ready(Ok(count + usize::from(finished)))).await?;
         Ok(if finished == 0 { String::new() } else { format!("{finished} runs ended") })
     }
 }

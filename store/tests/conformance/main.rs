@@ -75,6 +75,7 @@ conformance! {
         pages_of_runs_go_back_in_time,
         counts_tell_every_way_in_which_a_job_can_stand,
         of_a_hundred_claims_exactly_one_succeeds,
+        a_job_can_be_done_again_from_its_origin,
         a_claim_names_the_next_attempt_and_the_jobs_own_device,
         entering_a_stage_moves_the_lease_of_the_holder_only,
         a_cancelled_run_ends_what_waits_and_names_what_runs,

@@ -156,7 +156,7 @@ pub(crate) async fn a_job_that_costs_agents_their_lives_is_quarantined(store: Ar
     }
     let job = store.job(jobs[0]).await.unwrap().unwrap();
     assert_eq!((job.state, job.outcome), (JobState::Quarantined, Some(Outcome::AgentKilled)));
-    assert_eq!(store.claim(&[world.claim_of(jobs[0], 3)]).await.unwrap(), [false]);
+    assert_eq!(store.claim(&[world.claim_of(jobs[0], 3)]).await.unwrap(), [None]);
     assert_eq!(store.open_jobs().await.unwrap(), []);
 }
 

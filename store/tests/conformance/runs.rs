@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures::future::join_all;
+use seatrial_core::device::DeviceState;
 use seatrial_core::ids::{DeviceId, JobId, ProjectId, RunId, VariantId};
 use seatrial_core::job::{AttemptRef, JobState};
 use seatrial_core::outcome::Outcome;
@@ -106,7 +107,7 @@ pub(crate) async fn a_run_of_thousands_of_jobs_keeps_their_order(store: Arc<dyn 
     let open: Vec<JobId> = world.store.open_jobs().await.unwrap().iter().map(|job| job.job).collect();
     assert_eq!(open, jobs);
     let claims: Vec<_> = jobs.iter().map(|&job| world.claim_of(job, 1)).collect();
-    assert!(world.store.claim(&claims).await.unwrap().into_iter().all(|won| won));
+    assert!(claimed(&*world.store, &claims).await.into_iter().all(|won| won));
 }
 
 pub(crate) async fn pages_of_runs_go_back_in_time(store: Arc<dyn Store>) {
@@ -159,14 +160,29 @@ pub(crate) async fn of_a_hundred_claims_exactly_one_succeeds(store: Arc<dyn Stor
     let (_, jobs) = world.run_of(1).await;
     let claim = [world.claim_of(jobs[0], 1)];
     let won = join_all((0..100).map(|_| world.store.claim(&claim))).await;
-    assert_eq!(won.into_iter().filter(|won| won.as_deref().unwrap() == [true]).count(), 1);
+    assert_eq!(won.into_iter().filter(|won| won.as_deref().unwrap() != [None]).count(), 1);
     let attempts = world.store.attempts(jobs[0]).await.unwrap();
     assert_eq!(attempts.len(), 1);
     assert_eq!((attempts[0].attempt, attempts[0].granted_at, attempts[0].lease_until), (1, after(1), after(16)));
 
     let (_, jobs) = world.run_of(1).await;
     let twice = [world.claim_of(jobs[0], 1), world.claim_of(jobs[0], 1)];
-    assert_eq!(world.store.claim(&twice).await.unwrap(), [true, false], "also within one call");
+    assert_eq!(claimed(&*world.store, &twice).await, [true, false], "also within one call");
+}
+
+pub(crate) async fn a_job_can_be_done_again_from_its_origin(store: Arc<dyn Store>) {
+    let world = world(store).await;
+    let store = &world.store;
+    let (run, jobs) = world.run_of(1).await;
+    let run = store.run(run).await.unwrap().unwrap();
+    let origin = store.job_origin(jobs[0]).await.unwrap().unwrap();
+    assert_eq!(Some(origin.spec), store.job_spec(jobs[0]).await.unwrap());
+    assert_eq!((origin.suite, origin.suite_text), (run.suite, run.suite_text));
+    let device = store.device(world.device.id).await.unwrap().unwrap();
+    assert_eq!(origin.device_state, device.state);
+    assert!(store.set_device_state(device.id, device.state, DeviceState::Retired, "sold", after(1)).await.unwrap());
+    assert_eq!(store.job_origin(jobs[0]).await.unwrap().unwrap().device_state, DeviceState::Retired);
+    assert_eq!(store.job_origin(fresh!(JobId)).await.unwrap(), None);
 }
 
 pub(crate) async fn a_claim_names_the_next_attempt_and_the_jobs_own_device(store: Arc<dyn Store>) {
@@ -177,8 +193,9 @@ pub(crate) async fn a_claim_names_the_next_attempt_and_the_jobs_own_device(store
     stranger.device =
         store.attach_device(fresh!(DeviceId), &agent_id("other"), &profile("OPPO", "A5"), "0", T0).await.unwrap().id;
     let claims = [world.claim_of(jobs[0], 2), stranger, world.claim_of(fresh!(JobId), 1), world.claim_of(jobs[1], 1)];
-    assert_eq!(store.claim(&claims).await.unwrap(), [false, false, false, true]);
-    assert_eq!(store.claim(&[]).await.unwrap(), Vec::<bool>::new());
+    let won = store.claim(&claims).await.unwrap();
+    assert_eq!(won, [None, None, None, store.job_spec(jobs[1]).await.unwrap()]);
+    assert_eq!(store.claim(&[]).await.unwrap(), Vec::<Option<String>>::new());
     assert_eq!(store.job(jobs[0]).await.unwrap().unwrap().state, JobState::Queued);
     let leased = store.job(jobs[1]).await.unwrap().unwrap();
     assert_eq!((leased.state, leased.started_at), (JobState::Leased { attempt: 1 }, Some(after(1))));
@@ -236,29 +253,29 @@ pub(crate) async fn a_job_of_a_cancelled_run_is_not_queued_again(store: Arc<dyn 
         assert_eq!(job.state, JobState::Done { outcome: Outcome::Cancelled });
     }
     assert_eq!(store.open_jobs().await.unwrap(), []);
-    assert_eq!(store.runs_to_finish().await.unwrap(), [run]);
+    assert_eq!(to_finish(&**store).await, [run]);
 }
 
 pub(crate) async fn a_run_finishes_once_and_only_when_no_job_is_open(store: Arc<dyn Store>) {
     let world = world(store).await;
     let store = &world.store;
     let (run, jobs) = world.run_of(1).await;
-    assert_eq!(store.runs_to_finish().await.unwrap(), []);
+    assert_eq!(to_finish(&**store).await, []);
     assert!(!store.finish_run(run, None, None, after(5)).await.unwrap());
     let attempt = world.claim(jobs[0], 1).await;
     assert!(!store.finish_run(run, None, None, after(5)).await.unwrap());
     store.complete(&world.completion(attempt, Outcome::Ok)).await.unwrap();
-    assert_eq!(store.runs_to_finish().await.unwrap(), [run]);
+    assert_eq!(to_finish(&**store).await, [run]);
     let tries =
         join_all((0..20).map(|_| store.finish_run(run, Some("{\"passed\":true}"), Some(true), after(70)))).await;
     assert_eq!(tries.into_iter().filter(|done| *done.as_ref().unwrap()).count(), 1);
     let row = store.run(run).await.unwrap().unwrap();
     assert_eq!((row.state, row.finished_at, row.gate_passed), (RunState::Done, Some(after(70)), Some(true)));
     assert_eq!(row.gate.as_deref(), Some("{\"passed\":true}"));
-    assert_eq!(store.runs_to_finish().await.unwrap(), []);
+    assert_eq!(to_finish(&**store).await, []);
 
     let (empty, _) = world.run_of(0).await;
-    assert_eq!(store.runs_to_finish().await.unwrap(), [empty], "a run of misfits only has nothing to wait for");
+    assert_eq!(to_finish(&**store).await, [empty], "a run of misfits only has nothing to wait for");
     assert!(!store.finish_run(fresh!(RunId), None, None, after(1)).await.unwrap());
 }
 

@@ -120,7 +120,7 @@ impl World {
 
     pub(crate) async fn claim(&self, job: JobId, attempt: u32) -> AttemptRef {
         let claim = self.claim_of(job, attempt);
-        assert_eq!(self.store.claim(&[claim]).await.unwrap(), [true], "{} is claimed", claim.attempt);
+        assert_eq!(claimed(&*self.store, &[claim]).await, [true], "{} is claimed", claim.attempt);
         claim.attempt
     }
 
@@ -335,4 +335,14 @@ pub(crate) fn report(outcome: Outcome) -> Report {
         log: "日志 \0 log".to_owned(),
         bounds_hit: vec!["output cut at 262144 bytes".to_owned()],
     }
+}
+
+/// Which of the claims were first.
+pub(crate) async fn claimed(store: &dyn Store, claims: &[Claim]) -> Vec<bool> {
+    store.claim(claims).await.unwrap().iter().map(Option::is_some).collect()
+}
+
+/// Runs that wait for their end, by id.
+pub(crate) async fn to_finish(store: &dyn Store) -> Vec<RunId> {
+    store.runs_to_finish().await.unwrap().iter().map(|run| run.id).collect()
 }
