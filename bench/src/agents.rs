@@ -92,8 +92,16 @@ pub async fn first_jobs(address: &str, agents: &mut Agents) -> anyhow::Result<Ha
     for words in &mut agents.words {
         durable(words).await?;
     }
-    let run = runs.get(v1::GetRunRequest { run: submitted.run }).await?.into_inner();
-    Ok(run.jobs.into_iter().map(|job| (job.device, job.id)).collect())
+    let (mut jobs, mut page) = (HashMap::new(), String::new());
+    loop {
+        let request = v1::GetRunRequest { run: submitted.run.clone(), page };
+        let run = runs.get(request).await?.into_inner();
+        jobs.extend(run.jobs.into_iter().map(|job| (job.device, job.id)));
+        if run.next_page.is_empty() {
+            return Ok(jobs);
+        }
+        page = run.next_page;
+    }
 }
 
 const SUITE: &str = "name = \"bench\"\ndevices = 'simulated'\n[[models]]\nname = \"bench\"\n[[backends]]\nruntime = \

@@ -62,7 +62,9 @@ impl Failure {
             Self::NotFound { .. } => StatusCode::NOT_FOUND,
             Self::Suite(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Conflict(_) => StatusCode::CONFLICT,
-            Self::Store(StoreError::Unavailable { .. } | StoreError::Full { .. }) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Store(StoreError::Unavailable { .. } | StoreError::Full { .. } | StoreError::Held { .. }) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Store(StoreError::Conflict { .. } | StoreError::Corrupt { .. } | StoreError::Schema(_))
             | Self::Render(_)
             | Self::Serialise(_)
@@ -174,7 +176,9 @@ fn told(failure: &Failure, setting: &Setting) -> Told {
             told.error = words.t("error.conflict").into_owned();
             told.detail.clone_from(why);
         }
-        Failure::Store(error @ (StoreError::Unavailable { .. } | StoreError::Full { .. })) => {
+        Failure::Store(
+            error @ (StoreError::Unavailable { .. } | StoreError::Full { .. } | StoreError::Held { .. }),
+        ) => {
             told.reference = Some(logged(error, setting));
             told.error = words.t("error.store").into_owned();
             told.detail = words.t("error.store_detail").into_owned();

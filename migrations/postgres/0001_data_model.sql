@@ -256,6 +256,8 @@ CREATE TABLE runs (
     suite_digest BYTEA NOT NULL REFERENCES suites (digest),
     rerun_of TEXT,
     priority BIGINT NOT NULL,
+    -- How long its jobs wait for a device that takes no work.
+    max_wait_us BIGINT NOT NULL,
     created_by TEXT NOT NULL REFERENCES principals (id),
     created_at BIGINT NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('running', 'done', 'cancelled')),
@@ -285,6 +287,8 @@ CREATE TABLE jobs (
     -- How the job ended, as soon as it is done.
     outcome TEXT,
     outcome_code BIGINT,
+    -- Why it ended, where no attempt says so.
+    reason TEXT,
     -- Whether interference made the numbers of its last attempt invalid.
     invalid BOOLEAN NOT NULL,
     infrastructure_failures BIGINT NOT NULL,

@@ -112,7 +112,7 @@ impl From<StoreError> for Error {
     /// What a caller is told of the database is short; the whole chain goes to the log, once, here.
     fn from(error: StoreError) -> Self {
         let code = match &error {
-            StoreError::Unavailable { .. } => Code::Unavailable,
+            StoreError::Unavailable { .. } | StoreError::Held { .. } => Code::Unavailable,
             StoreError::Full { .. } => Code::Full,
             StoreError::Conflict { .. } => Code::Conflict,
             StoreError::Corrupt { .. } | StoreError::Schema(_) => Code::Internal,

@@ -17,7 +17,13 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
         () = signals.next() => return Ok(()),
     };
     announce(&running).map_err(ServeError::Output)?;
-    signals.next().await;
+    tokio::select! {
+        () = signals.next() => {}
+        () = running.taken_over() => {
+            running.shutdown(Shutdown::Hard).await;
+            return Err(ServeError::TakenOver);
+        }
+    }
     tracing::info!(seconds = drain.as_secs(), "draining; a second signal ends at once");
     let hard = running.hard_stop();
     let soft = running.shutdown(Shutdown::Soft { deadline: drain });
@@ -39,6 +45,11 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
 pub enum ServeError {
     #[error(transparent)]
     Start(#[from] StartError),
+    #[error(
+        "another server has become the active one on this database while this one had no connection to it: start this \
+         one again to have it stand by"
+    )]
+    TakenOver,
     #[error("cannot receive signals: {0}")]
     Signals(#[source] std::io::Error),
     #[error("cannot write to standard output: {0}")]

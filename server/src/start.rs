@@ -38,6 +38,9 @@ use crate::tasks::{self, Reconciler, Reconcilers};
 /// How long an ending server waits for the database to take the last audit entries.
 const AUDIT_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How often a server that stands by looks whether the active one has ended.
+const STAND_BY: Duration = Duration::from_secs(1);
+
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -134,6 +137,11 @@ impl Running {
         drop(lock);
     }
 
+    /// Resolves when another server has become the active one on the database: this one can only end.
+    pub async fn taken_over(&self) {
+        self.store.taken_over().await;
+    }
+
     /// Cancelling it makes a soft shutdown that is under way a hard one.
     #[must_use]
     pub fn hard_stop(&self) -> CancellationToken {
@@ -147,7 +155,8 @@ async fn finish(task: &mut JoinHandle<()>, name: &str) {
     }
 }
 
-/// Starts a server and returns once it listens.
+/// Starts a server and returns once it listens. Where another server is active on the same database, that is once the
+/// other has ended.
 pub async fn start(config: Config) -> Result<Running, StartError> {
     let tls = config.tls.as_ref().map(server_config).transpose()?;
     if !config.is_loopback() && tls.is_none() && !config.insecure {
@@ -213,14 +222,28 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     })
 }
 
+/// Opens the database; stands by for as long as another server is active on it.
 async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
     let synchronous = match config.synchronous {
         Synchronous::Full => seatrial_store::Synchronous::Full,
         Synchronous::Normal => seatrial_store::Synchronous::Normal,
     };
-    seatrial_store::open(&config.store_address(), seatrial_store::Options { synchronous })
-        .await
-        .map_err(|source| StartError::Store { database: config.database.redacted(), source })
+    let options = seatrial_store::Options { synchronous };
+    let mut stands_by = false;
+    loop {
+        match seatrial_store::open(&config.store_address(), options).await {
+            Ok(store) => return Ok(store),
+            Err(StoreError::Held { holder }) => {
+                if !stands_by {
+                    stands_by = true;
+                    let database = config.database.redacted();
+                    tracing::warn!(%database, %holder, "another server is active on this database; standing by");
+                }
+                tokio::time::sleep(STAND_BY).await;
+            }
+            Err(source) => return Err(StartError::Store { database: config.database.redacted(), source }),
+        }
+    }
 }
 
 fn reconcilers(

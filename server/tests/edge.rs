@@ -9,6 +9,8 @@ mod child;
 mod doors;
 #[path = "edge/port.rs"]
 mod port;
+#[path = "edge/runs.rs"]
+mod runs;
 #[path = "edge/support.rs"]
 mod support;
 #[path = "edge/tls.rs"]

@@ -322,8 +322,22 @@ async fn an_agent_whose_evidence_contradicts_the_connected_device_is_refused() {
     let first = lab.connect(&Identity::named("a")).await;
     let mut other = Identity::named("b");
     other.evidence.agent_id = Some(first.welcome.device.clone());
+    let before = lab.store.device(device_of(&first)).await.unwrap().unwrap();
     assert_eq!(refused(Connection::open(lab.dial().await, &other).await), tonic::Code::AlreadyExists);
     assert_eq!(lab.fleet.devices().len(), 1);
+    let after = lab.store.device(device_of(&first)).await.unwrap().unwrap();
+    assert_eq!(
+        (after.evidence, after.profile),
+        (before.evidence.clone(), before.profile),
+        "not a word of it is stored"
+    );
+    // The control: once the device has left, whoever has its id may be it, with another board in it.
+    drop(first);
+    eventually("it has left", async || lab.fleet.devices().is_empty().then_some(())).await;
+    let second = lab.connect(&other).await;
+    let changed = lab.store.device(device_of(&second)).await.unwrap().unwrap();
+    assert_eq!(changed.id, before.id);
+    assert_ne!(changed.evidence, before.evidence);
 }
 
 #[tokio::test]

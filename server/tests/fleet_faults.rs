@@ -57,6 +57,11 @@ async fn a_result_that_was_received_and_not_stored_comes_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_server_that_dies_before_it_says_durable_is_told_again_and_keeps_one_result() {
+    dies_while_storing("durable-before", true).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_claim_whose_assignment_was_never_sent_is_given_out_again() {
     let _guard = ONE_AT_A_TIME.lock().await;
     let mut lab = Lab::new().await;

@@ -8,7 +8,7 @@ use seatrial_core::time::Timestamp;
 
 use super::artifacts;
 use super::fault::{Fault, OrConflict};
-use super::rows::{clean, digest, document, integer, number, parse, word};
+use super::rows::{clean, clean_some, digest, document, integer, number, parse, word};
 use crate::dialect::{Connection, Pool};
 
 pub(crate) async fn add_version(tx: &mut Connection, new: &NewDatasetVersion) -> Result<u32, Fault> {
@@ -38,8 +38,8 @@ pub(crate) async fn add_version(tx: &mut Connection, new: &NewDatasetVersion) ->
         new.task.as_str(),
         i64::from(new.examples),
         document(&new.classes, "classes")?,
-        new.origin.as_deref(),
-        new.license.as_deref(),
+        clean_some(new.origin.as_ref()),
+        clean_some(new.license.as_ref()),
         new.created_at.as_micros(),
         new.created_by.to_string(),
     )
@@ -76,9 +76,13 @@ pub(crate) async fn all(pool: &Pool, project: ProjectId) -> Result<Vec<DatasetRo
 }
 
 pub(crate) async fn one(pool: &Pool, project: ProjectId, name: &str) -> Result<Option<DatasetDetail>, Fault> {
-    let found = query_scalar!("SELECT id FROM datasets WHERE project_id = $1 AND name = $2", project.to_string(), name)
-        .fetch_optional(pool)
-        .await?;
+    let found = query_scalar!(
+        "SELECT id FROM datasets WHERE project_id = $1 AND name = $2",
+        project.to_string(),
+        &*clean(name)
+    )
+    .fetch_optional(pool)
+    .await?;
     let Some(dataset) = found else { return Ok(None) };
     let found = query!(
         "SELECT dataset_versions.id, number, digest, size, task, examples, classes, origin, license,

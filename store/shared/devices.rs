@@ -14,6 +14,9 @@ use super::fault::{Fault, OrConflict};
 use super::rows::{Only, clean, document, parse, rows, word};
 use crate::dialect::{Connection, Pool};
 
+/// How often a new device looks for a free name.
+const NAME_TRIES: u32 = 8;
+
 macro_rules! select_devices {
     ($tail:literal $(, $argument:expr)*) => {
         sqlx::query_as!(
@@ -37,30 +40,43 @@ pub(crate) struct Attach {
 }
 
 pub(crate) async fn attach(tx: &mut Connection, attach: &Attach) -> Result<DeviceRow, Fault> {
-    let Attach { fresh, evidence, profile, agent_version, now } = attach;
+    let Attach { fresh, evidence, .. } = attach;
     let candidates = candidates(tx, evidence).await?;
     let id = if let Some(known) = identity::same_device(evidence, &candidates) {
         refresh(tx, known, attach).await?;
         known
     } else {
-        let name = free_name(tx, &identity::name_of(profile)).await?;
-        query!(
-            "INSERT INTO devices (id, name, state, state_reason, profile, labels, agent_version, created_at, last_seen_at)
-             VALUES ($1, $2, 'discovered', 'first seen', $3, '{}', $4, $5, $5)",
-            fresh.to_string(),
-            name,
-            document(profile, "profile")?,
-            &*clean(agent_version),
-            now.as_micros(),
-        )
-        .execute(&mut *tx)
-        .await?;
+        insert(tx, attach).await?;
         *fresh
     };
     store_evidence(tx, id, evidence).await?;
     let row = select_devices!("WHERE id = $1", id.to_string()).fetch_one(&mut *tx).await?;
     let known = evidence_of(tx, id).await?;
     row.read(known)
+}
+
+/// A new device under the first free name. Somebody else may take that name between our look and our write.
+async fn insert(tx: &mut Connection, attach: &Attach) -> Result<(), Fault> {
+    let Attach { fresh, evidence: _, profile, agent_version, now } = attach;
+    let base = identity::name_of(profile);
+    for _ in 0..NAME_TRIES {
+        let done = query!(
+            "INSERT INTO devices (id, name, state, state_reason, profile, labels, agent_version, created_at, last_seen_at)
+             VALUES ($1, $2, 'discovered', 'first seen', $3, '{}', $4, $5, $5)
+             ON CONFLICT (name) DO NOTHING",
+            fresh.to_string(),
+            free_name(tx, &base).await?,
+            document(profile, "profile")?,
+            &*clean(agent_version),
+            now.as_micros(),
+        )
+        .execute(&mut *tx)
+        .await?;
+        if done.rows_affected() == 1 {
+            return Ok(());
+        }
+    }
+    Err(Fault::Conflict(format!("{NAME_TRIES} free names for {base:?} were taken before they could be used")))
 }
 
 async fn refresh(tx: &mut Connection, id: DeviceId, attach: &Attach) -> Result<(), Fault> {
@@ -227,6 +243,16 @@ pub(crate) async fn one(pool: &Pool, id: DeviceId) -> Result<Option<DeviceRow>, 
     };
     let evidence = evidence_of(&mut connection, id).await?;
     device.read(evidence).map(Some)
+}
+
+pub(crate) async fn by_evidence(pool: &Pool, evidence: &Evidence) -> Result<Option<DeviceRow>, Fault> {
+    let mut connection = pool.acquire().await?;
+    let candidates = candidates(&mut connection, evidence).await?;
+    drop(connection);
+    match identity::same_device(evidence, &candidates) {
+        Some(id) => one(pool, id).await,
+        None => Ok(None),
+    }
 }
 
 pub(crate) async fn transitions(pool: &Pool, id: DeviceId, limit: u32) -> Result<Vec<TransitionRow>, Fault> {

@@ -15,11 +15,11 @@ use seatrial_core::outcome::Outcome;
 use seatrial_core::reading::Reading;
 use seatrial_core::report::{Actual, Block, GoldenRecord, Memory, ProcessRecord, Report, SensorTrace, StageRecord};
 use seatrial_core::stage::Stage;
-use seatrial_core::store::Completion;
+use seatrial_core::store::{Completion, Part};
 use seatrial_core::time::Timestamp;
 
 use super::fault::Fault;
-use super::rows::{Rows, clean, document, integer, number, parse, word};
+use super::rows::{Rows, clean, document, integer, number, parse, range, word};
 use crate::dialect::{Connection, Db, Pool};
 
 /// An attempt's evidence ready to be written.
@@ -343,12 +343,16 @@ pub(crate) async fn metrics(pool: &Pool, attempt: AttemptRef) -> Result<Vec<Metr
     Ok(found.into_iter().map(Metric::from).collect())
 }
 
-pub(crate) async fn run_metrics(pool: &Pool, run: RunId) -> Result<Vec<(JobId, Metric)>, Fault> {
+pub(crate) async fn run_metrics(pool: &Pool, run: RunId, part: Part) -> Result<Vec<(JobId, Metric)>, Fault> {
+    let (from, end) = range(part);
     let found = query!(
         "SELECT metrics.job_id, metrics.name, metrics.unit, metrics.value, metrics.low, metrics.high, metrics.absent
          FROM jobs JOIN metrics ON metrics.job_id = jobs.id AND metrics.attempt = jobs.attempt
-         WHERE jobs.run_id = $1 ORDER BY jobs.position, metrics.position",
+         WHERE jobs.run_id = $1 AND jobs.position >= $2 AND jobs.position < $3
+         ORDER BY jobs.position, metrics.position",
         run.to_string(),
+        from,
+        end,
     )
     .fetch_all(pool)
     .await?;

@@ -23,6 +23,10 @@ pub(crate) enum Kind {
 pub(crate) enum Fault {
     Unavailable(Cause),
     Full(Cause),
+    /// Another server is the active one.
+    Held {
+        holder: String,
+    },
     /// A constraint that no verb has put into words.
     Constraint(String),
     /// In words for people.
@@ -61,7 +65,7 @@ impl Fault {
     /// Whether the database itself failed, so that no other write of the batch would fare better.
     pub(crate) const fn concerns_everybody(&self) -> bool {
         match self {
-            Self::Unavailable(_) | Self::Full(_) => true,
+            Self::Unavailable(_) | Self::Full(_) | Self::Held { .. } => true,
             Self::Constraint(_) | Self::Conflict(_) | Self::Corrupt { .. } => false,
         }
     }
@@ -71,6 +75,7 @@ impl Fault {
         match self {
             Self::Unavailable(cause) => StoreError::Unavailable { doing, source: Box::new(cause) },
             Self::Full(cause) => StoreError::Full { doing, source: Box::new(cause) },
+            Self::Held { holder } => StoreError::Held { holder },
             Self::Constraint(detail) => {
                 StoreError::Conflict { what: format!("{doing} contradicts what is stored: {detail}") }
             }
@@ -112,7 +117,11 @@ impl<T> OrConflict<T> for Result<T, sqlx::Error> {
     fn or_conflict(self, what: impl FnOnce() -> String) -> Result<T, Fault> {
         self.map_err(|error| match Fault::from(error) {
             Fault::Constraint(_) => Fault::Conflict(what()),
-            other @ (Fault::Unavailable(_) | Fault::Full(_) | Fault::Conflict(_) | Fault::Corrupt { .. }) => other,
+            other @ (Fault::Unavailable(_)
+            | Fault::Full(_)
+            | Fault::Held { .. }
+            | Fault::Conflict(_)
+            | Fault::Corrupt { .. }) => other,
         })
     }
 }

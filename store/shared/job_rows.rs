@@ -8,11 +8,11 @@ use seatrial_core::ids::{DeviceId, JobId, ProjectId, RunId};
 use seatrial_core::job::JobState;
 use seatrial_core::outcome::Outcome;
 use seatrial_core::report::StageRecord;
-use seatrial_core::store::{AttemptRow, JobOrigin, JobRow};
+use seatrial_core::store::{AttemptRow, JobOrigin, JobRow, Part};
 use seatrial_core::time::Timestamp;
 
 use super::fault::Fault;
-use super::rows::{number, parse, word};
+use super::rows::{clean, number, parse, range, word};
 use crate::dialect::Pool;
 
 struct JobRecord {
@@ -108,7 +108,7 @@ macro_rules! select_jobs {
                       jobs.profile, jobs.state, jobs.attempt, jobs.outcome AS job_outcome, jobs.outcome_code AS job_code,
                       attempts.outcome AS "attempt_outcome?: String", attempts.outcome_code AS "attempt_code?: i64",
                       attempts.stage AS "stage?: String", attempts.ended_at AS "ended_at?: i64",
-                      attempts.failed_stage AS "failed_stage?: String", attempts.message AS "message?: String",
+                      attempts.failed_stage AS "failed_stage?: String", COALESCE(jobs.reason, attempts.message) AS "message?: String",
                       attempts.invalid AS "invalid?: String", jobs.created_at, jobs.started_at, jobs.finished_at
                FROM jobs
                JOIN runs ON runs.id = jobs.run_id
@@ -129,8 +129,15 @@ fn read(found: Vec<JobRecord>) -> Result<Vec<JobRow>, Fault> {
     found.into_iter().map(JobRecord::read).collect()
 }
 
-pub(crate) async fn of_run(pool: &Pool, run: RunId) -> Result<Vec<JobRow>, Fault> {
-    read(select_jobs!("WHERE jobs.run_id = $1 ORDER BY jobs.position", run.to_string()).fetch_all(pool).await?)
+pub(crate) async fn of_run(pool: &Pool, run: RunId, part: Part) -> Result<Vec<JobRow>, Fault> {
+    let (from, end) = range(part);
+    let found = select_jobs!(
+        "WHERE jobs.run_id = $1 AND jobs.position >= $2 AND jobs.position < $3 ORDER BY jobs.position",
+        run.to_string(),
+        from,
+        end
+    );
+    read(found.fetch_all(pool).await?)
 }
 
 pub(crate) async fn one(pool: &Pool, id: JobId) -> Result<Option<JobRow>, Fault> {
@@ -138,7 +145,7 @@ pub(crate) async fn one(pool: &Pool, id: JobId) -> Result<Option<JobRow>, Fault>
 }
 
 pub(crate) async fn by_short_id(pool: &Pool, short: &str) -> Result<Vec<JobRow>, Fault> {
-    read(select_jobs!("WHERE jobs.short = $1 ORDER BY jobs.id DESC", short).fetch_all(pool).await?)
+    read(select_jobs!("WHERE jobs.short = $1 ORDER BY jobs.id DESC", &*clean(short)).fetch_all(pool).await?)
 }
 
 pub(crate) async fn of_device(pool: &Pool, device: DeviceId, limit: u32) -> Result<Vec<JobRow>, Fault> {
@@ -156,7 +163,7 @@ pub(crate) async fn of_model(pool: &Pool, project: ProjectId, model: &str, limit
            AND jobs.finished_at IS NOT NULL
          ORDER BY jobs.finished_at DESC LIMIT $3",
         project.to_string(),
-        model,
+        &*clean(model),
         i64::from(limit)
     );
     read(found.fetch_all(pool).await?)

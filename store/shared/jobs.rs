@@ -1,6 +1,7 @@
 //! Jobs: claimed, moved through their stages, completed or given back; always by compare-and-set.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use serde::Serialize;
 use sqlx::{query, query_scalar};
@@ -22,7 +23,8 @@ use crate::dialect::{Connection, Pool};
 pub(crate) async fn open(pool: &Pool) -> Result<Vec<OpenJob>, Fault> {
     let found = query!(
         r#"SELECT jobs.id, jobs.run_id, jobs.device_id, runs.priority, jobs.created_at, jobs.attempt,
-                  jobs.infrastructure_failures, jobs.crashes, jobs.agent_deaths, attempts.lease_until AS "lease_until?: i64"
+                  jobs.infrastructure_failures, jobs.crashes, jobs.agent_deaths, runs.max_wait_us,
+                  attempts.lease_until AS "lease_until?: i64"
            FROM jobs
            JOIN runs ON runs.id = jobs.run_id
            LEFT JOIN attempts
@@ -43,6 +45,7 @@ pub(crate) async fn open(pool: &Pool) -> Result<Vec<OpenJob>, Fault> {
             infrastructure_failures: number(row.infrastructure_failures, "number of failures")?,
             crashes: number(row.crashes, "number of crashes")?,
             agent_deaths: number(row.agent_deaths, "number of agent deaths")?,
+            max_wait: Duration::from_micros(number(row.max_wait_us, "longest wait")?),
             leased_until: row.lease_until.map(Timestamp::from_micros),
         })
     });
@@ -280,6 +283,25 @@ pub(crate) async fn give_back(tx: &mut Connection, attempt: AttemptRef, give_bac
         end_attempts(tx, &[&release]).await?;
     }
     Ok(held)
+}
+
+pub(crate) async fn give_up(
+    tx: &mut Connection,
+    after: AttemptRef,
+    reason: &str,
+    now: Timestamp,
+) -> Result<bool, Fault> {
+    let done = query!(
+        "UPDATE jobs SET state = 'done', outcome = 'device_lost', reason = $3, finished_at = $4
+         WHERE id = $1 AND attempt = $2 AND state = 'queued'",
+        after.job.to_string(),
+        i64::from(after.attempt),
+        &*clean(reason),
+        now.as_micros(),
+    )
+    .execute(&mut *tx)
+    .await?;
+    Ok(done.rows_affected() == 1)
 }
 
 /// Takes the jobs from the attempts that hold them, and gives the ids of those that were held.

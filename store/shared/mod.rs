@@ -24,7 +24,7 @@ use seatrial_core::store::{Result, StoreError};
 
 use crate::dialect::{self, MIGRATOR, Options, Pool};
 use fault::Fault;
-use writer::Writer;
+use writer::{Link, Writer};
 
 /// One database: readers share a pool, writes go through one queue.
 #[derive(Debug, Clone)]
@@ -34,12 +34,14 @@ pub struct Database {
 }
 
 impl Database {
-    /// Opens the database and brings its schema up to this build.
+    /// Opens the database, becomes its active server, and brings its schema up to this build.
     pub async fn open(options: &Options) -> Result<Self> {
         let doing = "opening it";
         let pools = dialect::connect(options).await.map_err(|fault| fault.into_error(doing))?;
-        MIGRATOR.run(&pools.write).await.map_err(|error| migration_error(error, doing))?;
-        Ok(Self { read: pools.read, writer: Writer::start(pools.write) })
+        let mut link = Link::open(pools.write).await.map_err(|fault| fault.into_error(doing))?;
+        let connection = link.connection().await.map_err(|fault| fault.into_error(doing))?;
+        MIGRATOR.run(&mut **connection).await.map_err(|error| migration_error(error, doing))?;
+        Ok(Self { read: pools.read, writer: Writer::start(link) })
     }
 }
 
@@ -57,7 +59,7 @@ fn migration_error(error: sqlx::migrate::MigrateError, doing: &'static str) -> S
             StoreError::Schema(format!("migration {version} was interrupted; restore a backup"))
         }
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => match Fault::from(error) {
-            fault @ (Fault::Unavailable(_) | Fault::Full(_)) => fault.into_error(doing),
+            fault @ (Fault::Unavailable(_) | Fault::Full(_) | Fault::Held { .. }) => fault.into_error(doing),
             Fault::Constraint(why) | Fault::Conflict(why) | Fault::Corrupt { why, .. } => StoreError::Schema(why),
         },
         other => StoreError::Schema(other.to_string()),

@@ -14,7 +14,7 @@ use seatrial_core::time::Timestamp;
 
 use super::artifacts;
 use super::fault::{Fault, OrConflict};
-use super::rows::{clean, document, integer, number, parse, rows, word};
+use super::rows::{clean, clean_some, document, integer, number, parse, rows, word};
 use crate::dialect::{Connection, Pool};
 
 /// The alias that every new version takes.
@@ -34,11 +34,11 @@ pub(crate) async fn add_version(tx: &mut Connection, new: &NewModelVersion) -> R
         model,
         version,
         new.parent.map(i64::from),
-        new.commit.as_deref(),
-        new.build_address.as_deref(),
+        clean_some(new.commit.as_ref()),
+        clean_some(new.build_address.as_ref()),
         document(&new.labels, "labels")?,
-        new.origin.as_deref(),
-        new.license.as_deref(),
+        clean_some(new.origin.as_ref()),
+        clean_some(new.license.as_ref()),
         new.created_at.as_micros(),
         new.created_by.to_string(),
     )
@@ -128,7 +128,7 @@ async fn add_bindings(tx: &mut Connection, new: &NewModelVersion, whose: &str) -
             "INSERT INTO bindings (id, version_id, dataset_name, document) VALUES ($1, $2, $3, $4)",
             binding.id.to_string(),
             new.id.to_string(),
-            binding.dataset.as_deref(),
+            clean_some(binding.dataset.as_ref()),
             document(&binding.binding, "binding")?,
         )
         .execute(&mut *tx)
@@ -193,7 +193,7 @@ pub(crate) async fn move_alias(tx: &mut Connection, wish: &MoveAlias) -> Result<
          FROM models JOIN model_versions ON model_versions.model_id = models.id
          WHERE models.project_id = $1 AND models.name = $2 AND model_versions.number = $3",
         wish.project.to_string(),
-        wish.model,
+        &*clean(&wish.model),
         i64::from(wish.version),
     )
     .fetch_optional(&mut *tx)
@@ -265,9 +265,10 @@ pub(crate) async fn all(pool: &Pool, project: ProjectId) -> Result<Vec<ModelRow>
 
 pub(crate) async fn one(pool: &Pool, project: ProjectId, name: &str) -> Result<Option<ModelDetail>, Fault> {
     let mut connection = pool.acquire().await?;
-    let found = query_scalar!("SELECT id FROM models WHERE project_id = $1 AND name = $2", project.to_string(), name)
-        .fetch_optional(&mut *connection)
-        .await?;
+    let found =
+        query_scalar!("SELECT id FROM models WHERE project_id = $1 AND name = $2", project.to_string(), &*clean(name))
+            .fetch_optional(&mut *connection)
+            .await?;
     let Some(model) = found else { return Ok(None) };
     let mut variants = variants(&mut connection, &model).await?;
     let mut bindings = bindings(&mut connection, &model).await?;

@@ -7,8 +7,8 @@ use seatrial_core::job::AttemptRef;
 use seatrial_core::metric::Metric;
 use seatrial_core::report::Block;
 use seatrial_core::store::{
-    AttemptRow, AuditRow, DatasetDetail, DatasetRow, DeviceRow, JobRow, MisfitRow, ModelDetail, ModelRow, Read, Result,
-    RunRow, TransitionRow,
+    AttemptRow, AuditRow, DatasetDetail, DatasetRow, DeviceRow, JobRow, MisfitRow, ModelDetail, ModelRow, Part, Read,
+    Result, RunRow, TransitionRow,
 };
 
 use super::fault::Fault;
@@ -76,12 +76,12 @@ impl Read for Database {
         runs::by_number(&self.read, project, number).await.doing("reading a run")
     }
 
-    async fn jobs(&self, run: RunId) -> Result<Vec<JobRow>> {
-        job_rows::of_run(&self.read, run).await.doing("reading the jobs of a run")
+    async fn jobs_part(&self, run: RunId, part: Part) -> Result<Vec<JobRow>> {
+        job_rows::of_run(&self.read, run, part).await.doing("reading the jobs of a run")
     }
 
-    async fn misfits(&self, run: RunId) -> Result<Vec<MisfitRow>> {
-        runs::misfits(&self.read, run).await.doing("reading the misfits of a run")
+    async fn misfits_part(&self, run: RunId, part: Part) -> Result<Vec<MisfitRow>> {
+        runs::misfits(&self.read, run, part).await.doing("reading the misfits of a run")
     }
 
     async fn job(&self, id: JobId) -> Result<Option<JobRow>> {
@@ -112,8 +112,8 @@ impl Read for Database {
         evidence::metrics(&self.read, attempt).await.doing("reading metrics")
     }
 
-    async fn run_metrics(&self, run: RunId) -> Result<Vec<(JobId, Metric)>> {
-        evidence::run_metrics(&self.read, run).await.doing("reading the metrics of a run")
+    async fn run_metrics_part(&self, run: RunId, part: Part) -> Result<Vec<(JobId, Metric)>> {
+        evidence::run_metrics(&self.read, run, part).await.doing("reading the metrics of a run")
     }
 
     async fn device_jobs(&self, device: DeviceId, limit: u32) -> Result<Vec<JobRow>> {

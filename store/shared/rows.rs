@@ -2,18 +2,21 @@
 
 use std::borrow::Cow;
 use std::fmt::Display;
+use std::io;
 use std::str::FromStr;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::ser::{CharEscape, CompactFormatter, Formatter};
 
 use seatrial_core::digest::Digest;
+use seatrial_core::store::Part;
 
 use super::fault::Fault;
 
 /// Many rows as one JSON array, for `json_each`.
 pub(crate) fn rows<T: Serialize>(rows: &[T]) -> Result<String, Fault> {
-    document(&rows, "rows")
+    fields(&rows)
 }
 
 /// Rows of one kind as JSON, made by the caller so that the writer has only to put them together.
@@ -30,7 +33,7 @@ impl Rows {
             if !text.is_empty() {
                 text.push(',');
             }
-            text.push_str(&document(&item, "rows")?);
+            text.push_str(&fields(&item)?);
         }
         Ok(Self { text })
     }
@@ -47,9 +50,32 @@ impl Rows {
     }
 }
 
-/// A document as JSON text.
+/// A document as JSON text, just as it is: in there a zero character is an escape.
 pub(crate) fn document<T: Serialize + ?Sized>(value: &T, what: &str) -> Result<String, Fault> {
     serde_json::to_string(value).map_err(|error| Fault::corrupt(what, error))
+}
+
+/// JSON that the database takes apart into fields, [`clean`] throughout.
+fn fields<T: Serialize + ?Sized>(value: &T) -> Result<String, Fault> {
+    let what = "rows";
+    let mut text = Vec::with_capacity(256);
+    value
+        .serialize(&mut serde_json::Serializer::with_formatter(&mut text, Clean))
+        .map_err(|error| Fault::corrupt(what, error))?;
+    String::from_utf8(text).map_err(|error| Fault::corrupt(what, error))
+}
+
+/// Compact JSON without the zero character.
+struct Clean;
+
+impl Formatter for Clean {
+    fn write_char_escape<W: ?Sized + io::Write>(&mut self, writer: &mut W, escape: CharEscape) -> io::Result<()> {
+        if matches!(escape, CharEscape::AsciiControl(0)) {
+            writer.write_all(REPLACEMENT.as_bytes())
+        } else {
+            CompactFormatter.write_char_escape(writer, escape)
+        }
+    }
 }
 
 /// A stored document.
@@ -80,9 +106,23 @@ pub(crate) fn integer(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// Text from outside. PostgreSQL has no zero character in text, and nothing else ever needs one.
+/// What takes the place of the zero character.
+const REPLACEMENT: &str = "\u{fffd}";
+
+/// Text from outside. PostgreSQL has no zero character in text, and nothing else ever needs one. Everything that is
+/// bound as text goes through here; what travels as rows goes through [`fields`].
 pub(crate) fn clean(text: &str) -> Cow<'_, str> {
-    if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(text) }
+    if text.contains('\0') { Cow::Owned(text.replace('\0', REPLACEMENT)) } else { Cow::Borrowed(text) }
+}
+
+/// The same for text that may be absent.
+pub(crate) fn clean_some(text: Option<&String>) -> Option<String> {
+    text.map(|text| clean(text).into_owned())
+}
+
+/// The positions of a part: the first, and the first beyond it.
+pub(crate) fn range(part: Part) -> (i64, i64) {
+    (part.from.into(), i64::from(part.from) + i64::from(part.count))
 }
 
 /// A row that is only an id.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Serialize;
 use sqlx::{query, query_scalar};
@@ -9,11 +10,11 @@ use sqlx::{query, query_scalar};
 use seatrial_core::digest::Digest;
 use seatrial_core::ids::{DatasetVersionId, DeviceId, JobId, PrincipalId, ProjectId, RunId, VariantId};
 use seatrial_core::job::AttemptRef;
-use seatrial_core::store::{MisfitRow, NewMisfit, NewRun, RunCounts, RunRow, RunState};
+use seatrial_core::store::{MisfitRow, NewMisfit, NewRun, Part, RunCounts, RunRow, RunState};
 use seatrial_core::time::Timestamp;
 
 use super::fault::{Fault, OrConflict};
-use super::rows::{Rows, clean, document, number, rows, word};
+use super::rows::{Rows, clean, document, integer, number, range, rows, word};
 use crate::dialect::{Connection, Pool};
 
 /// A run ready to be written: all but its number.
@@ -26,6 +27,7 @@ pub(crate) struct Prepared {
     suite_digest: Digest,
     rerun_of: Option<JobId>,
     priority: i32,
+    max_wait: Duration,
     suite_rows: Rows,
     jobs: Rows,
     job_count: usize,
@@ -48,6 +50,7 @@ struct RunRecord<'a> {
     suite_digest: Digest,
     rerun_of: Option<JobId>,
     priority: i32,
+    max_wait_us: i64,
     created_by: PrincipalId,
     created_at: Timestamp,
 }
@@ -82,7 +85,19 @@ struct MisfitRecord<'a> {
 
 impl Prepared {
     pub(crate) fn new(run: &NewRun) -> Result<Self, Fault> {
-        let NewRun { id, project, created_by, created_at, suite, suite_text, rerun_of, priority, jobs, misfits } = run;
+        let NewRun {
+            id,
+            project,
+            created_by,
+            created_at,
+            suite,
+            suite_text,
+            rerun_of,
+            priority,
+            max_wait,
+            jobs,
+            misfits,
+        } = run;
         let suite_text = clean(suite_text);
         let suite_digest = Digest::of(suite_text.as_bytes());
         let suite_record = SuiteRecord { digest: suite_digest, document: suite_text, created_at: *created_at };
@@ -111,6 +126,7 @@ impl Prepared {
             suite_digest,
             rerun_of: *rerun_of,
             priority: *priority,
+            max_wait: *max_wait,
             suite_rows: Rows::of([suite_record])?,
             job_count: job_records.len(),
             jobs: Rows::of(job_records)?,
@@ -194,15 +210,18 @@ async fn insert_runs(tx: &mut Connection, runs: &[Prepared], numbers: &[i64]) ->
         suite_digest: run.suite_digest,
         rerun_of: run.rerun_of,
         priority: run.priority,
+        max_wait_us: integer(run.max_wait.as_micros() as u64),
         created_by: run.created_by,
         created_at: run.created_at,
     });
     let records: Vec<RunRecord<'_>> = records.collect();
     query!(
-        "INSERT INTO runs (id, project_id, number, suite, suite_digest, rerun_of, priority, created_by, created_at, state)
+        "INSERT INTO runs (id, project_id, number, suite, suite_digest, rerun_of, priority, max_wait_us, created_by,
+                           created_at, state)
          SELECT entry.value ->> 'id', entry.value ->> 'project', CAST(entry.value ->> 'number' AS BIGINT),
                 entry.value ->> 'suite', unhex(entry.value ->> 'suite_digest'), entry.value ->> 'rerun_of',
-                CAST(entry.value ->> 'priority' AS BIGINT), entry.value ->> 'created_by',
+                CAST(entry.value ->> 'priority' AS BIGINT), CAST(entry.value ->> 'max_wait_us' AS BIGINT),
+                entry.value ->> 'created_by',
                 CAST(entry.value ->> 'created_at' AS BIGINT), 'running'
          FROM json_each(CAST($1 AS TEXT)) AS entry",
         rows(&records)?,
@@ -449,12 +468,15 @@ pub(crate) async fn to_finish(pool: &Pool) -> Result<Vec<RunRow>, Fault> {
     found.into_iter().map(RunRecordOut::read).collect()
 }
 
-pub(crate) async fn misfits(pool: &Pool, run: RunId) -> Result<Vec<MisfitRow>, Fault> {
+pub(crate) async fn misfits(pool: &Pool, run: RunId, part: Part) -> Result<Vec<MisfitRow>, Fault> {
+    let (from, end) = range(part);
     let found = query!(
         r#"SELECT model, variant, dataset, backend, misfits.profile, device_id, devices.name AS "device_name?: String", reason
            FROM misfits LEFT JOIN devices ON devices.id = misfits.device_id
-           WHERE run_id = $1 ORDER BY position"#,
+           WHERE run_id = $1 AND position >= $2 AND position < $3 ORDER BY position"#,
         run.to_string(),
+        from,
+        end,
     )
     .fetch_all(pool)
     .await?;

@@ -99,6 +99,10 @@ impl Store for Database {
         self.writer.write("attaching a device", attach, |attach, tx| Box::pin(devices::attach(tx, attach))).await
     }
 
+    async fn device_by_evidence(&self, evidence: &Evidence) -> Result<Option<DeviceRow>> {
+        devices::by_evidence(&self.read, evidence).await.doing("looking for a device")
+    }
+
     async fn touch_devices(&self, devices: &[DeviceId], now: Timestamp) -> Result<()> {
         if devices.is_empty() {
             return Ok(());
@@ -245,6 +249,15 @@ impl Store for Database {
             .await
     }
 
+    async fn give_up(&self, after: AttemptRef, reason: &str, now: Timestamp) -> Result<bool> {
+        let doing = "giving up a job that waits";
+        self.writer
+            .write(doing, (after, reason.to_owned(), now), |(after, reason, now), tx| {
+                Box::pin(jobs::give_up(tx, *after, reason, *now))
+            })
+            .await
+    }
+
     async fn cancel_run(&self, run: RunId, now: Timestamp) -> Result<Vec<(AttemptRef, DeviceId)>> {
         self.writer.write("cancelling a run", (run, now), |&(run, now), tx| Box::pin(runs::cancel(tx, run, now))).await
     }
@@ -260,6 +273,10 @@ impl Store for Database {
 
     async fn principal_name(&self, id: PrincipalId) -> Result<Option<String>> {
         people::principal_name(&self.read, id).await.doing("reading a name")
+    }
+
+    async fn taken_over(&self) {
+        self.writer.taken_over().await;
     }
 
     async fn take_lease(&self, name: &str, holder: &str, now: Timestamp, until: Timestamp) -> Result<bool> {

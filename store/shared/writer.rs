@@ -4,6 +4,9 @@
 //! in one transaction, commits once, and only then answers. If the batch fails, its writes are undone and each is tried
 //! again alone, so that one bad write cannot harm its neighbours. A failed *commit* is never tried again: whether it
 //! reached the disk is unknown, so every caller is told that it failed.
+//!
+//! The one connection that writes also holds the database: whoever has it is the active server, and nobody else can
+//! write. Where that takes a lock, the lock belongs to the connection and goes with it.
 
 use std::any::{Any, TypeId};
 use std::future::Future;
@@ -12,12 +15,12 @@ use std::time::Duration;
 
 use sqlx::Connection as _;
 use sqlx::pool::PoolConnection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use seatrial_core::store::StoreError;
 
 use super::fault::Fault;
-use crate::dialect::{self, BEGIN, Connection, Db, Pool};
+use crate::dialect::{self, BEGIN, Connection, Db, Hold, Pool};
 
 /// Writes that may wait. Callers beyond it wait for their turn to queue.
 const QUEUE: usize = 1024;
@@ -36,6 +39,8 @@ type Together<Args, Answer> = for<'a> fn(&'a [Args], &'a mut Connection) -> Step
 #[derive(Debug, Clone)]
 pub(crate) struct Writer {
     orders: mpsc::Sender<Box<dyn Order>>,
+    /// Becomes true when another server has become the active one.
+    taken_over: watch::Receiver<bool>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -47,10 +52,18 @@ struct WriterGone;
 struct TooSlow;
 
 impl Writer {
-    pub(crate) fn start(pool: Pool) -> Self {
+    pub(crate) fn start(link: Link) -> Self {
         let (orders, queue) = mpsc::channel(QUEUE);
-        tokio::spawn(serve(pool, queue));
-        Self { orders }
+        let taken_over = link.taken_over.subscribe();
+        tokio::spawn(serve(link, queue));
+        Self { orders, taken_over }
+    }
+
+    /// Resolves when another server has become the active one.
+    pub(crate) async fn taken_over(&self) {
+        if self.taken_over.clone().wait_for(|taken| *taken).await.is_err() {
+            std::future::pending::<()>().await; // the writer has ended with this server
+        }
     }
 
     /// Runs one write. `run` may be called twice, so it must not keep what it has seen.
@@ -214,11 +227,20 @@ where
     }
 }
 
-async fn serve(pool: Pool, mut queue: mpsc::Receiver<Box<dyn Order>>) {
-    let mut link = Link { pool, held: None };
-    while let Some(first) = queue.recv().await {
-        let batch = gather(first, &mut queue);
-        link.write(batch).await;
+async fn serve(mut link: Link, mut queue: mpsc::Receiver<Box<dyn Order>>) {
+    loop {
+        let next = match dialect::LOOK_AFTER {
+            Some(idle) => tokio::time::timeout(idle, queue.recv()).await,
+            None => Ok(queue.recv().await),
+        };
+        match next {
+            Ok(Some(first)) => {
+                let batch = gather(first, &mut queue);
+                link.write(batch).await;
+            }
+            Ok(None) => return,
+            Err(_) => link.look().await,
+        }
     }
 }
 
@@ -247,12 +269,28 @@ enum Failed {
 }
 
 /// The writer's connection, opened when it is needed and dropped when it has failed.
-struct Link {
+pub(crate) struct Link {
     pool: Pool,
     held: Option<PoolConnection<Db>>,
+    hold: Hold,
+    taken_over: watch::Sender<bool>,
 }
 
 impl Link {
+    /// Connects, and becomes the active server.
+    pub(crate) async fn open(pool: Pool) -> Result<Self, Fault> {
+        let mut link = Self { pool, held: None, hold: Hold::new(), taken_over: watch::Sender::new(false) };
+        link.connection().await?;
+        Ok(link)
+    }
+
+    /// Nothing was written for a while: looks whether this is still the active server.
+    async fn look(&mut self) {
+        if let Err(fault) = self.connection().await {
+            tracing::debug!(?fault, "the idle writer has no connection");
+        }
+    }
+
     async fn write(&mut self, mut batch: Vec<Box<dyn Order>>) {
         let callers: usize = batch.iter().map(|group| group.count()).sum();
         match self.transaction(&mut batch).await {
@@ -284,7 +322,7 @@ impl Link {
     }
 
     /// A connection that has died while nothing was written is replaced, and nobody has to know.
-    async fn connection(&mut self) -> sqlx::Result<&mut PoolConnection<Db>> {
+    pub(crate) async fn connection(&mut self) -> Result<&mut PoolConnection<Db>, Fault> {
         if let Some(held) = &mut self.held
             && !dialect::is_alive(held).await
             && let Some(mut dead) = self.held.take()
@@ -293,13 +331,28 @@ impl Link {
         }
         match &mut self.held {
             Some(connection) => Ok(connection),
-            empty @ None => Ok(empty.insert(self.pool.acquire().await?)),
+            empty @ None => {
+                let mut fresh = self.pool.acquire().await?;
+                let refused = match self.hold.take(&mut fresh).await {
+                    Ok(None) => None,
+                    Ok(Some(holder)) => {
+                        self.taken_over.send_replace(true);
+                        Some(Fault::Held { holder })
+                    }
+                    Err(fault) => Some(fault),
+                };
+                if let Some(fault) = refused {
+                    fresh.close_on_drop();
+                    return Err(fault);
+                }
+                Ok(empty.insert(fresh))
+            }
         }
     }
 
     async fn try_transaction(&mut self, batch: &mut [Box<dyn Order>]) -> Result<(), Failed> {
         let before = |error: sqlx::Error| Failed::Before(error.into());
-        let connection = self.connection().await.map_err(before)?;
+        let connection = self.connection().await.map_err(Failed::Before)?;
         let mut transaction = connection.begin_with(BEGIN).await.map_err(before)?;
         for group in batch {
             if let Err(fault) = group.run(&mut transaction).await {

@@ -5,6 +5,8 @@
 mod arrows;
 mod bench;
 mod command;
+#[cfg(test)]
+mod faults;
 mod postgres;
 mod setup;
 mod sqlx;

@@ -7,6 +7,7 @@ use seatrial_core::retry::Backoff;
 use seatrial_proto::v1::{self, run_event::Event};
 use tonic::{Code, Status};
 
+use super::results::add_page;
 use crate::client::Client;
 use crate::error::{CliError, Result};
 use crate::exit::Exit;
@@ -61,6 +62,8 @@ struct Follower {
     progress: Progress,
     watching: Watching,
     started: Instant,
+    /// Pages of the run that has ended, until all are here.
+    ended: Option<v1::GetRunResponse>,
     /// Tries since the server was last heard, and when that was.
     tries: u32,
     heard: Instant,
@@ -69,7 +72,14 @@ struct Follower {
 impl Follower {
     fn new(colour: Colour) -> Self {
         let now = Instant::now();
-        Self { progress: Progress::default(), watching: Watching::start(colour), started: now, tries: 0, heard: now }
+        Self {
+            progress: Progress::default(),
+            watching: Watching::start(colour),
+            started: now,
+            ended: None,
+            tries: 0,
+            heard: now,
+        }
     }
 
     async fn follow(&mut self, client: &Client, run: &str) -> Result<v1::GetRunResponse> {
@@ -95,6 +105,7 @@ impl Follower {
 
     /// One stream of events: to the end of the run, or to the end of the stream.
     async fn watch(&mut self, client: &Client, run: &str) -> std::result::Result<Option<v1::GetRunResponse>, Status> {
+        self.ended = None; // pages of a stream that broke are told again
         let mut events = client.runs().watch(v1::WatchRequest { run: run.to_owned() }).await?.into_inner();
         let mut redraw = tokio::time::interval(REDRAW);
         redraw.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -129,10 +140,12 @@ impl Follower {
                 self.take_jobs(vec![job]);
                 None
             }
-            Event::Ended(ended) => {
-                self.progress.run.clone_from(&ended.run);
-                self.take_jobs(ended.jobs.clone());
-                Some(ended)
+            Event::Ended(page) => {
+                self.progress.run.clone_from(&page.run);
+                self.take_jobs(page.jobs.clone());
+                let is_last = page.next_page.is_empty();
+                add_page(&mut self.ended, page);
+                if is_last { self.ended.take() } else { None }
             }
         }
     }

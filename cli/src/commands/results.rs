@@ -59,8 +59,30 @@ impl Subject {
 
 pub(super) async fn get_run(client: &Client, run: &str) -> Result<v1::GetRunResponse> {
     let doing = format!("show run {run}");
-    let request = Client::request(v1::GetRunRequest { run: run.to_owned() });
-    Ok(client.runs().get(request).await.map_err(client.failed(&doing))?.into_inner())
+    let mut whole: Option<v1::GetRunResponse> = None;
+    loop {
+        let page = whole.as_ref().map(|whole| whole.next_page.clone()).unwrap_or_default();
+        let request = Client::request(v1::GetRunRequest { run: run.to_owned(), page });
+        let page = client.runs().get(request).await.map_err(client.failed(&doing))?.into_inner();
+        let whole = add_page(&mut whole, page);
+        if whole.next_page.is_empty() {
+            return Ok(std::mem::take(whole));
+        }
+    }
+}
+
+/// Puts a page behind those before it.
+pub(super) fn add_page(whole: &mut Option<v1::GetRunResponse>, page: v1::GetRunResponse) -> &mut v1::GetRunResponse {
+    match whole {
+        None => whole.insert(page),
+        Some(whole) => {
+            let v1::GetRunResponse { run, jobs, misfits, gate_json: _, next_page } = page;
+            (whole.run, whole.next_page) = (run, next_page);
+            whole.jobs.extend(jobs);
+            whole.misfits.extend(misfits);
+            whole
+        }
+    }
 }
 
 async fn get_job(client: &Client, job: &str) -> Result<v1::GetJobResponse> {

@@ -77,17 +77,19 @@ fn announce(submitted: &v1::SubmitResponse, preview: &v1::PreviewResponse) {
             misfit.model, misfit.variant, misfit.backend, misfit.reason
         ));
     }
-    if preview.misfits.len() > 5 {
-        output::note(&format!("  and {} more misfits", preview.misfits.len() - 5));
+    if preview.misfits_total > 5 {
+        output::note(&format!("  and {} more misfits", preview.misfits_total - 5));
     }
 }
 
 fn show_preview(preview: &v1::PreviewResponse, output: Output) -> Result<Exit> {
-    let v1::PreviewResponse { name, jobs, misfits, problems: _ } = preview;
+    let v1::PreviewResponse { name, jobs, misfits, problems: _, jobs_total, misfits_total } = preview;
     let data = json!({
         "suite": name,
         "jobs": jobs.iter().map(json::preview_job).collect::<Vec<_>>(),
         "misfits": misfits.iter().map(json::misfit).collect::<Vec<_>>(),
+        "jobs_total": jobs_total,
+        "misfits_total": misfits_total,
     });
     if output.is_json() {
         output::print_json(&data)?;
@@ -95,9 +97,12 @@ fn show_preview(preview: &v1::PreviewResponse, output: Output) -> Result<Exit> {
     }
     output::note(&format!(
         "{name} would run {} now, with {}",
-        output::count(jobs.len(), "job"),
-        output::count(misfits.len(), "misfit")
+        output::count(*jobs_total as usize, "job"),
+        output::count(*misfits_total as usize, "misfit")
     ));
+    if jobs.len() < *jobs_total as usize || misfits.len() < *misfits_total as usize {
+        output::note("not all of them are listed: they would not fit into one answer");
+    }
     if !jobs.is_empty() {
         output.table(output::run::preview(jobs))?;
     }

@@ -131,7 +131,7 @@ pub(crate) fn run_summary(run: &v1::RunSummary) -> Value {
 
 /// A run with everything in it.
 pub(crate) fn run(run: &v1::GetRunResponse) -> Value {
-    let v1::GetRunResponse { run, jobs, misfits, gate_json } = run;
+    let v1::GetRunResponse { run, jobs, misfits, gate_json, next_page: _ } = run;
     let gate: Option<Value> = gate_json.as_deref().and_then(|text| serde_json::from_str(text).ok());
     json!({
         "run": run.as_ref().map(run_summary),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::job::{Lease, Phase};
+use super::job::{Lease, Phase, Wait};
 use super::{CANCEL_WITHIN, CloseReason, Effect, Schedule, Timer};
 use crate::ids::{DeviceId, JobId, SessionId};
 use crate::job::{AttemptRef, Grant, ONLINE_GRANT};
@@ -164,7 +164,7 @@ impl Schedule {
         }
         match job.phase {
             Phase::Leased(_) => self.take_result(attempt, device, outcome),
-            Phase::Queued | Phase::Storing { .. } => self.ask_the_store(attempt, device, outcome),
+            Phase::Queued(_) | Phase::Storing { .. } => self.ask_the_store(attempt, device, outcome),
             Phase::Claiming | Phase::GivingBack { .. } => {
                 let reason = "the attempt does not hold its job".to_owned();
                 self.effects.push(Effect::RefuseReport { attempt, device, reason });
@@ -236,11 +236,15 @@ impl Schedule {
         self.forget(id);
     }
 
-    /// The job's timer has fired: its assignment was not accepted, or its lease has ended.
+    /// The job's timer has fired: it has waited long, its assignment was not accepted, or its lease has ended.
     pub(super) fn job_is_due(&mut self, id: JobId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.timer = None;
         let device = job.device;
+        if let Phase::Queued(wait) = job.phase {
+            self.has_waited(id, wait);
+            return;
+        }
         let Some(lease) = job.lease() else { return };
         if lease.cancelling {
             self.stop(id, "the run was cancelled");
@@ -253,10 +257,35 @@ impl Schedule {
         }
     }
 
+    /// A job waits as long as it takes for a device that works, and no longer than its run allows for one that does not.
+    fn has_waited(&mut self, id: JobId, wait: Wait) {
+        let now = self.now;
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        if self.runs.get(&job.run).is_some_and(|run| run.cancelled) {
+            return; // the store is ending it
+        }
+        let (key, max_wait) = (job.key(id), job.max_wait());
+        let attempt = AttemptRef { job: id, attempt: job.attempt };
+        let device = self.devices.entry(job.device).or_default();
+        let since = device.absence().map_or(now, |(away, _)| away.max(wait.since));
+        if let Some((_, why)) = device.absence().filter(|_| since.plus(max_wait) <= now) {
+            device.queue.remove(&key);
+            job.phase = Phase::GivingBack { next: JobNext::Done(Outcome::DeviceLost) };
+            let minutes = max_wait.as_secs() / 60;
+            let reason = format!("the device took no work for {minutes} min: it {why}");
+            self.effects.push(Effect::GiveUp { attempt, reason });
+        } else {
+            job.phase = Phase::Queued(Wait { since: wait.since, look_at: since.plus(max_wait) });
+            self.set_timer(id);
+        }
+    }
+
     /// An agent that was killed while idle must swallow no job, and one that only listens must not be asked for ever.
     fn unaccepted(&mut self, id: JobId, device_id: DeviceId) {
         let message = "the agent did not accept the assignment in time".to_owned();
-        let session = self.devices.get_mut(&device_id).and_then(|device| device.session.take());
+        let now = self.now;
+        let session =
+            self.devices.get_mut(&device_id).and_then(|device| device.change(now, |device| device.session.take()));
         if let Some(session) = session {
             self.effects.push(Effect::CloseSession { device: device_id, session, reason: CloseReason::Silent });
             self.count_unstarted(device_id, &message);
@@ -305,8 +334,9 @@ impl Schedule {
     fn release(&mut self, id: JobId) {
         self.set_timer(id);
         let Some(device_id) = self.jobs.get(&id).map(|job| job.device) else { return };
+        let now = self.now;
         if let Some(device) = self.devices.get_mut(&device_id) {
-            device.holding.remove(&id);
+            device.change(now, |device| device.holding.remove(&id));
         }
         self.dispatch(device_id);
     }
@@ -316,10 +346,10 @@ impl Schedule {
         if job.is_held_by(attempt, device) { job.lease() } else { None }
     }
 
-    /// Makes the job's timer agree with its lease.
+    /// Makes the job's timer agree with its phase.
     pub(super) fn set_timer(&mut self, id: JobId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        let due = job.lease().map(|lease| lease.due());
+        let due = job.due();
         if job.timer == due {
             return;
         }

@@ -19,8 +19,7 @@ const REST: Backoff = Backoff { first: Duration::from_secs(5), longest: Duration
 #[derive(Debug)]
 pub(super) struct Device {
     pub(super) session: Option<SessionId>,
-    /// Whether its state lets it work.
-    usable: bool,
+    state: DeviceState,
     /// Whether its agent takes more work.
     leaving: bool,
     pub(super) queue: BTreeSet<QueueKey>,
@@ -32,13 +31,15 @@ pub(super) struct Device {
     /// Assignments that it left unstarted since the last that it started.
     unstarted: u32,
     not_before: Monotonic,
+    /// Since when it neither takes nor has work, if that is so.
+    away_since: Monotonic,
 }
 
 impl Default for Device {
     fn default() -> Self {
         Self {
             session: None,
-            usable: true,
+            state: DeviceState::Ready,
             leaving: false,
             queue: BTreeSet::new(),
             holding: BTreeSet::new(),
@@ -46,6 +47,7 @@ impl Default for Device {
             last_lost: None,
             unstarted: 0,
             not_before: Monotonic::default(),
+            away_since: Monotonic::default(),
         }
     }
 }
@@ -57,7 +59,51 @@ impl Device {
 
     /// Whether an assignment that was claimed for it may be sent.
     pub(super) const fn takes_work(&self) -> bool {
-        self.session.is_some() && self.usable && !self.leaving
+        self.session.is_some() && is_usable(self.state) && !self.leaving
+    }
+
+    /// Whether a job that waits for it has reason to wait.
+    fn is_at_work(&self) -> bool {
+        self.takes_work() || !self.holding.is_empty()
+    }
+
+    /// Changes the device, and notes the moment at which it goes away by that.
+    pub(super) fn change<T>(&mut self, now: Monotonic, change: impl FnOnce(&mut Self) -> T) -> T {
+        let was_at_work = self.is_at_work();
+        let changed = change(self);
+        if was_at_work && !self.is_at_work() {
+            self.away_since = now;
+        }
+        changed
+    }
+
+    /// Since when it has been away, and how; `None` for a device that works.
+    pub(super) fn absence(&self) -> Option<(Monotonic, &'static str)> {
+        if self.is_at_work() {
+            return None;
+        }
+        let how = match self.state {
+            DeviceState::Quarantined => "is quarantined",
+            DeviceState::Maintenance => "is in maintenance",
+            DeviceState::Retired => "is retired",
+            DeviceState::Unauthorized => "has not authorised its host",
+            DeviceState::Discovered
+            | DeviceState::Ready
+            | DeviceState::Reserved
+            | DeviceState::Preparing
+            | DeviceState::Running
+            | DeviceState::Dark
+            | DeviceState::Cooling
+            | DeviceState::Charging
+            | DeviceState::Recovering => {
+                if self.session.is_some() {
+                    "is about to leave"
+                } else {
+                    "is not connected"
+                }
+            }
+        };
+        Some((self.away_since, how))
     }
 
     fn is_idle(&self, now: Monotonic) -> bool {
@@ -109,8 +155,10 @@ impl Schedule {
         if let Some(old) = device.session.replace(session) {
             self.effects.push(Effect::CloseSession { device: id, session: old, reason: CloseReason::Replaced });
         }
-        device.usable = is_usable(state);
-        device.leaving = false;
+        device.change(self.now, |device| {
+            device.state = state;
+            device.leaving = false;
+        });
         device.not_before = self.now;
 
         let welcome_at = self.effects.len(); // before everything that follows from it
@@ -157,11 +205,12 @@ impl Schedule {
     }
 
     pub(super) fn detached(&mut self, id: DeviceId, session: SessionId) {
+        let now = self.now;
         let Some(device) = self.devices.get_mut(&id) else { return };
         if device.session != Some(session) {
             return; // a newer session has taken its place
         }
-        device.session = None;
+        device.change(now, |device| device.session = None);
         for job in device.holding.clone() {
             let cancelling = self.jobs.get_mut(&job).and_then(|job| job.lease().map(|lease| lease.cancelling));
             if cancelling == Some(true) {
@@ -171,17 +220,18 @@ impl Schedule {
     }
 
     pub(super) fn leaving(&mut self, id: DeviceId, session: SessionId) {
+        let now = self.now;
         if let Some(device) = self.devices.get_mut(&id)
             && device.session == Some(session)
         {
-            device.leaving = true;
+            device.change(now, |device| device.leaving = true);
         }
     }
 
     pub(super) fn device_state(&mut self, id: DeviceId, state: DeviceState) {
         let device = self.devices.entry(id).or_default();
-        device.usable = is_usable(state);
-        if device.usable {
+        device.change(self.now, |device| device.state = state);
+        if is_usable(state) {
             device.forgive();
             device.not_before = self.now;
         }
@@ -200,6 +250,7 @@ impl Schedule {
         job.attempt += 1;
         job.phase = Phase::Claiming;
         let attempt = AttemptRef { job: job_id, attempt: job.attempt };
+        self.set_timer(job_id);
         self.effects.push(Effect::Claim { attempt, device: id, grant: Grant::Online { length: ONLINE_GRANT } });
     }
 
@@ -229,9 +280,10 @@ impl Schedule {
     }
 
     fn quarantine(&mut self, id: DeviceId, reason: String) {
+        let now = self.now;
         let Some(device) = self.devices.get_mut(&id) else { return };
-        if device.usable {
-            device.usable = false;
+        if is_usable(device.state) {
+            device.change(now, |device| device.state = DeviceState::Quarantined);
             self.effects.push(Effect::Quarantine { device: id, reason });
         }
     }

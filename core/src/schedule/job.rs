@@ -25,6 +25,7 @@ pub(super) struct Job {
     infrastructure_failures: u32,
     crashes: u32,
     agent_deaths: u32,
+    max_wait: Duration,
     pub(super) phase: Phase,
     /// When the job's timer fires, if it has one.
     pub(super) timer: Option<Monotonic>,
@@ -32,7 +33,7 @@ pub(super) struct Job {
 
 #[derive(Debug)]
 pub(super) enum Phase {
-    Queued,
+    Queued(Wait),
     /// The store has been asked.
     Claiming,
     Leased(Lease),
@@ -44,6 +45,14 @@ pub(super) enum Phase {
     GivingBack {
         next: JobNext,
     },
+}
+
+/// A job waits for its device.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wait {
+    pub(super) since: Monotonic,
+    /// When it is looked at whether the device has taken work meanwhile.
+    pub(super) look_at: Monotonic,
 }
 
 #[derive(Debug)]
@@ -74,6 +83,7 @@ impl Job {
             infrastructure_failures,
             crashes,
             agent_deaths,
+            max_wait,
             leased_until: _,
         } = open;
         Self {
@@ -85,7 +95,8 @@ impl Job {
             infrastructure_failures,
             crashes,
             agent_deaths,
-            phase: Phase::Queued,
+            max_wait,
+            phase: Phase::Claiming, // until it is queued or awaited, in the same step
             timer: None,
         }
     }
@@ -102,7 +113,25 @@ impl Job {
     pub(super) const fn lease(&mut self) -> Option<&mut Lease> {
         match &mut self.phase {
             Phase::Leased(lease) => Some(lease),
-            Phase::Queued | Phase::Claiming | Phase::Storing { .. } | Phase::GivingBack { .. } => None,
+            Phase::Queued(_) | Phase::Claiming | Phase::Storing { .. } | Phase::GivingBack { .. } => None,
+        }
+    }
+
+    /// Waits from now on.
+    pub(super) fn queue(&mut self, now: Monotonic) {
+        self.phase = Phase::Queued(Wait { since: now, look_at: now.plus(self.max_wait) });
+    }
+
+    pub(super) const fn max_wait(&self) -> Duration {
+        self.max_wait
+    }
+
+    /// When its timer must fire.
+    pub(super) fn due(&self) -> Option<Monotonic> {
+        match &self.phase {
+            Phase::Queued(wait) => Some(wait.look_at),
+            Phase::Leased(lease) => Some(lease.due()),
+            Phase::Claiming | Phase::Storing { .. } | Phase::GivingBack { .. } => None,
         }
     }
 

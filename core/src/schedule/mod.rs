@@ -10,6 +10,8 @@
 //! - A device has at most one attempt that may run, and a job at most one valid lease by `now`, the judge's clock.
 //! - Every attempt that may run has a moment at which it stops being valid: a lease always ends.
 //! - A job leaves the schedule only when the store has said that it is over, or that it is not as the schedule thought.
+//! - A job does not wait for ever: it runs, or its device works on others, or it ends once its device has taken no work
+//!   for as long as its run waits.
 //!
 //! No step takes longer than O(log n) in the number of queued jobs, except for those that name many jobs themselves.
 
@@ -131,7 +133,7 @@ pub enum Input {
         attempt: AttemptRef,
         accepted: Accepted,
     },
-    /// The store's answer to [`Effect::GiveBack`]: whether the attempt still held its job.
+    /// The store's answer to [`Effect::GiveBack`] and [`Effect::GiveUp`]: whether the job was as the schedule thought.
     GaveBack {
         attempt: AttemptRef,
         held: bool,
@@ -221,6 +223,12 @@ pub enum Effect {
         next: JobNext,
         agent_death: bool,
     },
+    /// Tell the store that the job ends as lost with its device, which has taken no work for as long as the job's run
+    /// waits; `attempt` is the job's last.
+    GiveUp {
+        attempt: AttemptRef,
+        reason: String,
+    },
     /// Ask the store to take the result that has arrived. For an attempt that the schedule does not know to hold its
     /// job the store alone can tell a duplicate from a stale one.
     Complete {
@@ -261,7 +269,7 @@ pub enum CloseReason {
 /// What a timer is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
-    /// An assignment must be accepted, or a lease ends.
+    /// A job has waited long, an assignment must be accepted, or a lease ends.
     Job(JobId),
     /// A device that refused work may be asked again.
     Device(DeviceId),
@@ -386,8 +394,9 @@ impl Schedule {
 
     /// Puts a job into its device's queue, unless its run has been cancelled.
     fn enqueue(&mut self, id: JobId) {
+        let now = self.now;
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        job.phase = Phase::Queued;
+        job.queue(now);
         let key = job.key(id);
         let (run, device) = (job.run, job.device);
         if self.runs.get(&run).is_some_and(|run| run.cancelled) {
@@ -395,6 +404,7 @@ impl Schedule {
         } else {
             self.devices.entry(device).or_default().queue.insert(key);
         }
+        self.set_timer(id);
     }
 
     fn cancel(&mut self, run_id: RunId) {
@@ -404,7 +414,7 @@ impl Schedule {
         for id in run.open.clone() {
             let Some(job) = self.jobs.get(&id) else { continue };
             match job.phase {
-                Phase::Queued => {
+                Phase::Queued(_) => {
                     let key = job.key(id);
                     if let Some(device) = self.devices.get_mut(&job.device) {
                         device.queue.remove(&key);
@@ -423,7 +433,7 @@ impl Schedule {
             return;
         };
         for id in run.open.clone() {
-            if self.jobs.get(&id).is_some_and(|job| matches!(job.phase, Phase::Queued)) {
+            if self.jobs.get(&id).is_some_and(|job| matches!(job.phase, Phase::Queued(_))) {
                 self.forget(id);
             }
         }
@@ -439,9 +449,10 @@ impl Schedule {
         if let Some(at) = job.timer {
             self.timers.remove(&(at, Timer::Job(id)));
         }
+        let now = self.now;
         if let Some(device) = self.devices.get_mut(&job.device) {
             device.queue.remove(&job.key(id));
-            device.holding.remove(&id);
+            device.change(now, |device| device.holding.remove(&id));
         }
         if let Some(run) = self.runs.get_mut(&job.run) {
             run.open.remove(&id);

@@ -204,7 +204,11 @@ impl World {
                 }
             }
             Effect::GiveBack { .. } if self.broken == Broken::GivingBack => {}
-            Effect::Claim { .. } | Effect::GiveBack { .. } | Effect::Complete { .. } | Effect::CancelRun { .. } => {
+            Effect::Claim { .. }
+            | Effect::GiveBack { .. }
+            | Effect::GiveUp { .. }
+            | Effect::Complete { .. }
+            | Effect::CancelRun { .. } => {
                 self.pending.push(effect);
             }
             Effect::ReadAgain => {
@@ -235,6 +239,7 @@ impl World {
             Effect::CancelOnDevice { .. } => "cancel on device",
             Effect::StopOnDevice { .. } => "stop",
             Effect::GiveBack { .. } => "give back",
+            Effect::GiveUp { .. } => "give up",
             Effect::Complete { .. } => "complete",
             Effect::RefuseReport { .. } => "refuse",
             Effect::Quarantine { .. } => "quarantine",
@@ -285,6 +290,16 @@ impl World {
                 for (attempt, grant) in grants {
                     let until = now + grant.length().as_nanos() as u64;
                     self.leases.entry(attempt.job).or_insert((attempt.attempt, *device, until));
+                }
+            }
+            Effect::GiveUp { attempt, .. } => {
+                let (lease, on) = (self.leases.get(&attempt.job), self.store[&attempt.job].open.device);
+                let works = self
+                    .agents
+                    .iter()
+                    .any(|agent| agent.device == on && agent.session.is_some() && agent.state == DeviceState::Ready);
+                if works || lease.is_some_and(|(_, _, until)| *until > now) {
+                    self.fail(format!("{name} at {now}, though its device works or holds it: {lease:?}"));
                 }
             }
             Effect::Claim { .. }
@@ -340,6 +355,11 @@ impl World {
                     self.end_attempt(attempt, outcome, next, agent_death);
                 }
                 self.step(Input::GaveBack { attempt, held: holds });
+            }
+            Effect::GiveUp { attempt, .. } => {
+                let waits = |job: &&mut Stored| job.state == State::Queued && job.attempt == attempt.attempt;
+                let held = self.store.get_mut(&attempt.job).filter(waits).map(|job| job.state = State::Ended).is_some();
+                self.step(Input::GaveBack { attempt, held });
             }
             Effect::CancelRun { run } => {
                 for job in self.store.values_mut().filter(|job| job.open.run == run && job.state == State::Queued) {
@@ -514,6 +534,7 @@ impl World {
                 infrastructure_failures: 0,
                 crashes: 0,
                 agent_deaths: 0,
+                max_wait: Duration::from_secs(1 + self.random.below(300)),
                 leased_until: None,
             };
             let stored = Stored {
@@ -690,7 +711,7 @@ fn under_any_faults_no_job_has_two_leases_and_once_they_stop_every_job_ends() {
             panic!("seed {seed}: {fault}");
         }
     }
-    assert_eq!(seen.len(), 15, "the histories reach every effect, these only: {seen:?}");
+    assert_eq!(seen.len(), 16, "the histories reach every effect, these only: {seen:?}");
 }
 
 #[test]
@@ -717,6 +738,7 @@ fn ten_thousand_queued_jobs_on_a_thousand_devices_cost_little_each() {
         infrastructure_failures: 0,
         crashes: 0,
         agent_deaths: 0,
+        max_wait: Duration::from_hours(1),
         leased_until: None,
     });
     let mut schedule = Schedule::new();

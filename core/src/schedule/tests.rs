@@ -4,6 +4,7 @@ use super::*;
 use crate::job::{Limits, ONLINE_GRANT};
 use crate::outcome::RETRY_LIMIT;
 
+const MAX_WAIT: Duration = Duration::from_mins(10);
 const ONLINE: Grant = Grant::Online { length: ONLINE_GRANT };
 
 /// A schedule with its clock, and shorthand for what happens to it.
@@ -40,6 +41,7 @@ fn open(n: u8, on: u8) -> OpenJob {
         infrastructure_failures: 0,
         crashes: 0,
         agent_deaths: 0,
+        max_wait: MAX_WAIT,
         leased_until: None,
     }
 }
@@ -494,4 +496,54 @@ fn a_report_that_breaks_its_bounds_ends_the_attempt_as_our_fault() {
     let effects = bench.step(Input::Malformed { attempt, device: device(1), reason: "10^9 samples".into() });
     assert!(matches!(effects[0], Effect::RefuseReport { .. }));
     assert_eq!(given_back(&effects), Some((Outcome::HarnessError, JobNext::Queued, false)));
+}
+
+#[test]
+fn a_job_whose_device_takes_no_work_for_as_long_as_its_run_waits_ends_with_the_reason() {
+    let given_up = |effects: &[Effect]| {
+        effects.iter().find_map(|effect| {
+            let Effect::GiveUp { attempt, reason } = effect else { return None };
+            Some((*attempt, reason.clone()))
+        })
+    };
+    // Of a device that never comes.
+    let mut bench = Bench::new();
+    bench.submit(&[open(1, 1)]);
+    assert_eq!(given_up(&bench.wait(599)), None);
+    let (attempt, reason) = given_up(&bench.wait(1)).unwrap();
+    assert_eq!((attempt, reason.as_str()), (try_of(1, 0), "the device took no work for 10 min: it is not connected"));
+    let effects = bench.step(Input::GaveBack { attempt, held: true });
+    assert_eq!(effects, [Effect::RunEnded { run: a_run() }]);
+    // Of one that is quarantined, and connected.
+    bench.attach(1);
+    bench.step(Input::DeviceState { device: device(1), state: DeviceState::Quarantined });
+    bench.submit(&[open(2, 1)]);
+    let (attempt, reason) = given_up(&bench.wait(600)).unwrap();
+    assert!(reason.ends_with("it is quarantined"), "{reason}");
+    // Whoever else has ended it meanwhile is believed.
+    assert!(bench.step(Input::GaveBack { attempt, held: false }).contains(&Effect::ReadAgain));
+    assert_eq!(bench.schedule.open_jobs(), 0);
+}
+
+#[test]
+fn a_job_waits_as_long_as_it_takes_while_its_device_works_or_comes_back_in_time() {
+    let is_given_up = |effects: &[Effect]| effects.iter().any(|effect| matches!(effect, Effect::GiveUp { .. }));
+    let mut bench = Bench::new();
+    bench.submit(&[open(1, 1), open(2, 1)]);
+    bench.attach(1);
+    bench.start(try_of(1, 1));
+    bench.enter(try_of(1, 1), Stage::Measure);
+    assert!(!is_given_up(&bench.wait(650)), "the device works on another job");
+    assert_eq!(claims(&bench.report(try_of(1, 1), Outcome::Ok)), [try_of(2, 1)]);
+    bench.detach(1);
+    bench.step(Input::Claimed { attempt: try_of(2, 1) });
+    bench.step(Input::GaveBack { attempt: try_of(2, 1), held: true });
+    assert!(!is_given_up(&bench.wait(599)));
+    assert_eq!(claims(&bench.attach(1)), [try_of(2, 2)], "it came back in time");
+    bench.step(Input::Claimed { attempt: try_of(2, 2) });
+    bench.detach(1);
+    assert_eq!(given_back(&bench.wait(5)), Some((Outcome::Cancelled, JobNext::Queued, false)));
+    bench.step(Input::GaveBack { attempt: try_of(2, 2), held: true });
+    assert!(!is_given_up(&bench.wait(599)), "waiting begins anew when the device goes away again");
+    assert!(is_given_up(&bench.wait(1)));
 }

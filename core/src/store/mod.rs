@@ -26,6 +26,9 @@ pub enum StoreError {
     /// The database did not answer, is locked, or broke the connection. Trying again may help.
     #[error("the database is not available while {doing}")]
     Unavailable { doing: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
+    /// Another server is the active one on this database. Trying again helps once that one has ended.
+    #[error("another server is active on this database ({holder})")]
+    Held { holder: String },
     /// The disk or the database is full. Reads go on.
     #[error("the database has no room left while {doing}")]
     Full { doing: &'static str, source: Box<dyn std::error::Error + Send + Sync> },
@@ -45,7 +48,7 @@ impl StoreError {
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         match self {
-            Self::Unavailable { .. } | Self::Full { .. } => true,
+            Self::Unavailable { .. } | Self::Full { .. } | Self::Held { .. } => true,
             Self::Conflict { .. } | Self::Corrupt { .. } | Self::Schema(_) => false,
         }
     }
@@ -75,9 +78,15 @@ pub trait Read: Send + Sync {
     async fn runs(&self, project: ProjectId, before: Option<i64>, limit: u32) -> Result<Vec<RunRow>>;
     async fn run(&self, id: RunId) -> Result<Option<RunRow>>;
     async fn run_by_number(&self, project: ProjectId, number: i64) -> Result<Option<RunRow>>;
-    /// Every job of a run with the summary of its last attempt, in the order of expansion.
-    async fn jobs(&self, run: RunId) -> Result<Vec<JobRow>>;
-    async fn misfits(&self, run: RunId) -> Result<Vec<MisfitRow>>;
+    /// Jobs of a run with the summary of their last attempts, in the order of expansion.
+    async fn jobs_part(&self, run: RunId, part: Part) -> Result<Vec<JobRow>>;
+    async fn jobs(&self, run: RunId) -> Result<Vec<JobRow>> {
+        self.jobs_part(run, Part::ALL).await
+    }
+    async fn misfits_part(&self, run: RunId, part: Part) -> Result<Vec<MisfitRow>>;
+    async fn misfits(&self, run: RunId) -> Result<Vec<MisfitRow>> {
+        self.misfits_part(run, Part::ALL).await
+    }
     async fn job(&self, id: JobId) -> Result<Option<JobRow>>;
     /// Jobs whose short id is `short`; more than one is possible and then the caller must ask for more digits.
     async fn jobs_by_short_id(&self, short: &str) -> Result<Vec<JobRow>>;
@@ -89,8 +98,11 @@ pub trait Read: Send + Sync {
     async fn report(&self, attempt: AttemptRef) -> Result<Option<String>>;
     async fn blocks(&self, attempt: AttemptRef) -> Result<Vec<crate::report::Block>>;
     async fn metrics(&self, attempt: AttemptRef) -> Result<Vec<Metric>>;
-    /// Metrics of the last attempt of every job of a run, in one read.
-    async fn run_metrics(&self, run: RunId) -> Result<Vec<(JobId, Metric)>>;
+    /// Metrics of the last attempts of jobs of a run, in one read.
+    async fn run_metrics_part(&self, run: RunId, part: Part) -> Result<Vec<(JobId, Metric)>>;
+    async fn run_metrics(&self, run: RunId) -> Result<Vec<(JobId, Metric)>> {
+        self.run_metrics_part(run, Part::ALL).await
+    }
     /// The last finished jobs of a device, newest first.
     async fn device_jobs(&self, device: DeviceId, limit: u32) -> Result<Vec<JobRow>>;
     /// The last finished jobs of a model, newest first.
@@ -136,6 +148,8 @@ pub trait Store: Read {
         agent_version: &str,
         now: Timestamp,
     ) -> Result<DeviceRow>;
+    /// The device that [`Store::attach_device`] would find; nothing is changed.
+    async fn device_by_evidence(&self, evidence: &Evidence) -> Result<Option<DeviceRow>>;
     /// Marks many devices as seen, in one statement.
     async fn touch_devices(&self, devices: &[DeviceId], now: Timestamp) -> Result<()>;
     /// Compare-and-set with a logged reason. False when the state was not `from`.
@@ -213,6 +227,9 @@ pub trait Store: Read {
     async fn complete(&self, completion: &Completion) -> Result<Accepted>;
     /// `leased → queued` (or `→ done`, or `→ quarantined`) without a result, if the attempt still holds its job.
     async fn give_back(&self, attempt: AttemptRef, give_back: &GiveBack) -> Result<bool>;
+    /// `queued → done` as [`device_lost`](crate::outcome::Outcome::DeviceLost), for a job whose device does not come: if
+    /// the job still waits after this attempt (0 before its first).
+    async fn give_up(&self, after: AttemptRef, reason: &str, now: Timestamp) -> Result<bool>;
     /// Ends every queued job of a run as cancelled and returns the attempts that still hold one.
     async fn cancel_run(&self, run: RunId, now: Timestamp) -> Result<Vec<(AttemptRef, DeviceId)>>;
     /// `running → done` (or `cancelled`) when no job of the run is open. The gate's judgement is stored with it.
@@ -222,6 +239,9 @@ pub trait Store: Read {
 
     /// Role of a principal's strongest valid token, for pages.
     async fn principal_name(&self, id: PrincipalId) -> Result<Option<String>>;
+
+    /// Resolves when another server has become the active one on this database, and every write of this one fails.
+    async fn taken_over(&self);
 
     /// Takes or renews a named lease of a reconciler, so that one replica does the work. False when another holds it.
     async fn take_lease(&self, name: &str, holder: &str, now: Timestamp, until: Timestamp) -> Result<bool>;

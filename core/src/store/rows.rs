@@ -1,5 +1,7 @@
 //! The rows that go in and out of the store.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::{Binding, Task};
@@ -295,6 +297,8 @@ pub struct NewRun {
     /// The job that this run repeats, for a rerun.
     pub rerun_of: Option<JobId>,
     pub priority: i32,
+    /// How long its jobs wait for a device that takes no work.
+    pub max_wait: Duration,
     pub jobs: Vec<NewJob>,
     pub misfits: Vec<NewMisfit>,
 }
@@ -387,6 +391,17 @@ impl RunCounts {
     }
 }
 
+/// Some of the rows of a run, counted from 0 in the order of expansion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    pub from: u32,
+    pub count: u32,
+}
+
+impl Part {
+    pub const ALL: Self = Self { from: 0, count: u32::MAX };
+}
+
 /// A job with the summary of its last attempt.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct JobRow {
@@ -411,6 +426,7 @@ pub struct JobRow {
     /// Stage of the last attempt, while it runs or where it failed.
     pub stage: Option<Stage>,
     pub outcome: Option<Outcome>,
+    /// Why it ended without a last attempt that says so, else what the last attempt says.
     pub message: Option<String>,
     /// Why the numbers are not valid; empty when they are, or when there are none yet.
     pub invalid: Vec<String>,
@@ -473,6 +489,8 @@ pub struct OpenJob {
     pub crashes: u32,
     /// Agents that died while they held it.
     pub agent_deaths: u32,
+    /// How long it waits for a device that takes no work.
+    pub max_wait: Duration,
     /// When leased: the end of the lease.
     pub leased_until: Option<Timestamp>,
 }

@@ -46,6 +46,10 @@ pub(super) struct SuiteFile {
     #[serde(default)]
     #[schemars(length(min = 1, max = 5))]
     pub profiles: Option<Vec<ProfileEntry>>,
+    /// How long a job waits for a device that takes no work, in minutes. 120 when absent.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 43_200))]
+    pub max_wait_minutes: Option<u32>,
     /// Bounds of one attempt.
     #[serde(default)]
     pub limits: LimitsTable,

@@ -11,6 +11,8 @@ mod schema;
 
 pub use problem::{Problem, render};
 
+use std::time::Duration;
+
 use crate::backend::Backend;
 use crate::dataset::Binding;
 use crate::gate::Gate;
@@ -24,6 +26,9 @@ pub const MAX_SUITE_BYTES: usize = 256 << 10;
 /// Models × datasets × backends × profiles that a suite may ask for, before devices; variants count once they are known.
 pub const MAX_COMBINATIONS: usize = 10_000;
 
+/// How long a job waits for a device that takes no work, unless its suite says otherwise.
+pub const DEFAULT_MAX_WAIT: Duration = Duration::from_hours(2);
+
 /// A suite without faults in itself.
 #[derive(Debug, Clone)]
 pub struct Suite {
@@ -34,6 +39,8 @@ pub struct Suite {
     pub backends: Vec<Backend>,
     /// At most one of each kind.
     pub profiles: Vec<MeasurementProfile>,
+    /// How long a job waits for a device that takes no work: one that is not connected, quarantined, in maintenance.
+    pub max_wait: Duration,
     pub limits: Limits,
     pub gate: Option<Gate>,
     /// For generated inputs.

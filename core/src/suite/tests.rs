@@ -165,7 +165,8 @@ fn the_shortest_suite_takes_every_default() {
     assert_eq!(suite.model_picks[0].version, VersionPick::Alias("latest".to_owned()));
     assert_eq!(suite.backends.iter().map(ToString::to_string).collect::<Vec<_>>(), ["tract cpu ×1"]);
     assert_eq!(suite.profiles, [MeasurementProfile::of(ProfileKind::Quick)]);
-    assert_eq!((suite.seed, suite.gate, suite.limits), (1, None, Limits::default()));
+    assert_eq!((suite.seed, suite.max_wait), (1, DEFAULT_MAX_WAIT));
+    assert_eq!((suite.gate, suite.limits), (None, Limits::default()));
     assert_eq!(suite.devices, Selector::all());
 }
 
@@ -198,6 +199,7 @@ fn the_complete_example_means_what_it_says() {
         "from the defaults"
     );
     assert_eq!(paced.warmup.min_iterations, 5);
+    assert_eq!(suite.max_wait, Duration::from_mins(90));
     assert_eq!(suite.limits.deadline(Stage::Measure), Duration::from_mins(11));
     let gate = suite.gate.unwrap();
     assert!(gate.allow_misfits && !gate.allow_invalid);

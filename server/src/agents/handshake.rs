@@ -13,7 +13,7 @@ use tonic::{Status, Streaming};
 
 use super::{Context, failed};
 use crate::auth::Caller;
-use crate::fleet::Spec;
+use crate::fleet::{Spec, contradict};
 use crate::system::entropy;
 
 /// Attempts that an agent may say it holds, and as many that it may say it lost.
@@ -106,6 +106,7 @@ impl Hello {
             None if caller.token.is_some() => refuse_takeover(context, caller, &evidence).await?,
             None => {}
         }
+        refuse_contradiction(context, &evidence).await?;
         let fresh = caller.device.unwrap_or_else(|| DeviceId::new(now, entropy()));
         let attached = context.store.attach_device(fresh, &evidence, &self.profile, &self.agent_version, now).await;
         let mut row = attached.map_err(failed)?;
@@ -138,6 +139,18 @@ impl Hello {
 
 fn another_device() -> Status {
     Status::permission_denied("the token belongs to another device: enrol this one with a token of its own")
+}
+
+/// An agent may not speak for a device that is connected and that it cannot be. Refused before a word of it is stored:
+/// the evidence of the device that is there stays as it is.
+async fn refuse_contradiction(context: &Context, evidence: &Evidence) -> Result<(), Status> {
+    let known = context.store.device_by_evidence(evidence).await.map_err(failed)?;
+    match known {
+        Some(row) if context.fleet.is_connected(row.id) && contradict(&row.evidence, evidence) => {
+            Err(Status::already_exists("another device is connected under this one's evidence"))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// A new token may not take over a device that has a valid one already.

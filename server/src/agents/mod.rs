@@ -22,6 +22,7 @@ use seatrial_proto::{MAX_MESSAGE, evidence_from_wire};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::auth::audit::Note;
 use crate::auth::token::{Kind, Secret};
 use crate::auth::{Caller, Presented};
 use crate::fleet::{Fleet, Out};
@@ -57,6 +58,7 @@ impl AgentService for Agents {
             request.extensions().get().copied().ok_or_else(|| {
                 Status::unauthenticated("no enrolment token was presented (authorization: Bearer se_…)")
             })?;
+        let note = request.extensions().get::<Note>().cloned().unwrap_or_default();
         let v1::EnrolRequest { evidence } = request.into_inner();
         let evidence = evidence_from_wire(evidence).map_err(|error| Status::invalid_argument(error.to_string()))?;
         let secret = Secret::new(Kind::Token, entropy());
@@ -67,6 +69,9 @@ impl AgentService for Agents {
                 "the enrolment token is unknown, has expired or was used: ask for a new one",
             ));
         }
+        // The door knows no caller here: the audit log has the device itself as the actor.
+        note.actor(token.principal, token.project);
+        note.object(format!("{}, token {}", token.name, token.id));
         tracing::info!(token = %token.id, name = %token.name, "a device has enrolled");
         Ok(Response::new(v1::EnrolResponse { token: secret.reveal().to_owned() }))
     }

@@ -7,6 +7,7 @@ mod datasets;
 mod devices;
 mod find;
 mod models;
+mod pages;
 mod problems;
 mod results;
 mod runs;

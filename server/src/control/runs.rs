@@ -6,10 +6,9 @@ use std::pin::Pin;
 use futures::Stream;
 use seatrial_core::device::DeviceState;
 use seatrial_core::expand::PlannedJob;
-use seatrial_core::ids::{DeviceId, JobId};
+use seatrial_core::ids::DeviceId;
 use seatrial_core::live::Live as _;
-use seatrial_core::metric::Metric;
-use seatrial_core::store::{DeviceRow, NewMisfit, Read, RunRow};
+use seatrial_core::store::{DeviceRow, NewMisfit};
 use seatrial_proto::v1::runs_server::Runs;
 use seatrial_proto::v1::{
     self, CancelRunRequest, CancelRunResponse, GetRunRequest, GetRunResponse, ListRunsRequest, ListRunsResponse,
@@ -19,7 +18,7 @@ use seatrial_proto::v1::{
 use tonic::{Request, Response, Status};
 
 use super::submissions::{Refused, Submitter};
-use super::{Called, Control, convert, find, problems, validate, watch};
+use super::{Called, Control, convert, find, pages, problems, validate, watch};
 use crate::auth::Caller;
 use crate::error::{Code, Error};
 
@@ -37,12 +36,14 @@ impl Runs for Control {
         match self.submissions.plan(caller.project, &suite_toml, file).await {
             Ok((suite, expansion)) => {
                 let names = device_names(self.store.devices().await.map_err(Error::from)?);
-                Ok(Response::new(PreviewResponse {
+                let mut preview = PreviewResponse {
                     name: suite.name,
                     jobs: expansion.jobs.into_iter().map(planned).collect(),
                     misfits: expansion.misfits.into_iter().map(|misfit| planned_misfit(misfit, &names)).collect(),
-                    problems: Vec::new(),
-                }))
+                    ..PreviewResponse::default()
+                };
+                pages::bound_preview(&mut preview);
+                Ok(Response::new(preview))
             }
             Err(Refused::Suite(found)) => Ok(Response::new(PreviewResponse {
                 problems: found.into_iter().map(problems::message).collect(),
@@ -81,9 +82,11 @@ impl Runs for Control {
     }
 
     async fn get(&self, request: Request<GetRunRequest>) -> Result<Response<GetRunResponse>, Status> {
-        let Called { caller, note: _, message: GetRunRequest { run } } = Called::from(request)?;
+        let Called { caller, note: _, message: GetRunRequest { run, page } } = Called::from(request)?;
+        let from = page.parse()?;
         let run = find::run(self.store.as_ref(), caller.project, &run).await?;
-        Ok(Response::new(whole(self.store.as_ref(), &run).await?))
+        let (page, _) = pages::page(self.store.as_ref(), &run, from).await?;
+        Ok(Response::new(page))
     }
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<RunEvent, Status>> + Send>>;
@@ -114,24 +117,6 @@ impl Runs for Control {
         note.object(format!("run {} repeats job {repeated}", submitted.number));
         Ok(Response::new(RerunResponse { run: submitted.run.to_string(), number: submitted.number }))
     }
-}
-
-/// A run with all its jobs and misfits.
-pub(super) async fn whole(store: &(impl Read + ?Sized), run: &RunRow) -> Result<GetRunResponse, Error> {
-    let mut metrics: HashMap<JobId, Vec<Metric>> = HashMap::new();
-    for (job, metric) in store.run_metrics(run.id).await? {
-        metrics.entry(job).or_default().push(metric);
-    }
-    let jobs = store.jobs(run.id).await?.into_iter().map(|job| {
-        let metrics = metrics.remove(&job.id).unwrap_or_default();
-        convert::job(job, metrics)
-    });
-    Ok(GetRunResponse {
-        run: Some(convert::run(run)),
-        jobs: jobs.collect(),
-        misfits: store.misfits(run.id).await?.into_iter().map(convert::misfit).collect(),
-        gate_json: run.gate.clone(),
-    })
 }
 
 fn submitter(caller: &Caller, priority: i32) -> Submitter {

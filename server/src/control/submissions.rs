@@ -1,6 +1,7 @@
 //! From a suite's text to a stored run: the one way in for the command line and for the pages.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use seatrial_core::device::DeviceState;
 use seatrial_core::expand::{Catalog, Expansion, expand};
@@ -52,6 +53,15 @@ pub struct Submitter {
     pub priority: i32,
 }
 
+/// What a run is made from.
+struct Source {
+    /// Name of the suite.
+    suite: String,
+    text: String,
+    rerun_of: Option<JobId>,
+    max_wait: Duration,
+}
+
 /// A run that is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Submitted {
@@ -96,8 +106,8 @@ impl Submissions {
             dataset: planned.dataset,
             spec: planned.spec,
         });
-        let jobs = jobs.collect();
-        Ok(self.store_run(submitter, suite.name, text.to_owned(), None, jobs, misfits).await?)
+        let source = Source { suite: suite.name, text: text.to_owned(), rerun_of: None, max_wait: suite.max_wait };
+        Ok(self.store_run(submitter, source, jobs.collect(), misfits).await?)
     }
 
     /// Stores a run that repeats one job: same specification, same device.
@@ -111,19 +121,20 @@ impl Submissions {
         let spec: JobSpec = serde_json::from_str(&spec).map_err(|_| lost_specification(&job))?;
         let id = JobId::new(self.clock.now(), entropy());
         let jobs = vec![NewJob { id, device: job.device, variant: job.variant_id, dataset, spec }];
-        self.store_run(submitter, suite, suite_text, Some(job.id), jobs, Vec::new()).await
+        let max_wait = suite::parse(&suite_text, &suite).map_or(suite::DEFAULT_MAX_WAIT, |suite| suite.max_wait);
+        let source = Source { suite, text: suite_text, rerun_of: Some(job.id), max_wait };
+        self.store_run(submitter, source, jobs, Vec::new()).await
     }
 
     async fn store_run(
         &self,
         submitter: Submitter,
-        suite: String,
-        suite_text: String,
-        rerun_of: Option<JobId>,
+        source: Source,
         jobs: Vec<NewJob>,
         misfits: Vec<NewMisfit>,
     ) -> Result<Submitted, Error> {
         let Submitter { principal, project, priority } = submitter;
+        let Source { suite, text: suite_text, rerun_of, max_wait } = source;
         let created_at = self.clock.now();
         let id = RunId::new(created_at, entropy());
         let run = NewRun {
@@ -135,6 +146,7 @@ impl Submissions {
             suite_text,
             rerun_of,
             priority,
+            max_wait,
             jobs,
             misfits,
         };
@@ -174,6 +186,7 @@ fn open(run: &NewRun, job: &NewJob) -> OpenJob {
         infrastructure_failures: 0,
         crashes: 0,
         agent_deaths: 0,
+        max_wait: run.max_wait,
         leased_until: None,
     }
 }

@@ -10,12 +10,13 @@ use seatrial_core::ids::{JobId, RunId};
 use seatrial_core::job::AttemptRef;
 use seatrial_core::live::Event;
 use seatrial_core::store::{RunRow, RunState, Store};
-use seatrial_proto::v1::{RunEvent, run_event};
+use seatrial_proto::v1::{GetRunResponse, RunEvent, run_event};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-use super::{convert, runs};
+use super::convert;
+use super::pages::{self, Cursor};
 use crate::error::Error;
 
 /// Events that may wait for a slow reader; the watcher waits beyond that, and the fleet never does.
@@ -105,8 +106,7 @@ impl Watcher {
     async fn tell_all(&self) -> Result<RunRow, Over> {
         let run = self.read_run().await?;
         if run.state == RunState::Running {
-            let whole = self.or_fail(runs::whole(self.store.as_ref(), &run).await).await?;
-            self.send(run_event::Event::Snapshot(whole)).await?;
+            self.tell_pages(&run, run_event::Event::Snapshot).await?;
         }
         Ok(run)
     }
@@ -122,10 +122,20 @@ impl Watcher {
         let run = self.store.run(self.run).await.map_err(Error::from);
         let run = self.or_fail(run.and_then(|run| run.ok_or_else(|| Error::not_found("run any more")))).await?;
         if run.state != RunState::Running {
-            let whole = self.or_fail(runs::whole(self.store.as_ref(), &run).await).await?;
-            self.send(run_event::Event::Ended(whole)).await?;
+            self.tell_pages(&run, run_event::Event::Ended).await?;
         }
         Ok(run)
+    }
+
+    /// Sends the run in pages, one directly after the other.
+    async fn tell_pages(&self, run: &RunRow, event: impl Fn(GetRunResponse) -> run_event::Event) -> Result<(), Over> {
+        let mut from = Some(Cursor::START);
+        while let Some(cursor) = from {
+            let (page, next) = self.or_fail(pages::page(self.store.as_ref(), run, cursor).await).await?;
+            self.send(event(page)).await?;
+            from = next;
+        }
+        Ok(())
     }
 
     async fn send(&self, event: run_event::Event) -> Result<(), Over> {

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::specs::Attempt;
 use super::storing::{Asker, Claimed, Done};
-use super::{Attach, Heard, Outbox, Result, Shared, Spec};
+use super::{Attach, Heard, Outbox, Result, Shared, Spec, contradict};
 
 /// Messages that are taken before anything is sent to the store, so that it is asked for many things at once.
 const BATCH: usize = 256;
@@ -340,12 +340,6 @@ impl Actor {
             }
         }
     }
-}
-
-/// Whether two agents cannot be the same device. A USB path may change, and an agent's folder may be new.
-fn contradict(a: &Evidence, b: &Evidence) -> bool {
-    let differ = |a: &Option<String>, b: &Option<String>| matches!((a, b), (Some(a), Some(b)) if a != b);
-    differ(&a.hardware_serial, &b.hardware_serial) || differ(&a.machine_id, &b.machine_id)
 }
 
 async fn sleep_until(at: Option<Instant>) {

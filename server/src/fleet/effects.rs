@@ -45,6 +45,11 @@ impl Actor {
                 let give_back = GiveBack { outcome, message, next, agent_death, now };
                 self.spawn(async move { asker.give_back(attempt, give_back).await });
             }
+            Effect::GiveUp { attempt, reason } => {
+                tracing::info!(%attempt, %reason, "job given up");
+                let now = self.shared.clock.now();
+                self.spawn(self.asker.clone().give_up(attempt, reason, now));
+            }
             Effect::Complete { attempt, device, next } => self.complete(attempt, device, next),
             Effect::RefuseReport { attempt, device, reason } => {
                 self.take_result(attempt);

@@ -91,3 +91,9 @@ pub struct Result {
     /// Its share of the bytes that may be under way at one time.
     pub permit: OwnedSemaphorePermit,
 }
+
+/// Whether two agents cannot be the same device. A USB path may change, and an agent's folder may be new.
+pub(crate) fn contradict(a: &Evidence, b: &Evidence) -> bool {
+    let differ = |a: &Option<String>, b: &Option<String>| matches!((a, b), (Some(a), Some(b)) if a != b);
+    differ(&a.hardware_serial, &b.hardware_serial) || differ(&a.machine_id, &b.machine_id)
+}

@@ -109,6 +109,10 @@ impl Now {
         }
     }
 
+    pub(super) fn is_connected(&self, device: DeviceId) -> bool {
+        self.devices.read().unwrap_or_else(PoisonError::into_inner).contains_key(&device)
+    }
+
     pub(super) fn counts(&self) -> Counts {
         let devices = self.devices.read().unwrap_or_else(PoisonError::into_inner);
         let running = devices.values().filter(|entry| entry.job.is_some()).count() as u64;

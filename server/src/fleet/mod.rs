@@ -27,6 +27,7 @@ use seatrial_core::time::Clock;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use link::contradict;
 pub use link::{Attach, Heard, Out, Outbox, Result};
 pub use live::Counts;
 pub use specs::Spec;
@@ -192,6 +193,11 @@ impl Fleet {
 
     pub(crate) async fn attach(&self, attach: Attach) -> std::result::Result<(), Stopped> {
         self.send(Message::Attach(Box::new(attach))).await
+    }
+
+    /// Whether an agent has a session for the device.
+    pub(crate) fn is_connected(&self, device: DeviceId) -> bool {
+        self.inner.shared.now.is_connected(device)
     }
 
     pub(crate) async fn hear(

@@ -148,6 +148,14 @@ impl Asker {
         }
     }
 
+    pub(super) async fn give_up(self, attempt: AttemptRef, reason: String, now: Timestamp) -> Option<Done> {
+        match self.ask("give a job up", &mut 0, || self.store.give_up(attempt, &reason, now)).await {
+            Ok(held) => Some(Done::GaveBack { attempt, held }),
+            Err(Failure::Stopped) => None,
+            Err(Failure::Final(_)) => Some(Done::GaveBack { attempt, held: false }),
+        }
+    }
+
     pub(super) async fn cancel(self, run: RunId, now: Timestamp) -> Option<Done> {
         match self.ask("cancel a run", &mut 0, || self.store.cancel_run(run, now)).await {
             Ok(_) => Some(Done::Cancelled { run, result: Ok(()) }),

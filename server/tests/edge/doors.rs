@@ -19,7 +19,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Request};
 use tonic_prost::ProstCodec;
 
-use crate::support::{Lab, PATIENCE, client};
+use crate::support::{Lab, PATIENCE, client, eventually};
 
 struct Who {
     name: &'static str,
@@ -89,6 +89,17 @@ async fn an_enrolment_opens_one_door_once() {
     assert_eq!(enrol(&lab, &enrolment).await, Code::Unauthenticated, "used up");
     let unknown = Secret::new(Kind::Enrolment, entropy());
     assert_eq!(enrol(&lab, &unknown).await, Code::Unauthenticated);
+    // Who joined is in the audit log, once; strangers are not.
+    let entries = async || {
+        let entries = lab.server.store.audit(100).await.unwrap();
+        entries.into_iter().filter(|entry| entry.action == "seatrial.v1.AgentService/Enrol").collect::<Vec<_>>()
+    };
+    eventually("the audit log has the enrolment", async || !entries().await.is_empty()).await;
+    let entries = entries().await;
+    assert_eq!(entries.len(), 1, "{entries:?}");
+    assert!(entries[0].allowed && entries[0].object.starts_with("agent "), "{entries:?}");
+    let name = lab.server.store.principal_name(entries[0].principal).await.unwrap().unwrap();
+    assert!(entries[0].object.starts_with(&name), "{name} acts: {entries:?}");
 }
 
 async fn call(channel: &Channel, method: &str, who: &Who) -> Code {
@@ -157,8 +168,12 @@ async fn every_method_opens_for_those_whom_the_table_names_and_nobody_else() {
         entries.sort_unstable();
         let mut judged: Vec<bool> = Role::ALL.into_iter().map(|role| door.admits(role)).collect();
         judged.sort_unstable();
-        let is_logged = door.write && !door.takes_enrolment();
-        assert_eq!(entries, if is_logged { judged } else { Vec::new() }, "{method}");
+        let expected = match (door.write, door.takes_enrolment()) {
+            (true, false) => judged,
+            (true, true) => vec![true], // the one that joined, as itself
+            (false, _) => Vec::new(),
+        };
+        assert_eq!(entries, expected, "{method}");
     }
 }
 

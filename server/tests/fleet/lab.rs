@@ -70,6 +70,11 @@ impl Drop for Lab {
 
 impl Lab {
     pub(crate) async fn new() -> Self {
+        Self::around(|store| store).await
+    }
+
+    /// A lab whose server sees its store through something else.
+    pub(crate) async fn around(wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>) -> Self {
         let folder = Arc::new(tempfile::tempdir().unwrap());
         let url = format!("sqlite:{}", folder.path().join("seatrial.db").display());
         let options = seatrial_store::Options { synchronous: seatrial_store::Synchronous::Normal };
@@ -86,6 +91,7 @@ impl Lab {
         let variant = VariantId::new(now, entropy());
         add_model(&*store, ids.project, ids.principal, variant, now).await;
         let callers = Arc::default();
+        let store = wrap(store);
         let served = serve(&store, &clock, ids.project, ids.principal, &callers).await;
         let (fleet, address, reconcilers, server) = served;
         Self {
@@ -151,6 +157,7 @@ impl Lab {
             suite_text: String::new(),
             rerun_of: None,
             priority: 0,
+            max_wait: Duration::from_mins(10),
             jobs,
             misfits: vec![],
         };

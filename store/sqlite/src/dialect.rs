@@ -99,6 +99,24 @@ struct CannotOpen {
     source: sqlx::Error,
 }
 
+/// Nobody takes a file from under us: there is nothing to look after.
+pub(crate) const LOOK_AFTER: Option<Duration> = None;
+
+/// The data folder has a lock of its own, which one server takes before it opens the file.
+#[derive(Debug)]
+pub(crate) struct Hold;
+
+impl Hold {
+    pub(crate) const fn new() -> Self {
+        Self
+    }
+
+    #[expect(clippy::unused_async, reason = "the other database has to ask")]
+    pub(crate) async fn take(&mut self, _: &mut Connection) -> Result<Option<String>, Fault> {
+        Ok(None)
+    }
+}
+
 /// A file does not hang up.
 #[expect(clippy::unused_async, reason = "the other database has to ask")]
 pub(crate) async fn is_alive(_: &mut Connection) -> bool {

@@ -101,3 +101,59 @@ pub(crate) async fn a_device_never_looks_longer_unseen_than_it_is(store: Arc<dyn
     assert_eq!(store.device(one).await.unwrap().unwrap().last_seen_at, after(60));
     assert_eq!(store.device(two).await.unwrap().unwrap().last_seen_at, after(30));
 }
+
+pub(crate) async fn a_zero_character_is_replaced_wherever_it_comes_in(store: Arc<dyn Store>) {
+    let zero = |text: &str| format!("{text}\0");
+    let evidence = Evidence {
+        agent_id: Some(zero("a")),
+        hardware_serial: Some(zero("s")),
+        machine_id: Some(zero("m")),
+        usb_path: Some(zero("u")),
+    };
+    let row = store
+        .attach_device(fresh!(DeviceId), &evidence, &profile(&zero("Xiaomi"), "15"), &zero("1"), T0)
+        .await
+        .unwrap();
+    assert_eq!((row.agent_version.as_str(), row.evidence.usb_path.as_deref()), ("1\u{fffd}", Some("u\u{fffd}")));
+    assert!(store.rename_device(row.id, &zero("shelf")).await.unwrap());
+    assert!(store.set_device_labels(row.id, &BTreeMap::from([(zero("k"), zero("v"))])).await.unwrap());
+    assert!(store.set_device_state(row.id, row.state, DeviceState::Ready, &zero("why"), T0).await.unwrap());
+    assert_eq!(store.device(row.id).await.unwrap().unwrap().name, "shelf\u{fffd}");
+
+    let world = world(store).await;
+    let store = &world.store;
+    assert_eq!(store.model(world.project, &zero("mobilenet")).await.unwrap(), None);
+    assert_eq!(store.dataset(world.project, &zero("digits")).await.unwrap(), None);
+    assert_eq!(store.model_jobs(world.project, &zero("mobilenet"), 9).await.unwrap(), []);
+    assert_eq!(store.jobs_by_short_id(&zero("7f3a")).await.unwrap(), []);
+    let moved = store.move_alias(world.project, "mobilenet", &zero("prod"), 1, world.person, T0).await;
+    assert!(moved.unwrap());
+    let file = artifact(&**store, b"other weights").await;
+    let mut model = new_model(&zero("net"), world.project, world.person, file);
+    (model.commit, model.build_address) = (Some(zero("c")), Some(zero("b")));
+    (model.origin, model.license) = (Some(zero("o")), Some(zero("l")));
+    for variant in &mut model.variants {
+        variant.manifest.entries[0].file_name = zero("f");
+    }
+    store.add_model_version(&model).await.unwrap();
+    let version = &store.model(world.project, &zero("net")).await.unwrap().unwrap().versions[0];
+    assert_eq!((version.commit.as_deref(), version.license.as_deref()), (Some("c\u{fffd}"), Some("l\u{fffd}")));
+    let package = artifact(&**store, b"other images").await;
+    let mut dataset = new_dataset(&zero("set"), world.project, world.person, package);
+    (dataset.origin, dataset.license) = (Some(zero("o")), Some(zero("l")));
+    store.add_dataset_version(&dataset).await.unwrap();
+    let mut run = world.run(vec![world.job()]);
+    (run.suite, run.suite_text) = (zero("nightly"), zero("name"));
+    store.create_run(&run).await.unwrap();
+    let waiting = seatrial_core::job::AttemptRef { job: run.jobs[0].id, attempt: 0 };
+    assert!(store.give_up(waiting, &zero("away"), T0).await.unwrap());
+    assert_eq!(store.job(run.jobs[0].id).await.unwrap().unwrap().message.as_deref(), Some("away\u{fffd}"));
+}
+
+pub(crate) async fn looking_for_a_device_changes_nothing(store: Arc<dyn Store>) {
+    let known = attach(&*store, &agent_id("a"), "15").await;
+    let seen = Evidence { machine_id: Some("new board".to_owned()), ..agent_id("a") };
+    assert_eq!(store.device_by_evidence(&seen).await.unwrap(), Some(known.clone()));
+    assert_eq!(store.device_by_evidence(&agent_id("b")).await.unwrap(), None);
+    assert_eq!(store.devices().await.unwrap(), [known]);
+}

@@ -4,6 +4,7 @@
 mod devices;
 mod durability;
 mod fixture;
+mod holding;
 mod models;
 mod people;
 mod results;
@@ -54,6 +55,8 @@ conformance! {
         evidence_that_is_missing_once_is_not_forgotten,
         a_state_changes_only_from_the_state_it_is_in,
         names_are_unique_and_labels_are_replaced,
+        a_zero_character_is_replaced_wherever_it_comes_in,
+        looking_for_a_device_changes_nothing,
         a_device_never_looks_longer_unseen_than_it_is,
     }
     models {
@@ -84,6 +87,8 @@ conformance! {
         open_jobs_carry_what_a_new_start_must_know,
         the_last_jobs_of_a_device_and_of_a_model_come_newest_first,
         a_job_is_found_by_its_short_id,
+        a_run_is_read_in_parts_that_make_the_whole,
+        only_a_job_that_waits_is_given_up_and_it_says_why,
     }
     results {
         a_result_comes_back_as_it_was_sent,

@@ -8,7 +8,7 @@ use seatrial_core::ids::{DeviceId, JobId, ProjectId, RunId, VariantId};
 use seatrial_core::job::{AttemptRef, JobState};
 use seatrial_core::outcome::Outcome;
 use seatrial_core::stage::Stage;
-use seatrial_core::store::{GiveBack, JobNext, NewMisfit, NewRun, RunCounts, RunState, Store, StoreError};
+use seatrial_core::store::{GiveBack, JobNext, NewMisfit, NewRun, Part, RunCounts, RunState, Store, StoreError};
 
 use crate::world::*;
 
@@ -325,4 +325,42 @@ pub(crate) async fn a_job_is_found_by_its_short_id(store: Arc<dyn Store>) {
     assert_eq!(found.iter().map(|job| job.id).collect::<Vec<_>>(), [jobs[1]]);
     assert_eq!(world.store.jobs_by_short_id("ffff-ffff").await.unwrap(), []);
     assert_eq!(world.store.job_spec(fresh!(JobId)).await.unwrap(), None);
+}
+
+pub(crate) async fn a_run_is_read_in_parts_that_make_the_whole(store: Arc<dyn Store>) {
+    let world = world(store).await;
+    let (run, jobs) = world.run_of(7).await;
+    let attempt = world.claim(jobs[4], 1).await;
+    world.store.complete(&world.completion(attempt, Outcome::Ok)).await.unwrap();
+    let mut read = Vec::new();
+    for from in [0, 3, 6, 9] {
+        let part = world.store.jobs_part(run, Part { from, count: 3 }).await.unwrap();
+        assert_eq!(part.len(), [3, 3, 1, 0][from as usize / 3]);
+        read.extend(part);
+    }
+    assert_eq!(read, world.store.jobs(run).await.unwrap());
+    let metrics = async |from| world.store.run_metrics_part(run, Part { from, count: 3 }).await.unwrap();
+    assert_eq!(metrics(0).await, []);
+    assert_eq!(metrics(3).await, world.store.run_metrics(run).await.unwrap());
+    assert!(!metrics(3).await.is_empty(), "the control: there are some");
+}
+
+pub(crate) async fn only_a_job_that_waits_is_given_up_and_it_says_why(store: Arc<dyn Store>) {
+    let world = world(store).await;
+    let store = &world.store;
+    let (run, jobs) = world.run_of(2).await;
+    assert_eq!(store.open_jobs().await.unwrap()[0].max_wait, std::time::Duration::from_mins(90));
+    let leased = world.claim(jobs[0], 1).await;
+    for after_attempt in [leased, AttemptRef { attempt: 0, ..leased }] {
+        assert!(!store.give_up(after_attempt, "it is away", after(9)).await.unwrap(), "{after_attempt} runs");
+    }
+    let waiting = AttemptRef { job: jobs[1], attempt: 0 };
+    assert!(!store.give_up(AttemptRef { attempt: 1, ..waiting }, "it is away", after(9)).await.unwrap());
+    assert!(store.give_up(waiting, "it is away", after(9)).await.unwrap());
+    assert!(!store.give_up(waiting, "again", after(10)).await.unwrap(), "it is over");
+    let job = store.job(jobs[1]).await.unwrap().unwrap();
+    assert_eq!(job.state, JobState::Done { outcome: Outcome::DeviceLost });
+    assert_eq!((job.message.as_deref(), job.finished_at), (Some("it is away"), Some(after(9))));
+    let counts = store.run(run).await.unwrap().unwrap().counts;
+    assert_eq!((counts.leased, counts.failed), (1, 1));
 }

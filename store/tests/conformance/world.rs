@@ -97,6 +97,7 @@ impl World {
             suite_text: "name = \"nightly\"".to_owned(),
             rerun_of: None,
             priority: 0,
+            max_wait: Duration::from_mins(90),
             jobs,
             misfits: Vec::new(),
         }

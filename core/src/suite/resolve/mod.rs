@@ -7,10 +7,11 @@ mod models;
 mod profiles;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::document::Reporter;
 use super::file::SuiteFile;
-use super::{DatasetPick, MAX_COMBINATIONS, ModelPick, Suite, VersionPick};
+use super::{DEFAULT_MAX_WAIT, DatasetPick, MAX_COMBINATIONS, ModelPick, Suite, VersionPick};
 use crate::profile::ProfileKind;
 use crate::selector::Selector;
 use backends::resolve_backends;
@@ -20,8 +21,20 @@ use profiles::{resolve_limits, resolve_profiles};
 
 /// `None` when a part could not be made; then the reporter says why.
 pub(super) fn resolve(written: SuiteFile, file: &str, reporter: &mut Reporter<'_>) -> Option<Suite> {
-    let SuiteFile { name, description, devices, seed, defaults, models, datasets, backends, profiles, limits, gate } =
-        written;
+    let SuiteFile {
+        name,
+        description,
+        devices,
+        seed,
+        defaults,
+        models,
+        datasets,
+        backends,
+        profiles,
+        max_wait_minutes,
+        limits,
+        gate,
+    } = written;
     if name.chars().any(char::is_control) || name.trim() != name {
         reporter.at("name", "`name`: expected text on one line, without space at its ends", None);
     }
@@ -39,6 +52,7 @@ pub(super) fn resolve(written: SuiteFile, file: &str, reporter: &mut Reporter<'_
         devices: devices?,
         backends: backends?,
         profiles,
+        max_wait: max_wait_minutes.map_or(DEFAULT_MAX_WAIT, |minutes| Duration::from_mins(minutes.into())),
         limits,
         gate: None,
         seed: seed.unwrap_or(1),

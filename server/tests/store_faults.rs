@@ -1,0 +1,157 @@
+//! The store fails the server in chosen calls: nothing is lost, nothing is done twice, nothing is acknowledged early.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[path = "fleet/failing.rs"]
+mod failing;
+#[expect(dead_code, reason = "other tests use the rest of the lab")]
+#[path = "fleet/lab.rs"]
+mod lab;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use seatrial_core::job::{AttemptRef, JobState};
+use seatrial_core::outcome::Outcome;
+use seatrial_core::stage::Stage;
+use seatrial_core::store::RunState;
+use seatrial_proto::v1::server_message::Message as Word;
+use seatrial_sim::connection::held;
+use seatrial_sim::{Connection, FakeAgent, Identity, Script, report};
+
+use failing::{Failing, Fails, Says};
+use lab::{Lab, device_of, eventually};
+
+/// Long enough for an acknowledgement that is going to come, and for a store that is tried again a few times.
+const A_WHILE: Duration = Duration::from_millis(500);
+
+async fn lab() -> (Lab, Arc<Failing>) {
+    let mut failing = None;
+    let lab = Lab::around(|store| failing.insert(Failing::around(store)).clone()).await;
+    (lab, failing.unwrap())
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_for_a_while_costs_nothing_but_time() {
+    let (lab, store) = lab().await;
+    let mut agent = lab.connect(&Identity::named("a")).await;
+    for verb in ["claim", "job_spec", "enter_stage", "complete", "finish_run"] {
+        store.plan(verb, Fails::Before(Says::Unavailable), 3);
+    }
+    let (run, jobs) = lab.submit(&[device_of(&agent)]).await;
+    let (attempt, _) = agent.assignment().await.unwrap();
+    agent.accept(attempt).await.unwrap();
+    agent.enter(attempt, Stage::Measure).await.unwrap();
+    agent.report(attempt, &report::ok(10)).await.unwrap();
+    assert_eq!(agent.verdict(attempt).await.unwrap(), Ok(()));
+    assert_eq!(lab.attempts(jobs[0]).await, [Some(Outcome::Ok)]);
+    assert_eq!((store.calls("claim"), store.calls("complete")), (4, 4), "the control: each failed three times");
+    eventually("the run ends", async || {
+        lab.fleet.submitted(run, vec![]).await.unwrap(); // a round that failed waits for the next signal
+        (lab.store.run(run).await.unwrap().unwrap().state == RunState::Done).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_error_that_does_not_pass_ends_the_job_as_our_fault_and_is_not_tried_again() {
+    let (lab, store) = lab().await;
+    let mut agent = lab.connect(&Identity::named("a")).await;
+    let (_, jobs) = lab.submit(&[device_of(&agent)]).await;
+    let (attempt, _) = agent.assignment().await.unwrap();
+    agent.accept(attempt).await.unwrap();
+    store.plan("complete", Fails::Before(Says::Corrupt), 1);
+    agent.report(attempt, &report::ok(10)).await.unwrap();
+    assert!(agent.verdict(attempt).await.unwrap().is_err(), "what is not stored is not acknowledged");
+    assert_eq!(lab.outcome(jobs[0]).await, Outcome::HarnessError);
+    assert_eq!(store.calls("complete"), 1);
+}
+
+#[tokio::test]
+async fn a_claim_whose_answer_was_lost_is_recognised_as_ours() {
+    let (lab, store) = lab().await;
+    let mut agent = lab.connect(&Identity::named("a")).await;
+    store.plan("claim", Fails::After(Says::Unavailable), 1);
+    let (_, jobs) = lab.submit(&[device_of(&agent)]).await;
+    let (attempt, _) = agent.assignment().await.unwrap();
+    assert_eq!(attempt, AttemptRef { job: jobs[0], attempt: 1 }, "and not given out a second time");
+    assert_eq!(store.calls("claim"), 2, "the control: the second claim of it came second");
+    agent.accept(attempt).await.unwrap();
+    agent.report(attempt, &report::ok(10)).await.unwrap();
+    assert_eq!(agent.verdict(attempt).await.unwrap(), Ok(()));
+    assert_eq!(lab.attempts(jobs[0]).await, [Some(Outcome::Ok)]);
+}
+
+/// A report that arrives while results cannot be stored; the agent is killed, comes back and sends it again.
+async fn sent_again_after(fails: Fails, is_stored: bool) {
+    let (lab, store) = lab().await;
+    let identity = Identity::named("a");
+    let mut agent = lab.connect(&identity).await;
+    let (run, jobs) = lab.submit(&[device_of(&agent)]).await;
+    let (attempt, _) = agent.assignment().await.unwrap();
+    agent.accept(attempt).await.unwrap();
+    store.plan("complete", fails, 1000);
+    agent.report(attempt, &report::ok(10)).await.unwrap();
+    while !matches!(agent.hear().await.unwrap(), Word::Received(_)) {}
+    let early = tokio::time::timeout(A_WHILE, agent.verdict(attempt)).await;
+    assert!(early.is_err(), "{early:?} before it was durable");
+    assert_eq!(matches!(lab.job(jobs[0]).await.state, JobState::Done { .. }), is_stored);
+    drop(agent);
+
+    let mut hello = identity.hello().unwrap();
+    hello.held = vec![held(attempt, true)];
+    let mut agent = Connection::open_with(lab.dial().await, &identity, hello).await.unwrap();
+    agent.report(attempt, &report::ok(10)).await.unwrap();
+    store.heal();
+    assert_eq!(agent.verdict(attempt).await.unwrap(), Ok(()));
+    assert_eq!(lab.attempts(jobs[0]).await, [Some(Outcome::Ok)]);
+    assert_eq!(lab.store.blocks(attempt).await.unwrap().len(), 2, "samples are there once");
+    assert_eq!(lab.run_state(run).await, RunState::Done);
+    assert_eq!(lab.fleet.finished().values().sum::<u64>(), u64::from(!is_stored), "counted once at most");
+}
+
+#[tokio::test]
+async fn a_result_that_finds_no_room_is_not_acknowledged_and_comes_again() {
+    sent_again_after(Fails::Before(Says::Full), false).await;
+}
+
+#[tokio::test]
+async fn a_result_whose_commit_was_not_confirmed_is_not_acknowledged_and_is_stored_once() {
+    sent_again_after(Fails::After(Says::Unavailable), true).await;
+}
+
+#[tokio::test]
+async fn an_agent_that_comes_while_the_store_is_away_is_told_so_and_comes_back() {
+    let (lab, store) = lab().await;
+    store.plan("attach_device", Fails::Before(Says::Unavailable), 2);
+    let agent = FakeAgent::start(&lab.address, Identity::named("a"), Script::default());
+    let live = || seatrial_core::live::Live::devices(&lab.fleet);
+    let device = eventually("it is connected", async || live().first().map(|live| live.device)).await;
+    assert_eq!(store.calls("attach_device"), 4, "two that failed, one that made the device, one that noted its id");
+    let (_, jobs) = lab.submit(&[device]).await;
+    assert_eq!(lab.outcome(jobs[0]).await, Outcome::Ok);
+    drop(agent);
+}
+
+#[tokio::test]
+async fn a_job_is_given_up_once_although_the_store_is_away_meanwhile() {
+    let (lab, store) = lab().await;
+    let agent = lab.connect(&Identity::named("a")).await;
+    let device = device_of(&agent);
+    drop(agent);
+    let live = || seatrial_core::live::Live::devices(&lab.fleet);
+    eventually("it has left", async || live().is_empty().then_some(())).await;
+    let (run, jobs) = lab.submit(&[device]).await;
+    // It waits from when the actor has it, by the clock of that moment.
+    eventually("the fleet has the job", async || (lab.fleet.counts().queued == 1).then_some(())).await;
+    store.plan("give_up", Fails::Before(Says::Unavailable), 1);
+    store.plan("give_up", Fails::After(Says::Unavailable), 1);
+    lab.pass(Duration::from_mins(9)).await;
+    assert_eq!(lab.job(jobs[0]).await.state, JobState::Queued, "the control: its run waits ten minutes");
+    lab.pass(Duration::from_mins(1)).await;
+    eventually("it is given up", async || (store.calls("give_up") == 3).then_some(())).await;
+    assert_eq!(lab.outcome(jobs[0]).await, Outcome::DeviceLost);
+    let message = lab.job(jobs[0]).await.message.unwrap();
+    assert_eq!(message, "the device took no work for 10 min: it is not connected");
+    assert_eq!(lab.run_state(run).await, RunState::Done);
+    assert_eq!(lab.attempts(jobs[0]).await, [], "it was never tried");
+}
