@@ -100,6 +100,15 @@ pub struct Window {
     pub voluntary_switches: Option<u64>,
     /// Time that the child's threads waited for a CPU, in ms.
     pub run_queue_wait_ms: Option<f64>,
+    /// The longest such wait of one thread, in ms.
+    #[serde(default)]
+    pub worst_wait_ms: Option<f64>,
+    /// CPU time and wait together of the thread that wanted to run longest, in ms.
+    #[serde(default)]
+    pub busiest_thread_ms: Option<f64>,
+    /// CPU time of everything else on the CPUs that the child was allowed, stolen time included, in ms.
+    #[serde(default)]
+    pub foreign_allowed_ms: Option<f64>,
     pub major_faults: Option<u64>,
 }
 

@@ -148,14 +148,22 @@ fn check_window(window: &Window, of: &impl Fn(&str) -> String) -> Result<(), Ref
         involuntary_switches: _,
         voluntary_switches: _,
         run_queue_wait_ms,
+        worst_wait_ms,
+        busiest_thread_ms,
+        foreign_allowed_ms,
         major_faults: _,
     } = window;
     duration_ms(&of("wall_ms"), *wall_ms)?;
     duration_ms(&of("monotonic_ms"), *monotonic_ms)?;
     not_negative(&of("own_cpu_ms"), *own_cpu_ms)?;
-    for (what, value) in
-        [("foreign_cpu", foreign_cpu), ("stolen_cpu", stolen_cpu), ("run_queue_wait_ms", run_queue_wait_ms)]
-    {
+    for (what, value) in [
+        ("foreign_cpu", foreign_cpu),
+        ("stolen_cpu", stolen_cpu),
+        ("run_queue_wait_ms", run_queue_wait_ms),
+        ("worst_wait_ms", worst_wait_ms),
+        ("busiest_thread_ms", busiest_thread_ms),
+        ("foreign_allowed_ms", foreign_allowed_ms),
+    ] {
         if let Some(value) = value {
             not_negative(&of(what), *value)?;
         }

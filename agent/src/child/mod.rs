@@ -164,9 +164,10 @@ impl Worker<'_> {
         self.warm_up(session.as_mut())?;
 
         self.log.enter(Stage::Measure)?;
-        let before = Snapshot::take();
+        let allowed = self.result.actual.affinity.present().cloned();
+        let before = Snapshot::take(allowed.as_deref());
         let measured = timing::measure(session.as_mut(), &rule, self.spec.job.profile.interval, &mut samples);
-        self.result.window = Some(Snapshot::take().since(&before));
+        self.result.window = Some(Snapshot::take(allowed.as_deref()).since(&before));
         self.keep_samples(&samples)?;
         measured?;
 

@@ -1,5 +1,8 @@
 //! Evidence of what else happened around the timed samples.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
 use seatrial_core::report::Window;
 use seatrial_core::time::Monotonic;
 
@@ -16,24 +19,30 @@ pub(super) struct Snapshot {
     awake: Monotonic,
     own_cpu_ms: f64,
     device: Option<CpuTimes>,
-    threads: Threads,
+    /// The CPUs that this process is allowed.
+    allowed: Option<CpuTimes>,
+    threads: BTreeMap<i32, Thread>,
     major_faults: Option<u64>,
 }
 
-/// Sums over the threads of this process.
+/// One thread of this process.
 #[derive(Debug, Clone, Copy, Default)]
-struct Threads {
+struct Thread {
     involuntary: Option<u64>,
     voluntary: Option<u64>,
+    ran_ns: Option<u64>,
     waited_ns: Option<u64>,
 }
 
 impl Snapshot {
-    pub(super) fn take() -> Self {
+    /// `cpus` are the CPUs that this process is allowed, when they are known.
+    pub(super) fn take(cpus: Option<&[u16]>) -> Self {
+        let stat = read("/proc/stat");
         Self {
-            threads: Threads::read(),
+            threads: threads(),
             major_faults: major_faults(),
-            device: read("/proc/stat").as_deref().and_then(CpuTimes::parse),
+            device: stat.as_deref().and_then(CpuTimes::parse),
+            allowed: stat.as_deref().zip(cpus).and_then(|(stat, cpus)| CpuTimes::parse_cpus(stat, cpus)),
             own_cpu_ms: clock::process_cpu().as_secs_f64() * 1e3,
             awake: clock::awake(),
             boot: clock::boot(),
@@ -44,15 +53,28 @@ impl Snapshot {
     pub(super) fn since(&self, earlier: &Self) -> Window {
         let own_cpu_ms = (self.own_cpu_ms - earlier.own_cpu_ms).max(0.0);
         let device = self.device.zip(earlier.device);
+        let threads: Vec<Thread> = self
+            .threads
+            .iter()
+            // A thread that began within the window had done nothing before.
+            .map(|(id, now)| now.since(earlier.threads.get(id).copied().unwrap_or_else(Thread::new)))
+            .collect();
+        let milliseconds = |ns: u64| ns as f64 / 1e6;
         Window {
             wall_ms: self.boot.since(earlier.boot).as_secs_f64() * 1e3,
             monotonic_ms: self.awake.since(earlier.awake).as_secs_f64() * 1e3,
             own_cpu_ms,
             foreign_cpu: device.and_then(|(now, then)| foreign_share(&now, &then, own_cpu_ms)),
             stolen_cpu: device.and_then(|(now, then)| now.stolen_share_since(&then)),
-            involuntary_switches: difference(self.threads.involuntary, earlier.threads.involuntary),
-            voluntary_switches: difference(self.threads.voluntary, earlier.threads.voluntary),
-            run_queue_wait_ms: difference(self.threads.waited_ns, earlier.threads.waited_ns).map(|ns| ns as f64 / 1e6),
+            involuntary_switches: sum(&threads, |thread| thread.involuntary),
+            voluntary_switches: sum(&threads, |thread| thread.voluntary),
+            run_queue_wait_ms: sum(&threads, |thread| thread.waited_ns).map(milliseconds),
+            worst_wait_ms: threads.iter().filter_map(|thread| thread.waited_ns).max().map(milliseconds),
+            busiest_thread_ms: threads.iter().filter_map(Thread::wanted_ns).max().map(milliseconds),
+            foreign_allowed_ms: self.allowed.zip(earlier.allowed).map(|(now, then)| {
+                let busy_ms = now.busy_ticks_since(&then) as f64 / TICKS_PER_SECOND * 1e3;
+                (busy_ms - own_cpu_ms).max(0.0)
+            }),
             major_faults: difference(self.major_faults, earlier.major_faults),
         }
     }
@@ -65,23 +87,47 @@ fn foreign_share(now: &CpuTimes, then: &CpuTimes, own_cpu_ms: f64) -> Option<f64
     Some((now.busy_share_since(then)? - own).max(0.0))
 }
 
-impl Threads {
-    fn read() -> Self {
-        let mut sum = Self::default();
-        let add = |to: &mut Option<u64>, value: Option<u64>| {
-            if let Some(value) = value {
-                *to = Some(to.unwrap_or(0) + value);
-            }
-        };
-        for task in std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
-            let status = std::fs::read_to_string(task.path().join("status")).unwrap_or_default();
-            add(&mut sum.involuntary, field(&status, "nonvoluntary_ctxt_switches:"));
-            add(&mut sum.voluntary, field(&status, "voluntary_ctxt_switches:"));
-            // Time on a CPU, time waiting for one, slices (Documentation/scheduler/sched-stats.rst).
-            let schedule = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-            add(&mut sum.waited_ns, schedule.split_whitespace().nth(1).and_then(|text| text.parse().ok()));
+/// `None` when no thread tells.
+fn sum(threads: &[Thread], of: impl Fn(&Thread) -> Option<u64>) -> Option<u64> {
+    threads.iter().filter_map(of).reduce(|one, other| one + other)
+}
+
+fn threads() -> BTreeMap<i32, Thread> {
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    tasks.filter_map(|task| Some((task.file_name().to_str()?.parse().ok()?, Thread::read(&task.path())))).collect()
+}
+
+impl Thread {
+    /// One that has only begun.
+    const fn new() -> Self {
+        Self { involuntary: Some(0), voluntary: Some(0), ran_ns: Some(0), waited_ns: Some(0) }
+    }
+
+    fn read(task: &Path) -> Self {
+        let status = std::fs::read_to_string(task.join("status")).unwrap_or_default();
+        // Time on a CPU, time waiting for one, slices (Documentation/scheduler/sched-stats.rst).
+        let schedule = std::fs::read_to_string(task.join("schedstat")).unwrap_or_default();
+        let mut schedule = schedule.split_whitespace().map(|text| text.parse().ok());
+        Self {
+            involuntary: field(&status, "nonvoluntary_ctxt_switches:"),
+            voluntary: field(&status, "voluntary_ctxt_switches:"),
+            ran_ns: schedule.next().flatten(),
+            waited_ns: schedule.next().flatten(),
         }
-        sum
+    }
+
+    fn since(&self, earlier: Self) -> Self {
+        Self {
+            involuntary: difference(self.involuntary, earlier.involuntary),
+            voluntary: difference(self.voluntary, earlier.voluntary),
+            ran_ns: difference(self.ran_ns, earlier.ran_ns),
+            waited_ns: difference(self.waited_ns, earlier.waited_ns),
+        }
+    }
+
+    /// Time that it ran or would have.
+    fn wanted_ns(&self) -> Option<u64> {
+        Some(self.ran_ns? + self.waited_ns?)
     }
 }
 
@@ -121,13 +167,16 @@ mod tests {
 
     #[test]
     fn a_window_of_this_process_has_its_own_time_in_it() {
-        let before = Snapshot::take();
+        let before = Snapshot::take(Some(&[0]));
         let begun = std::time::Instant::now();
         while begun.elapsed().as_millis() < 30 {
             std::hint::spin_loop();
         }
-        let window = Snapshot::take().since(&before);
+        let window = Snapshot::take(Some(&[0])).since(&before);
         assert!(window.wall_ms >= 30.0 && window.own_cpu_ms > 0.0, "{window:?}");
         assert!(window.voluntary_switches.is_some() && window.major_faults.is_some(), "{window:?}");
+        assert!(window.foreign_allowed_ms.is_some(), "{window:?}");
+        // Of all threads together no less than of one, and of the busiest no less than it ran.
+        assert!(window.run_queue_wait_ms >= window.worst_wait_ms && window.busiest_thread_ms > Some(1.0), "{window:?}");
     }
 }

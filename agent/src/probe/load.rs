@@ -26,9 +26,32 @@ impl CpuTimes {
         (total > 0).then(|| self.stolen.saturating_sub(earlier.stolen) as f64 / total as f64)
     }
 
-    /// The first line of `/proc/stat`: user nice system idle iowait irq softirq steal; guest time is part of user.
+    /// Time of everything but idling since an earlier reading, in clock ticks.
+    pub(crate) fn busy_ticks_since(&self, earlier: &Self) -> u64 {
+        let total = self.total.saturating_sub(earlier.total);
+        total.saturating_sub(self.idle.saturating_sub(earlier.idle))
+    }
+
+    /// The first line of `/proc/stat`, for all CPUs together.
     pub(crate) fn parse(stat: &str) -> Option<Self> {
-        let mut fields = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace();
+        Self::parse_fields(stat.lines().next()?.strip_prefix("cpu ")?)
+    }
+
+    /// The lines of some CPUs, summed; `None` when one of them is not there.
+    pub(crate) fn parse_cpus(stat: &str, cpus: &[u16]) -> Option<Self> {
+        let of = |cpu: &u16| {
+            let name = format!("cpu{cpu} ");
+            Self::parse_fields(stat.lines().find_map(|line| line.strip_prefix(name.as_str()))?)
+        };
+        cpus.iter().try_fold(Self::default(), |sum, cpu| {
+            let Self { total, idle, stolen } = of(cpu)?;
+            Some(Self { total: sum.total + total, idle: sum.idle + idle, stolen: sum.stolen + stolen })
+        })
+    }
+
+    /// user nice system idle iowait irq softirq steal; guest time is part of user.
+    fn parse_fields(fields: &str) -> Option<Self> {
+        let mut fields = fields.split_whitespace();
         let mut next = || fields.next()?.parse::<u64>().ok();
         let [user, nice, system, idle, iowait] = [next()?, next()?, next()?, next()?, next().unwrap_or(0)];
         let [irq, softirq, stolen] = [next().unwrap_or(0), next().unwrap_or(0), next().unwrap_or(0)];
@@ -63,6 +86,15 @@ mod tests {
         assert_eq!(after.busy_share_since(&before), Some(0.5));
         assert_eq!(after.stolen_share_since(&before), Some(0.1));
         assert_eq!(after.busy_share_since(&after), None);
+    }
+
+    #[test]
+    fn some_cpus_are_summed_and_one_that_is_missing_gives_nothing() {
+        let stat = "cpu  9 0 0 9\ncpu0 1 0 0 10 0 0 0 2\ncpu1 5 0 0 20\ncpu10 100 0 0 100\nintr 5\n";
+        let sum = CpuTimes::parse_cpus(stat, &[0, 1]).unwrap();
+        assert_eq!(sum, CpuTimes { total: 38, idle: 30, stolen: 2 });
+        assert_eq!(sum.busy_ticks_since(&CpuTimes::default()), 8);
+        assert_eq!(CpuTimes::parse_cpus(stat, &[0, 2]), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use rayon::ThreadPoolBuilder;
 use seatrial_core::backend::Accelerator;
 use seatrial_core::device::RuntimeOffer;
 use seatrial_core::model::{Axis, Format, Precision, Signature, TensorSpec};
@@ -57,11 +58,7 @@ impl Runtime for Tract {
     fn load(&self, files: &ModelFiles<'_>, request: &LoadRequest<'_>) -> Result<Box<dyn Session>, RuntimeError> {
         check(request)?;
         if request.threads > 1 {
-            let threads = usize::from(request.threads);
-            guarded("starting threads", Claim::UnsupportedBackend, || {
-                set_default_executor(Executor::multithread(threads));
-                Ok(())
-            })?;
+            guarded("starting threads", Claim::UnsupportedBackend, || start_threads(request.threads.into()))?;
         }
         let loaded = guarded("loading", Claim::LoadFail, || build(files, request))?;
         Ok(Box::new(loaded))
@@ -78,6 +75,25 @@ fn check(request: &LoadRequest<'_>) -> Result<(), RuntimeError> {
         None | Some(Precision::Fp32) => Ok(()),
         Some(precision) => refuse(format!("tract is asked for {} and computes in fp32", precision.as_str())),
     }
+}
+
+/// A pool in which this thread, the one that times, is one of the threads.
+///
+/// `Executor::multithread` keeps its caller outside: it wakes a worker for each operator and sleeps meanwhile, while
+/// workers without work spin before they sleep. Between operators one thread more is runnable than was asked for, and
+/// on a device with as many cores as threads they wait for each other.
+fn start_threads(threads: usize) -> Result<(), RuntimeError> {
+    let pool = ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .use_current_thread()
+        .thread_name(|index| format!("tract {index}"))
+        .build()
+        .map_err(|error| {
+            let message = format!("{threads} threads of tract could not be started: {error}");
+            RuntimeError::new(Claim::UnsupportedBackend, message)
+        })?;
+    set_default_executor(Executor::MultiThread(Arc::new(pool)));
+    Ok(())
 }
 
 // --- loading ---
@@ -390,6 +406,15 @@ mod tests {
     fn the_version_that_is_reported_is_the_one_that_is_built() {
         let lock = include_str!("../../../Cargo.lock");
         assert!(lock.contains(&format!("name = \"tract-onnx\"\nversion = \"{VERSION}\"")));
+    }
+
+    #[test]
+    fn the_thread_that_times_is_one_of_the_threads() {
+        let timing = std::thread::spawn(|| {
+            start_threads(2).unwrap();
+            (rayon::current_thread_index(), rayon::current_num_threads())
+        });
+        assert_eq!(timing.join().unwrap(), (Some(0), 2));
     }
 
     #[test]

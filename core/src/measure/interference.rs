@@ -36,7 +36,8 @@ pub mod sensor {
 pub struct Limits {
     /// CPU time of everything else, stolen time included, as a share of all CPUs' time.
     pub foreign_cpu: f64,
-    /// Time that the child's threads waited for a CPU, as a share of the time that they wanted to run.
+    /// Time that others kept one thread of the child from its CPU, as a share of the time that the busiest thread
+    /// wanted to run.
     pub waiting: f64,
     /// Times a second of its own CPU time that the child was taken off a CPU against its will. Judged only where
     /// waiting is not known.
@@ -90,6 +91,8 @@ pub struct Conditions<'a> {
     pub span_ms: Option<(f64, f64)>,
     /// CPUs that the inference threads were allowed, when known.
     pub affinity: Option<&'a [u16]>,
+    /// Inference threads.
+    pub threads: u16,
 }
 
 /// Every reason why the samples of the window are invalid, in words and numbers; empty when they are valid.
@@ -99,7 +102,7 @@ pub fn judge(window: &Window, conditions: &Conditions<'_>, limits: &Limits) -> V
     reasons.extend(too_few(conditions));
     reasons.extend(asleep(window, limits));
     reasons.extend(foreign_cpu(window, limits));
-    reasons.extend(descheduled(window, limits));
+    reasons.extend(descheduled(window, conditions, limits));
     reasons.extend(stood_still(window, conditions, limits));
     reasons.extend(major_faults(window, conditions, limits));
     reasons.extend(no_evidence(window));
@@ -141,18 +144,50 @@ fn foreign_cpu(window: &Window, limits: &Limits) -> Option<String> {
     Some(format!("foreign CPU took {} of all cores{stolen}, limit {}", percent(foreign), percent(limits.foreign_cpu)))
 }
 
-/// Waiting in the run queue, or being switched out where waiting is not known.
-fn descheduled(window: &Window, limits: &Limits) -> Option<String> {
-    if let Some(wait_ms) = window.run_queue_wait_ms {
-        let waiting = wait_ms / (window.own_cpu_ms + wait_ms);
-        return (waiting > limits.waiting).then(|| {
-            format!(
-                "the child waited for a CPU during {} of the time it could have run ({wait_ms:.0} ms), limit {}",
-                percent(waiting),
-                percent(limits.waiting)
-            )
-        });
+/// Kept from its CPU by others: on the evidence of waiting, or of being switched out where waiting is not known.
+///
+/// Threads of the child may wait for each other as well, which is what the backend asked for and no interference. Two
+/// facts tell them apart. Others cannot have kept a thread waiting for longer than they themselves ran on its CPUs.
+/// And when there are more threads than CPUs, what others cost is the share of those CPUs that they took.
+fn descheduled(window: &Window, conditions: &Conditions<'_>, limits: &Limits) -> Option<String> {
+    let cpus = conditions.affinity.map(<[u16]>::len).filter(|&cpus| cpus > 0);
+    match (cpus, window.foreign_allowed_ms) {
+        (Some(cpus), Some(foreign_ms)) if usize::from(conditions.threads) > cpus => {
+            crowded_out(window, conditions.threads, cpus, foreign_ms, limits)
+        }
+        _ if window.run_queue_wait_ms.is_some() => kept_waiting(window, limits),
+        _ => switched_out(window, limits),
     }
+}
+
+/// More threads than CPUs.
+fn crowded_out(window: &Window, threads: u16, cpus: usize, foreign_ms: f64, limits: &Limits) -> Option<String> {
+    let taken = foreign_ms / (cpus as f64 * window.monotonic_ms);
+    (taken > limits.foreign_cpu).then(|| {
+        format!(
+            "others took {} of the {cpus} CPUs that {threads} threads share, limit {}",
+            percent(taken),
+            percent(limits.foreign_cpu)
+        )
+    })
+}
+
+fn kept_waiting(window: &Window, limits: &Limits) -> Option<String> {
+    let wait_ms = window.worst_wait_ms.or(window.run_queue_wait_ms)?;
+    let wait_ms = window.foreign_allowed_ms.map_or(wait_ms, |foreign_ms| wait_ms.min(foreign_ms));
+    // A report of an agent that did not tell threads apart has the sums of all.
+    let wanted_ms = window.busiest_thread_ms.unwrap_or(window.own_cpu_ms + wait_ms);
+    let waiting = wait_ms / wanted_ms;
+    (waiting > limits.waiting).then(|| {
+        format!(
+            "the child waited for a CPU during {} of the time it could have run ({wait_ms:.0} ms), limit {}",
+            percent(waiting),
+            percent(limits.waiting)
+        )
+    })
+}
+
+fn switched_out(window: &Window, limits: &Limits) -> Option<String> {
     let switches = window.involuntary_switches?;
     let rate = switches as f64 / (window.own_cpu_ms / 1e3);
     (rate > limits.involuntary_per_cpu_second).then(|| {

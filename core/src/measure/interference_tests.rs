@@ -16,6 +16,9 @@ fn quiet() -> Window {
         involuntary_switches: Some(60),
         voluntary_switches: Some(12),
         run_queue_wait_ms: Some(20.0),
+        worst_wait_ms: Some(20.0),
+        busiest_thread_ms: Some(9_970.0),
+        foreign_allowed_ms: Some(1_600.0),
         major_faults: Some(0),
     }
 }
@@ -34,6 +37,7 @@ fn conditions<'a>(series: &'a Series, sensors: &'a [SensorTrace]) -> Conditions<
         sensors,
         span_ms: Some((1_000.0, 11_000.0)),
         affinity: None,
+        threads: 1,
     }
 }
 
@@ -73,13 +77,89 @@ fn stolen_time_is_foreign_and_named() {
     );
 }
 
+/// A hog that runs on the child's own core of eight.
+fn shared_core() -> Window {
+    Window {
+        foreign_cpu: Some(0.015),
+        own_cpu_ms: 9_200.0,
+        run_queue_wait_ms: Some(800.0),
+        worst_wait_ms: Some(800.0),
+        busiest_thread_ms: Some(10_000.0),
+        foreign_allowed_ms: Some(1_200.0),
+        ..quiet()
+    }
+}
+
 #[test]
 fn a_hog_on_the_same_core_of_many_is_seen_although_its_share_of_all_is_small() {
-    let shared = Window { foreign_cpu: Some(0.015), own_cpu_ms: 9_200.0, run_queue_wait_ms: Some(800.0), ..quiet() };
+    let reason =
+        "process 0: the child waited for a CPU during 8.0 % of the time it could have run (800 ms), limit 5.0 %";
+    assert_eq!(reasons(&shared_core()), [reason]);
+    // An agent that did not tell threads apart.
+    let older = Window { worst_wait_ms: None, busiest_thread_ms: None, foreign_allowed_ms: None, ..shared_core() };
+    assert_eq!(reasons(&older), [reason]);
+}
+
+#[test]
+fn one_thread_of_four_that_is_kept_waiting_is_enough() {
+    // The three others run freely, but each inference ends with the slowest.
+    let window = Window { own_cpu_ms: 39_000.0, ..shared_core() };
+    let series = steady();
+    let four = Conditions { threads: 4, affinity: Some(&[0, 1, 2, 3]), ..conditions(&series, &[]) };
+    assert_eq!(judge(&window, &four, &Limits::default()).len(), 1);
+}
+
+/// As measured: four threads of an engine on two CPUs, with hardly anything else on the device.
+fn crowded(foreign_ms: f64) -> Window {
+    Window {
+        own_cpu_ms: 19_400.0,
+        foreign_cpu: Some(foreign_ms / 20_000.0),
+        involuntary_switches: Some(3_500_000),
+        run_queue_wait_ms: Some(15_000.0),
+        worst_wait_ms: Some(5_773.0),
+        busiest_thread_ms: Some(10_000.0),
+        foreign_allowed_ms: Some(foreign_ms),
+        ..quiet()
+    }
+}
+
+#[test]
+fn threads_that_wait_for_each_other_are_no_interference_and_a_hog_among_them_is() {
+    let series = steady();
+    let judged = |window: &Window, affinity| {
+        let conditions = Conditions { threads: 4, affinity, ..conditions(&series, &[]) };
+        judge(window, &conditions, &Limits::default())
+    };
+    assert_eq!(judged(&crowded(800.0), Some(&[0, 1])), Vec::<String>::new());
+    // The hog has a core of eight to itself until it comes to these two.
+    let hog = Window { foreign_cpu: Some(0.04), ..crowded(3_200.0) };
     assert_eq!(
-        reasons(&shared),
-        ["process 0: the child waited for a CPU during 8.0 % of the time it could have run (800 ms), limit 5.0 %"]
+        judged(&hog, Some(&[0, 1])),
+        ["process 0: others took 16 % of the 2 CPUs that 4 threads share, limit 5.0 %"]
     );
+    // Where it is not known what others did, or where the child may run, waiting stands as it is.
+    let unknown = Window { foreign_allowed_ms: None, ..crowded(800.0) };
+    assert_eq!(judged(&unknown, Some(&[0, 1])).len(), 1);
+}
+
+#[test]
+fn threads_cannot_have_been_kept_waiting_by_others_for_longer_than_those_ran() {
+    // As measured: two threads and their caller on two CPUs of an otherwise idle device.
+    let window = Window {
+        own_cpu_ms: 13_200.0,
+        foreign_cpu: Some(0.01),
+        involuntary_switches: Some(3_000_000),
+        run_queue_wait_ms: Some(7_900.0),
+        worst_wait_ms: Some(3_050.0),
+        busiest_thread_ms: Some(8_280.0),
+        foreign_allowed_ms: Some(200.0),
+        ..quiet()
+    };
+    let series = steady();
+    let two = Conditions { threads: 2, affinity: Some(&[0, 1]), ..conditions(&series, &[]) };
+    assert_eq!(judge(&window, &two, &Limits::default()), Vec::<String>::new());
+    let hog = Window { foreign_allowed_ms: Some(900.0), ..window };
+    assert_eq!(judge(&hog, &two, &Limits::default()).len(), 1);
 }
 
 #[test]
@@ -225,6 +305,18 @@ fn what_the_device_says_of_throttling_counts() {
 
 proptest! {
     #[test]
+    fn more_time_of_others_on_the_same_cpus_never_makes_a_window_valid(
+        foreign in 0.0_f64..5_000.0,
+        more in 0.0_f64..5_000.0,
+        threads in 1_u16..4,
+    ) {
+        let series = steady();
+        let conditions = Conditions { threads, affinity: Some(&[0, 1]), ..conditions(&series, &[]) };
+        let count = |foreign| judge(&Window { foreign_cpu: None, ..crowded(foreign) }, &conditions, &Limits::default()).len();
+        prop_assert!(count(foreign + more) >= count(foreign));
+    }
+
+    #[test]
     fn more_foreign_load_never_makes_a_window_valid(share in 0.0_f64..1.0, more in 0.0_f64..1.0) {
         let less = reasons(&Window { foreign_cpu: Some(share), ..quiet() });
         let worse = reasons(&Window { foreign_cpu: Some(share + more), ..quiet() });
@@ -233,7 +325,15 @@ proptest! {
 
     #[test]
     fn a_window_of_zeros_is_judged_without_nonsense(own in 0.0_f64..10.0, wait in prop::option::of(0.0_f64..10.0)) {
-        let window = Window { own_cpu_ms: own, run_queue_wait_ms: wait, involuntary_switches: Some(0), ..Window::default() };
+        let window = Window {
+            own_cpu_ms: own,
+            run_queue_wait_ms: wait,
+            worst_wait_ms: wait,
+            busiest_thread_ms: wait.map(|_| 0.0),
+            foreign_allowed_ms: wait,
+            involuntary_switches: Some(0),
+            ..Window::default()
+        };
         prop_assert!(reasons(&window).iter().all(|reason| !reason.contains("NaN")));
     }
 }

@@ -216,6 +216,7 @@ fn interfered(spec: &JobSpec, report: &Report, series: &[Series]) -> Vec<String>
             sensors: &report.sensors,
             span_ms: measure_span(report, each.process),
             affinity,
+            threads: spec.backend.threads,
         };
         match latency_processes(report).find(|process| process.index == each.process) {
             Some(ProcessRecord { window: Some(window), .. }) => {

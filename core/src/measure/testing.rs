@@ -74,6 +74,9 @@ pub(super) fn process(index: u8, load_ms: f64) -> ProcessRecord {
             involuntary_switches: Some(10),
             voluntary_switches: Some(10),
             run_queue_wait_ms: Some(5.0),
+            worst_wait_ms: Some(5.0),
+            busiest_thread_ms: Some(9_955.0),
+            foreign_allowed_ms: Some(100.0),
             major_faults: Some(0),
         }),
     }
