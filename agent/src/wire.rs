@@ -137,10 +137,11 @@ fn assignment(message: v1::Assignment) -> Result<FromServer, ConvertError> {
 }
 
 /// A report in bytes, as it is spooled and sent. One that is too large for a message loses what can be missed most:
-/// first the starts of samples, then sensor traces, then the log; each loss is stated in the report.
+/// first outputs, then the starts of samples, sensor traces and the log; each loss is stated in the report.
 pub(crate) fn encode_report(attempt: AttemptRef, mut report: Report) -> Result<Vec<u8>, ConvertError> {
     type Cut = (&'static str, fn(&mut Report));
-    const CUTS: [Cut; 3] = [
+    const CUTS: [Cut; 4] = [
+        ("outputs", |report| report.blocks.retain(|block| block.metric != BlockKind::Outputs)),
         ("starts of samples", |report| report.blocks.retain(|block| block.metric != BlockKind::StartUs)),
         ("sensor traces", |report| report.sensors.clear()),
         ("the log", |report| report.log.clear()),

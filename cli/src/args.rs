@@ -361,6 +361,12 @@ pub(crate) struct ExportArgs {
     /// What to write
     #[arg(long, value_name = "FORMAT", default_value = "csv")]
     pub format: ExportFormat,
+    /// Each example's label and first five classes instead, as CSV or Parquet
+    #[arg(long, conflicts_with = "outputs")]
+    pub predictions: bool,
+    /// Each value of the outputs that were compared with references instead, as CSV or Parquet
+    #[arg(long)]
+    pub outputs: bool,
     /// File to write to; must not exist [default: stdout]
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,

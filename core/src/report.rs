@@ -12,6 +12,9 @@ use crate::stage::Stage;
 /// The version of [`Report`] that this build writes.
 pub const REPORT_SCHEMA: u32 = 1;
 
+/// Values of compared outputs that are kept of an attempt, so that anybody can compare them again. More are not kept.
+pub const MAX_OUTPUT_VALUES: u32 = 1 << 16;
+
 /// All that a device knows of an attempt. Offsets are microseconds since the attempt began on the device's boot clock;
 /// nothing in a report is a wall time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -134,10 +137,13 @@ pub enum BlockKind {
     TopClasses,
     /// The label of each example.
     Labels,
+    /// Outputs that were compared with references: the bits of each value as `f64`, output by output in the order of
+    /// [`Report::golden`], example by example.
+    Outputs,
 }
 
 impl BlockKind {
-    pub const ALL: [Self; 4] = [Self::LatencyNs, Self::StartUs, Self::TopClasses, Self::Labels];
+    pub const ALL: [Self; 5] = [Self::LatencyNs, Self::StartUs, Self::TopClasses, Self::Labels, Self::Outputs];
 
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -146,6 +152,7 @@ impl BlockKind {
             Self::StartUs => "start_us",
             Self::TopClasses => "top_classes",
             Self::Labels => "labels",
+            Self::Outputs => "outputs",
         }
     }
 }
@@ -207,6 +214,9 @@ pub struct Actual {
 pub struct GoldenRecord {
     pub output: String,
     pub comparison: crate::accuracy::golden::Comparison,
+    /// Values that one example has in the block of outputs; absent when this output was not kept.
+    #[serde(default)]
+    pub kept: Option<u32>,
 }
 
 /// The memory pass: KiB of resident memory.

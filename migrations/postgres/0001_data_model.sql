@@ -375,7 +375,7 @@ CREATE TABLE sample_blocks (
     job_id TEXT NOT NULL,
     attempt BIGINT NOT NULL,
     position BIGINT NOT NULL,
-    kind TEXT NOT NULL CHECK (kind IN ('latency_ns', 'start_us', 'top_classes', 'labels')),
+    kind TEXT NOT NULL CHECK (kind IN ('latency_ns', 'start_us', 'top_classes', 'labels', 'outputs')),
     process BIGINT NOT NULL,
     count BIGINT NOT NULL,
     bytes BYTEA NOT NULL,

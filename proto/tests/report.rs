@@ -106,3 +106,29 @@ fn a_number_that_is_none_does_not_cross_the_wire() {
     let wire = report_to_wire(attempt(), &infinite).unwrap();
     assert!(report_from_wire(wire).is_err(), "JSON has no NaN: the reader must not make a number of it");
 }
+
+/// `cargo xtask test --fuzz` runs very many cases of it.
+mod fuzz {
+    #[path = "../../../core/tests/mutation/mod.rs"]
+    mod mutation;
+
+    use prost::Message as _;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sound() -> Vec<u8> {
+        report_to_wire(attempt(), &report()).unwrap().encode_to_vec()
+    }
+
+    proptest! {
+        #[test]
+        fn a_broken_report_is_refused_or_keeps_to_its_bounds(bytes in mutation::broken(sound())) {
+            if let Ok(wire) = v1::Report::decode(bytes.as_slice()) {
+                if let Ok((_, report)) = report_from_wire(wire) {
+                    prop_assert!(report.blocks.len() <= MAX_BLOCKS);
+                }
+            }
+        }
+    }
+}

@@ -11,7 +11,7 @@ use seatrial_core::outcome::Outcome;
 use seatrial_core::profile::MAX_SAMPLES;
 use seatrial_core::reading::Reading;
 use seatrial_core::report::{
-    Block, BlockKind, Memory, ProcessRecord, REPORT_SCHEMA, Report, SensorTrace, StageRecord, Window,
+    Block, BlockKind, MAX_OUTPUT_VALUES, Memory, ProcessRecord, REPORT_SCHEMA, Report, SensorTrace, StageRecord, Window,
 };
 use seatrial_core::schedule::LONGEST_ATTEMPT;
 use seatrial_core::store::{Completion, JobNext};
@@ -199,6 +199,7 @@ fn check_blocks(blocks: &[Block]) -> Result<(), Refusal> {
             BlockKind::LatencyNs | BlockKind::StartUs => MAX_SAMPLES,
             BlockKind::TopClasses => 5 * MAX_EXAMPLES,
             BlockKind::Labels => MAX_EXAMPLES,
+            BlockKind::Outputs => MAX_OUTPUT_VALUES,
         };
         at_most(format!("{} samples", kind.as_str()), u64::from(count), u64::from(limit))?;
         let values =
@@ -215,6 +216,8 @@ fn check_values(kind: BlockKind, process: u8, values: &[i64]) -> Result<(), Refu
         BlockKind::StartUs => (0, longest / 1000),
         BlockKind::TopClasses => (-1, MAX_CLASS),
         BlockKind::Labels => (0, MAX_CLASS),
+        // Bits of a float, and a model may give any.
+        BlockKind::Outputs => (i64::MIN, i64::MAX),
     };
     if let Some(value) = values.iter().find(|value| !(least..=most).contains(*value)) {
         return Err(impossible(format!("a {} sample of process {process}", kind.as_str()), value));

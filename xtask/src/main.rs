@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "a developer's tool talks to its terminal")]
 
+mod aa;
 mod arrows;
 mod bench;
 mod command;
@@ -24,13 +25,41 @@ struct Args {
     command: Command,
 }
 
+/// What takes too long for every change; each is run instead of the usual stages.
+#[derive(Debug, Clone, clap::Args)]
+#[group(id = "more", multiple = true)]
+struct More {
+    /// The experiments on whole demos: `cargo xtask aa`, for a quiet machine (half an hour)
+    #[arg(long)]
+    long: bool,
+    /// Parsers of what comes from outside, against very many broken inputs
+    #[arg(long)]
+    fuzz: bool,
+    /// Other architectures: nothing yet, and so a failure
+    #[arg(long)]
+    cross: bool,
+    /// Engines beside the built-in one: nothing yet, and so a failure
+    #[arg(long)]
+    engines: bool,
+}
+
 #[derive(Subcommand)]
 enum Command {
     /// Install what is missing, then check and test everything; what CI runs.
     Test {
         /// Only stages whose name starts with this (setup always runs).
-        #[arg(long)]
+        #[arg(long, conflicts_with = "more")]
         only: Option<String>,
+        #[command(flatten)]
+        more: More,
+    },
+    /// Run the demo again and again: how far do its numbers move by themselves, and does a disturbed job say so?
+    Aa(aa::AaArgs),
+    /// (internal) take all the CPU time there is until standard input ends
+    #[command(hide = true)]
+    Hog {
+        #[arg(long)]
+        threads: usize,
     },
     /// Check that crates depend on each other as ARCHITECTURE.md says.
     Arrows,
@@ -50,7 +79,9 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Args::parse().command {
-        Command::Test { only } => test::run(only.as_deref()),
+        Command::Test { only, more } => test::run(only.as_deref(), &more),
+        Command::Aa(args) => aa::run(&args),
+        Command::Hog { threads } => aa::spin(threads),
         Command::Arrows => arrows::check(),
         Command::Sqlx { check } => sqlx::prepare(check),
         Command::Bench { args } => bench::run_bench(&args),

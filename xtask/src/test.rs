@@ -8,12 +8,48 @@ use anyhow::{Context as _, bail};
 use crate::command::{cargo, run as run_command};
 use crate::postgres::Postgres;
 use crate::stages::Stages;
-use crate::{arrows, setup, sqlx};
+use crate::{More, aa, arrows, setup, sqlx};
 
 /// Tests inject faults; without a test that asks for one, the points do nothing.
 const FAULTS: &str = "seatrial-agent/faults,seatrial-server/faults";
 
-pub fn run(only: Option<&str>) -> anyhow::Result<()> {
+/// Cases of each property when that is all that is run. The usual run has proptest's 256.
+const FUZZ_CASES: &str = "100000";
+
+pub fn run(only: Option<&str>, more: &More) -> anyhow::Result<()> {
+    let More { long, fuzz, cross, engines } = *more;
+    if cross {
+        bail!("--cross: this version is built and tested for one architecture only; there is nothing to run");
+    }
+    if engines {
+        bail!("--engines: this version has one engine, tract, which the usual run tests; there is nothing else to run");
+    }
+    if fuzz {
+        run_fuzz()?;
+    }
+    if long {
+        aa::run(&aa::AaArgs::default())?;
+    }
+    if fuzz || long { Ok(()) } else { run_usual(only) }
+}
+
+/// Properties over bytes from outside are those of a test file `fuzz.rs`, of a module `fuzz`, and of HTTP ranges.
+fn run_fuzz() -> anyhow::Result<()> {
+    setup::run_all()?;
+    run_command(
+        cargo()
+            .args(["nextest", "run", "--workspace", "--features", FAULTS, "--locked", "--no-tests", "fail"])
+            .args([
+                "--profile",
+                "fuzz",
+                "-E",
+                "binary(fuzz) | test(/(^|::)fuzz::/) | test(=artifacts::range::tests::no_header_leads_outside)",
+            ])
+            .env("PROPTEST_CASES", FUZZ_CASES),
+    )
+}
+
+fn run_usual(only: Option<&str>) -> anyhow::Result<()> {
     let mut stages = Stages::new(only);
     setup::run_all()?;
     stages.run("format", || run_cargo(&["fmt", "--all", "--check"]))?;

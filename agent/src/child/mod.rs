@@ -5,6 +5,7 @@
 
 mod confine;
 pub(crate) mod events;
+mod outputs;
 pub(crate) mod spec;
 pub mod timing;
 mod window;
@@ -21,7 +22,7 @@ use seatrial_core::block;
 use seatrial_core::measure::warmup::Warmup;
 use seatrial_core::outcome::Claim;
 use seatrial_core::reading::Reading;
-use seatrial_core::report::{BlockKind, GoldenRecord, Memory};
+use seatrial_core::report::{BlockKind, GoldenRecord, MAX_OUTPUT_VALUES, Memory};
 use seatrial_core::stage::Stage;
 use seatrial_core::tensor::{DType, Tensor};
 use seatrial_core::time::Monotonic;
@@ -310,7 +311,10 @@ impl Worker<'_> {
             self.keep_block(BlockKind::TopClasses, &scores.top)?;
         }
         let not_numbers = scores.not_numbers.clone();
-        self.result.golden = scores.finish();
+        let (golden, outputs, cut) = scores.finish();
+        self.keep_block(BlockKind::Outputs, &outputs)?;
+        self.result.golden = golden;
+        self.result.bounds_hit.extend(cut);
         if let Some(message) = not_numbers {
             self.result.claim = Some(Claim::NumericsFail);
             self.result.message = Some(message);
@@ -389,13 +393,13 @@ struct Scores {
     wants_classes: bool,
     /// Five a row.
     top: Vec<i64>,
-    golden: Vec<(String, Accumulator)>,
+    golden: Vec<Compared>,
     not_numbers: Option<String>,
 }
 
 impl Scores {
     fn new(binding: &seatrial_core::dataset::Binding, examples: &Examples) -> Self {
-        let golden = examples.golden_names().map(|name| (name.to_owned(), Accumulator::new())).collect();
+        let golden = examples.golden_names().map(Compared::new).collect();
         Self {
             output: binding.scores.clone(),
             label_map: binding.label_map.clone(),
@@ -417,10 +421,13 @@ impl Scores {
             };
             self.top.extend(self.mapped(top_classes(&scores.to_f64())));
         }
-        for (name, accumulator) in &mut self.golden {
+        for compared in &mut self.golden {
+            let name = &compared.output;
             let (reference, actual) = (find(goldens, name)?, find(outputs, name)?);
             let actual = like(actual, reference)?;
-            accumulator.push(reference, &actual).map_err(|error| mismatch(&format!("output {name:?}: {error}")))?;
+            let pushed = compared.accumulator.push(reference, &actual);
+            pushed.map_err(|error| mismatch(&format!("output {name:?}: {error}")))?;
+            compared.outputs.push(&actual);
             if self.not_numbers.is_none() && has_nan(&actual) && !has_nan(reference) {
                 self.not_numbers = Some(format!("output {name:?} holds NaN where its reference does not"));
             }
@@ -436,9 +443,36 @@ impl Scores {
         })
     }
 
-    fn finish(self) -> Vec<GoldenRecord> {
-        let records = self.golden.into_iter();
-        records.map(|(output, accumulator)| GoldenRecord { output, comparison: accumulator.finish() }).collect()
+    /// The comparisons, the bits of the outputs that are kept, and what was not kept.
+    fn finish(self) -> (Vec<GoldenRecord>, Vec<i64>, Vec<String>) {
+        let (mut records, mut bits, mut cut) = (Vec::new(), Vec::new(), Vec::new());
+        for Compared { output, accumulator, outputs } in self.golden {
+            let kept = match outputs.finish(MAX_OUTPUT_VALUES as usize - bits.len()) {
+                Ok((values_an_example, values)) => {
+                    bits.extend(values);
+                    Some(values_an_example)
+                }
+                Err(why) => {
+                    cut.push(format!("output {output:?} is not kept: {why}"));
+                    None
+                }
+            };
+            records.push(GoldenRecord { output, comparison: accumulator.finish(), kept });
+        }
+        (records, bits, cut)
+    }
+}
+
+/// One output, compared with its reference and kept as far as there is room.
+struct Compared {
+    output: String,
+    accumulator: Accumulator,
+    outputs: outputs::Outputs,
+}
+
+impl Compared {
+    fn new(output: &str) -> Self {
+        Self { output: output.to_owned(), accumulator: Accumulator::new(), outputs: outputs::Outputs::default() }
     }
 }
 

@@ -11,7 +11,16 @@ use crate::exit::Exit;
 use crate::output;
 
 pub(super) async fn run(args: ExportArgs, context: &Context) -> Result<Exit> {
-    let ExportArgs { run, format, output: target } = args;
+    let ExportArgs { run, format, predictions, outputs, output: target } = args;
+    let what = match (predictions, outputs) {
+        (false, false) => "export",
+        (true, _) => "predictions",
+        (false, true) => "outputs",
+    };
+    if what != "export" && matches!(format, ExportFormat::Json | ExportFormat::Junit) {
+        return Err(CliError::plain(format!("{what} are written as csv or parquet"))
+            .with_hint(format!("seatrial export {run} --{what} --format csv")));
+    }
     if format == ExportFormat::Parquet && target.is_none() && std::io::IsTerminal::is_terminal(&std::io::stdout()) {
         return Err(CliError::plain("a Parquet file is not for a terminal").with_hint("name a file with --output FILE"));
     }
@@ -21,7 +30,7 @@ pub(super) async fn run(args: ExportArgs, context: &Context) -> Result<Exit> {
     let number =
         found.run.map(|run| run.number).ok_or_else(|| CliError::plain("the server answered without the run"))?;
     let doing = format!("export run {number}");
-    let response = client.get(&format!("/runs/{number}/export.{}", ending(format)), &doing).await?;
+    let response = client.get(&format!("/runs/{number}/{what}.{}", ending(format)), &doing).await?;
     match target {
         Some(path) => {
             let written = to_file(response, &path, &doing).await?;

@@ -2,4 +2,5 @@
 
 mod command_line;
 mod evaluation;
+mod reference;
 mod support;

@@ -70,10 +70,18 @@ pub struct Fleet {
 impl Fleet {
     pub fn start() -> Self {
         let person = Person::new();
+        let data = person.path("server");
+        let mut fleet = Self::serve(person, &data);
+        fleet.start_agent();
+        fleet
+    }
+
+    /// A server on a data folder, without an agent.
+    pub fn serve(person: Person, data: &Path) -> Self {
         let mut server = person
             .command()
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
-            .arg(person.path("server"))
+            .arg(data)
             .stdout(Stdio::piped())
             .stderr(std::fs::File::create(person.path("server.log")).unwrap())
             .spawn()
@@ -81,9 +89,7 @@ impl Fleet {
         let mut line = String::new();
         BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?}")).to_owned();
-        let mut fleet = Self { person, address, server, agent: None };
-        fleet.start_agent();
-        fleet
+        Self { person, address, server, agent: None }
     }
 
     /// Another agent in the same folder: the same device.
@@ -117,6 +123,14 @@ impl Fleet {
     pub fn json(&self, arguments: &[&str]) -> Value {
         let assert = self.seatrial(&[arguments, &["--format", "json"]].concat()).success();
         serde_json::from_slice(&assert.get_output().stdout).unwrap()
+    }
+
+    /// The data of a page, as JSON.
+    pub fn page_data(&self, path: &str) -> String {
+        let request =
+            reqwest::Client::new().get(format!("{}{path}", self.address)).header("accept", "application/json");
+        let get = async { request.send().await.unwrap().error_for_status().unwrap().text().await.unwrap() };
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(get)
     }
 
     /// Registers the demo's models and digits.

@@ -48,10 +48,11 @@ fn comparison() -> Comparison {
 }
 
 fn golden_report(comparisons: &[Comparison]) -> Report {
-    let golden = comparisons
-        .iter()
-        .enumerate()
-        .map(|(index, &comparison)| GoldenRecord { output: format!("output_{index}"), comparison });
+    let golden = comparisons.iter().enumerate().map(|(index, &comparison)| GoldenRecord {
+        output: format!("output_{index}"),
+        comparison,
+        kept: None,
+    });
     Report { golden: golden.collect(), ..report() }
 }
 

@@ -34,8 +34,16 @@ fn line<T: AsRef<str>>(cells: &[T], out: &mut String) {
 /// A head and rows of as many cells.
 #[must_use]
 pub fn write(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    write_part(Some(head), rows)
+}
+
+/// The same for a file that is written in parts, of which the first has the head.
+#[must_use]
+pub fn write_part(head: Option<&[&str]>, rows: impl Iterator<Item = Vec<String>>) -> String {
     let mut out = String::new();
-    line(head, &mut out);
+    if let Some(head) = head {
+        line(head, &mut out);
+    }
     for row in rows {
         line(&row, &mut out);
     }

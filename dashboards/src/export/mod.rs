@@ -4,6 +4,7 @@
 //! have a column of their own; a job without metrics has one row.
 
 pub mod csv;
+pub mod examples;
 pub mod junit;
 pub mod parquet;
 pub mod table;

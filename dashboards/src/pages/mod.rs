@@ -2,6 +2,7 @@
 
 pub(crate) mod dataset;
 pub(crate) mod device;
+pub(crate) mod examples;
 pub(crate) mod fleet;
 pub(crate) mod home;
 pub(crate) mod job;

@@ -393,7 +393,7 @@ fn to_export(data: &Data) -> RunExport {
     RunExport { run: data.run.clone(), jobs: data.jobs.iter().map(job).collect(), misfits: data.misfits.clone() }
 }
 
-/// `/runs/{number}/export.{ending}`.
+/// `/runs/{number}/export.{ending}`, and what the models answered as `predictions.{ending}` and `outputs.{ending}`.
 pub(crate) async fn export(
     State(state): State<Dashboards>,
     Path((number, name)): Path<(String, String)>,
@@ -401,6 +401,9 @@ pub(crate) async fn export(
 ) -> Result<Response, Failure> {
     let number = parse_number(&number)?;
     let unknown = || Failure::NotFound { what: "gone.export", id: name.chars().take(40).collect() };
+    if let Some(asked) = export::examples::Asked::parse(&name) {
+        return super::examples::download(&state, &visit, number, asked).await;
+    }
     let format: export::Format = name.strip_prefix("export.").ok_or_else(unknown)?.parse().map_err(|_| unknown())?;
     let data = read(&state, &visit, number).await?;
     let export = to_export(&data);

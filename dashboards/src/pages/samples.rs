@@ -30,6 +30,8 @@ pub(crate) struct Samples {
     pub labels: Vec<i64>,
     /// Five a label.
     pub top_classes: Vec<i64>,
+    /// Compared outputs, in the order of the report's comparisons.
+    pub outputs: Vec<f64>,
 }
 
 impl Samples {
@@ -47,6 +49,9 @@ impl Samples {
                 BlockKind::StartUs => processes.entry(block.process).or_insert_with(entry).start_us = values,
                 BlockKind::TopClasses => samples.top_classes = values,
                 BlockKind::Labels => samples.labels = values,
+                BlockKind::Outputs => {
+                    samples.outputs = values.into_iter().map(|bits| f64::from_bits(bits.cast_unsigned())).collect();
+                }
             }
         }
         samples.processes = processes.into_values().filter(|process| !process.latency_ns.is_empty()).collect();

@@ -11,9 +11,11 @@ use seatrial_core::stage::Stage;
 use seatrial_core::store::{AttemptRow, DeviceRow, JobRow};
 use serde::Serialize;
 
+mod accuracy;
 mod tables;
 mod words;
 
+use self::accuracy::Accuracy;
 use self::tables::{
     AttemptLine, GoldenLine, MetricLine, PercentileLine, SensorPart, accuracy, attempts, comparison, environment,
     golden, guides, metric_lines, metrics_table, percentile_lines, sensors, strip,
@@ -40,6 +42,8 @@ struct Data {
     report: Option<Report>,
     metrics: Vec<Metric>,
     samples: usize,
+    /// Recounted from labels and predictions; absent without a labelled dataset.
+    accuracy: Option<Accuracy>,
     #[serde(skip)]
     device: Option<DeviceRow>,
     #[serde(skip)]
@@ -71,7 +75,11 @@ pub(crate) fn attempt_number(setting: &Setting, last: u32) -> u32 {
 }
 
 /// A document of another schema is shown as absent rather than guessed at; the log says why.
-fn document<T: serde::de::DeserializeOwned>(text: Option<String>, what: &'static str, job: &JobRow) -> Option<T> {
+pub(crate) fn document<T: serde::de::DeserializeOwned>(
+    text: Option<String>,
+    what: &'static str,
+    job: &JobRow,
+) -> Option<T> {
     serde_json::from_str(&text?)
         .inspect_err(|error| tracing::warn!(job = %job.id, what, %error, "a stored document does not read"))
         .ok()
@@ -89,7 +97,9 @@ async fn read(state: &Dashboards, visit: &Visit, id: &str) -> Result<Data, Failu
     let classes =
         dataset.and_then(|(detail, number)| detail.versions.into_iter().find(|version| version.number == number));
     let samples = Samples::unpack(&state.read.blocks(attempt).await?)?;
+    let classes = classes.map(|version| version.classes).unwrap_or_default();
     Ok(Data {
+        accuracy: Accuracy::of(&samples, &classes),
         attempts: state.read.attempts(job.id).await?,
         attempt: number,
         report: document(state.read.report(attempt).await?, "report", &job),
@@ -97,7 +107,7 @@ async fn read(state: &Dashboards, visit: &Visit, id: &str) -> Result<Data, Failu
         device: state.read.device(job.device).await?,
         samples: samples.count(),
         unpacked: samples,
-        classes: classes.map(|version| version.classes).unwrap_or_default(),
+        classes,
         spec,
         job,
     })
