@@ -1,5 +1,5 @@
 //! Numbers and times for people, by the rules of `dashboards/DESIGN.md`: three significant digits, a unit after a space,
-//! an interval that limits the digits, a true minus sign, and a dash with its reason for what is absent.
+//! one rounding for a value and its interval ([`rounding`]), a true minus sign, and a dash with its reason for what is absent.
 
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use seatrial_core::reading::Reading;
 use seatrial_core::time::Timestamp;
 
 use crate::i18n::{Language, Words};
+use crate::rounding;
 
 pub const MINUS: char = '\u{2212}';
 pub const DASH: char = '\u{2013}';
@@ -74,28 +75,10 @@ pub fn count(value: u64) -> String {
     fixed(value as f64, 0)
 }
 
-/// Digits after the point that leave three significant ones (four above 1,000).
-fn decimals_of(value: f64) -> usize {
-    let size = value.abs();
-    if size < f64::MIN_POSITIVE {
-        return 1;
-    }
-    // 9.996 has three digits as 10.0, so the power is that of the rounded value.
-    let power = size.log10().floor();
-    let rounded = (size / 10f64.powf(power - 2.0)).round() * 10f64.powf(power - 2.0);
-    (2.0 - rounded.log10().floor()).clamp(0.0, 9.0) as usize
-}
-
-/// Digits after the point that an interval supports: its half-width to one digit.
-fn decimals_of_interval((low, high): (f64, f64)) -> Option<usize> {
-    let half = (high - low).abs() / 2.0;
-    (half > 0.0 && half.is_finite()).then(|| (-half.log10().floor()).clamp(0.0, 9.0) as usize)
-}
-
 /// Three significant digits: `16.0`, `1,204`, `0.00312`. What is not finite is a dash.
 #[must_use]
 pub fn significant(value: f64) -> String {
-    if value.is_finite() { fixed(value, decimals_of(value)) } else { DASH.to_string() }
+    if value.is_finite() { fixed(value, rounding::decimals(value, None)) } else { DASH.to_string() }
 }
 
 /// Three significant digits; below 10⁻⁴ as `2.1 × 10⁻⁹`, and an exact zero as `0`.
@@ -134,12 +117,10 @@ pub fn in_unit(estimate: Estimate, factor: f64) -> Shown {
     if !value.is_finite() {
         return Shown::absent("not a finite number");
     }
-    let supported = bounds.and_then(decimals_of_interval);
-    let decimals = supported.map_or(decimals_of(value), |supported| supported.min(decimals_of(value)));
-    let bounds_decimals = supported.unwrap_or(decimals);
+    let decimals = rounding::decimals(value, bounds);
     Shown {
         number: fixed(value, decimals),
-        interval: bounds.map(|bounds| interval(bounds, bounds_decimals)).unwrap_or_default(),
+        interval: bounds.map(|bounds| interval(bounds, decimals)).unwrap_or_default(),
         ..Shown::default()
     }
 }
@@ -170,6 +151,7 @@ pub fn quantity(estimate: Estimate, unit: &str) -> Shown {
         "MiB" => scaled(estimate, MEBIBYTES),
         "J" => scaled(estimate, JOULES),
         "1" | "" => in_unit(estimate, 1.0),
+        "1/s" => Shown { unit: " /s".to_owned(), ..in_unit(estimate, 1.0) },
         other => Shown { unit: format!(" {other}"), ..in_unit(estimate, 1.0) },
     }
 }
@@ -358,13 +340,15 @@ mod tests {
         assert_eq!(shown(2048.0, None, "MiB"), "2.00 GiB");
         assert_eq!(shown(0.0063, None, "MB"), "6.30 kB");
         assert_eq!(shown(51.2, None, "dB"), "51.2 dB");
+        assert_eq!(shown(4647.0, None, "1/s"), "4,647 /s");
         assert_eq!(shown(0.0, None, "ms"), "0.0 ns");
     }
 
     #[test]
     fn an_interval_limits_the_digits_of_its_value() {
         assert_eq!(shown(12.34, Some((12.1, 12.6)), "ms"), "12.3 ms [12.1–12.6]");
-        assert_eq!(shown(16.2, Some((16.18, 16.22)), "ms"), "16.2 ms [16.18–16.22]");
+        assert_eq!(shown(16.2, Some((16.18, 16.22)), "ms"), "16.20 ms [16.18–16.22]");
+        assert_eq!(shown(0.111_886, Some((0.111_876, 0.111_896)), "ms"), "111.886 µs [111.876–111.896]");
         assert_eq!(shown(12.34, Some((9.0, 15.0)), "ms"), "12 ms [9–15]");
         assert_eq!(shown(-1.9, Some((-2.4, -1.4)), "pt"), "−1.9 pt [−2.4, −1.4]");
         assert_eq!(shown(5.0, Some((5.0, 5.0)), "ms"), "5.00 ms [5.00–5.00]", "no width limits nothing");
@@ -373,7 +357,7 @@ mod tests {
     #[test]
     fn shares_are_per_cent_and_counts_have_no_unit() {
         let top1 = Metric::new("top1", Reading::Present(Estimate { value: 0.924, interval: Some((0.91, 0.936)) }));
-        assert_eq!(metric(&top1).line(EN), "92 % [91–94]");
+        assert_eq!(metric(&top1).line(EN), "92.4 % [91.0–93.6]");
         assert_eq!(metric(&Metric::exact("lat_samples", 1500.0)).line(EN), "1,500");
         assert_eq!(metric(&Metric::exact("throttle_ratio", 1.015)).line(EN), "1.01");
     }

@@ -19,6 +19,7 @@ pub mod frame;
 pub mod html;
 pub mod i18n;
 mod pages;
+pub mod rounding;
 pub mod status;
 pub mod visit;
 

@@ -62,6 +62,6 @@ mod tests {
         let svg = chart(&rows, Words(Language::English));
         assert_eq!(svg.as_str().matches(r#"class="faw""#).count(), 1);
         assert_eq!(svg.as_str().matches(r#"class="fa""#).count(), 2);
-        assert!(svg.as_str().contains("16.2 [16.18–16.22]"));
+        assert!(svg.as_str().contains("16.20 [16.18–16.22]"));
     }
 }
