@@ -115,12 +115,7 @@ async fn add_fake_model(address: &str, channel: Channel) -> anyhow::Result<()> {
 }
 
 /// Registers `bytes` as the fp32 variant of an ONNX model of the bench's name.
-pub async fn add_model(
-    address: &str,
-    channel: Channel,
-    bytes: Vec<u8>,
-    signature: &Signature,
-) -> anyhow::Result<()> {
+pub async fn add_model(address: &str, channel: Channel, bytes: Vec<u8>, signature: &Signature) -> anyhow::Result<()> {
     let digest = Digest::of(&bytes);
     let file = v1::FileRef {
         role: "model".to_owned(),

@@ -6,8 +6,8 @@ use std::process::{Child, Command, Stdio};
 use anyhow::Context as _;
 use seatrial_agent::signature::{self, LocalFile};
 use seatrial_core::model::Format;
-use seatrial_proto::v1::runs_client::RunsClient;
 use seatrial_proto::v1;
+use seatrial_proto::v1::runs_client::RunsClient;
 use seatrial_sim::connection::dial;
 use tonic::transport::Channel;
 
@@ -58,7 +58,8 @@ pub fn round() -> anyhow::Result<Vec<Measured>> {
         let _agent = Agent::start(&server.address, &folder.path().join("agent"))?;
         let mut runs = RunsClient::new(channel);
         until_connected(&mut runs).await?;
-        let request = v1::SubmitRequest { suite_toml: SUITE.to_owned(), file_name: "bench.toml".to_owned(), priority: 0 };
+        let request =
+            v1::SubmitRequest { suite_toml: SUITE.to_owned(), file_name: "bench.toml".to_owned(), priority: 0 };
         let first = runs.submit(request).await?.into_inner().run;
         let job = finished(&mut runs, first).await?;
         let moved = bytes_out(&server.address).await?;
@@ -90,7 +91,8 @@ async fn register(address: &str, channel: Channel) -> anyhow::Result<u64> {
 /// Waits until a submitted suite would give a job, that is, until the agent has shaken hands.
 async fn until_connected(runs: &mut RunsClient<Channel>) -> anyhow::Result<()> {
     for _ in 0..100 {
-        let preview = runs.preview(v1::PreviewRequest { suite_toml: SUITE.to_owned(), file_name: "bench.toml".to_owned() });
+        let preview =
+            runs.preview(v1::PreviewRequest { suite_toml: SUITE.to_owned(), file_name: "bench.toml".to_owned() });
         if preview.await.is_ok_and(|preview| !preview.into_inner().jobs.is_empty()) {
             return Ok(());
         }
@@ -103,7 +105,7 @@ async fn until_connected(runs: &mut RunsClient<Channel>) -> anyhow::Result<()> {
 async fn finished(runs: &mut RunsClient<Channel>, run: String) -> anyhow::Result<String> {
     let mut events = runs.watch(v1::WatchRequest { run: run.clone() }).await?.into_inner();
     while events.message().await?.is_some() {}
-    let run = runs.get(v1::GetRunRequest { run }).await?.into_inner();
+    let run = runs.get(v1::GetRunRequest { run, ..Default::default() }).await?.into_inner();
     let job = run.jobs.into_iter().next().context("the run has no job")?;
     anyhow::ensure!(job.outcome.as_deref() == Some("ok"), "the job ended as {:?}: {:?}", job.outcome, job.message);
     Ok(job.id)

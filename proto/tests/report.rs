@@ -107,13 +107,14 @@ fn a_number_that_is_none_does_not_cross_the_wire() {
     assert!(report_from_wire(wire).is_err(), "JSON has no NaN: the reader must not make a number of it");
 }
 
-/// `cargo xtask test --fuzz` runs very many cases of it.
-mod fuzz {
-    #[path = "../../../core/tests/mutation/mod.rs"]
-    mod mutation;
+#[path = "../../core/tests/mutation/mod.rs"]
+mod mutation;
 
-    use prost::Message as _;
+/// `cargo xtask test --fuzz` runs very many cases of it.
+#[expect(clippy::unwrap_used, reason = "a helper of tests that cannot go on fails the test")]
+mod fuzz {
     use proptest::prelude::*;
+    use prost::Message as _;
 
     use super::*;
 
@@ -124,10 +125,10 @@ mod fuzz {
     proptest! {
         #[test]
         fn a_broken_report_is_refused_or_keeps_to_its_bounds(bytes in mutation::broken(sound())) {
-            if let Ok(wire) = v1::Report::decode(bytes.as_slice()) {
-                if let Ok((_, report)) = report_from_wire(wire) {
-                    prop_assert!(report.blocks.len() <= MAX_BLOCKS);
-                }
+            if let Ok(wire) = v1::Report::decode(bytes.as_slice())
+                && let Ok((_, report)) = report_from_wire(wire)
+            {
+                prop_assert!(report.blocks.len() <= MAX_BLOCKS);
             }
         }
     }

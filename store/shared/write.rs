@@ -6,7 +6,7 @@ use seatrial_core::dataset::Binding;
 use seatrial_core::device::{DeviceState, Evidence, Labels, Profile};
 use seatrial_core::digest::Digest;
 use seatrial_core::ids::{
-    DatasetVersionId, DeviceId, EnrolmentId, ModelVersionId, PrincipalId, ProjectId, RunId, TokenId, VariantId,
+    DatasetVersionId, DeviceId, EnrolmentId, JobId, ModelVersionId, PrincipalId, ProjectId, RunId, TokenId, VariantId,
 };
 use seatrial_core::job::AttemptRef;
 use seatrial_core::model::{Signature, SignatureStanding};

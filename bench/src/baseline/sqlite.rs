@@ -58,7 +58,8 @@ pub fn row_rate(folder: &Path, synchronous: &str, rows: u32) -> anyhow::Result<f
         "CREATE TABLE IF NOT EXISTS sample (id INTEGER PRIMARY KEY, job INTEGER, sequence INTEGER, ns INTEGER)",
         [],
     )?;
-    let insert = format!("INSERT INTO sample (job, sequence, ns) VALUES {}", ["(?, ?, ?)"; STATEMENT as usize].join(","));
+    let insert =
+        format!("INSERT INTO sample (job, sequence, ns) VALUES {}", ["(?, ?, ?)"; STATEMENT as usize].join(","));
     let start = Instant::now();
     for transaction_start in (0..rows).step_by(10 * STATEMENT as usize) {
         let transaction = connection.transaction()?;

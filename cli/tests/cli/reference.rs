@@ -2,6 +2,8 @@
 //!
 //! `SEATRIAL_TEST_PYTHON` names an interpreter with `fixtures/demo/requirements.txt`; `cargo xtask test` sets it.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a helper of tests that cannot go on fails the test")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

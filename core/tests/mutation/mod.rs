@@ -70,7 +70,9 @@ pub fn broken(sound: impl Into<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
     let sound = sound.into();
     prop::collection::vec(change(), 1..6).prop_map(move |changes| {
         let mut bytes = sound.clone();
-        changes.into_iter().for_each(|change| apply(&mut bytes, change));
+        for change in changes {
+            apply(&mut bytes, change);
+        }
         bytes
     })
 }

@@ -158,7 +158,7 @@ fn of_job(job: &JobRow) -> Vec<(&'static str, Cells)> {
 /// Writes tables of one kind, one after the other.
 pub enum Writer {
     Csv { head_written: bool },
-    Parquet { file: Option<SerializedFileWriter<Drain>>, drain: Drain },
+    Parquet { file: Option<Box<SerializedFileWriter<Drain>>>, drain: Drain },
 }
 
 impl Writer {
@@ -181,7 +181,7 @@ impl Writer {
             Self::Parquet { file, drain } => {
                 let writer = match file {
                     Some(writer) => writer,
-                    None => file.insert(open(table, drain.clone())?),
+                    None => file.insert(Box::new(open(table, drain.clone())?)),
                 };
                 if table.rows > 0 {
                     let mut group = writer.next_row_group()?;

@@ -1,7 +1,7 @@
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use seatrial_core::accuracy::golden::Comparison;
-use seatrial_core::ids::{DeviceId, JobId, RunId, VariantId};
+use seatrial_core::ids::{DeviceId, JobId, ProjectId, RunId, VariantId};
 use seatrial_core::job::JobState;
 use seatrial_core::outcome::Outcome;
 use seatrial_core::time::Timestamp;
@@ -13,6 +13,7 @@ fn job(model: &str) -> JobRow {
     JobRow {
         id: JobId::new(now, [1; 10]),
         short: "7f3a-0c12".to_owned(),
+        project: ProjectId::new(now, [4; 10]),
         run: RunId::new(now, [2; 10]),
         run_number: 12,
         device: DeviceId::new(now, [3; 10]),

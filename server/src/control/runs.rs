@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::pin::Pin;
 
 use futures::Stream;
-use seatrial_core::device::DeviceState;
 use seatrial_core::expand::PlannedJob;
 use seatrial_core::ids::DeviceId;
 use seatrial_core::live::Live as _;
@@ -20,7 +19,7 @@ use tonic::{Request, Response, Status};
 use super::submissions::{Refused, Submitter};
 use super::{Called, Control, convert, find, pages, problems, validate, watch};
 use crate::auth::Caller;
-use crate::error::{Code, Error};
+use crate::error::Error;
 
 const MAX_PAGE: u32 = 500;
 const DEFAULT_PAGE: u32 = 50;

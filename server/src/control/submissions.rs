@@ -7,7 +7,9 @@ use seatrial_core::device::DeviceState;
 use seatrial_core::expand::{Catalog, Expansion, expand};
 use seatrial_core::ids::{JobId, PrincipalId, ProjectId, RunId};
 use seatrial_core::job::JobSpec;
-use seatrial_core::store::{JobOrigin, JobRow, NewJob, NewMisfit, NewRun, OpenJob, RunRow, RunState, Store, StoreError};
+use seatrial_core::store::{
+    JobOrigin, JobRow, NewJob, NewMisfit, NewRun, OpenJob, RunRow, RunState, Store, StoreError,
+};
 use seatrial_core::suite::{self, Problem, Suite};
 use seatrial_core::time::Clock;
 

@@ -156,15 +156,16 @@ failing!(Store {
     add_dataset_version(version: &NewDatasetVersion) -> u32;
     binding(version: ModelVersionId, dataset: Option<DatasetVersionId>) -> Option<Binding>;
     create_run(run: &NewRun) -> i64;
+    job_origin(id: JobId) -> Option<JobOrigin>;
     open_jobs() -> Vec<OpenJob>;
-    claim(claims: &[Claim]) -> Vec<bool>;
+    claim(claims: &[Claim]) -> Vec<Option<String>>;
     enter_stage(attempt: AttemptRef, stage: Stage, lease_until: Timestamp) -> bool;
     complete(completion: &Completion) -> Accepted;
     give_back(attempt: AttemptRef, give_back: &GiveBack) -> bool;
     give_up(after: AttemptRef, reason: &str, now: Timestamp) -> bool;
     cancel_run(run: RunId, now: Timestamp) -> Vec<(AttemptRef, DeviceId)>;
     finish_run(run: RunId, gate: Option<&str>, passed: Option<bool>, now: Timestamp) -> bool;
-    runs_to_finish() -> Vec<RunId>;
+    runs_to_finish() -> Vec<RunRow>;
     principal_name(id: PrincipalId) -> Option<String>;
     take_lease(name: &str, holder: &str, now: Timestamp, until: Timestamp) -> bool;
 }

@@ -20,7 +20,8 @@ pub(super) struct Accuracy {
 
 #[derive(Serialize)]
 struct Class {
-    class: u32,
+    #[serde(rename = "class")]
+    number: u32,
     name: Option<String>,
     support: u32,
     predicted: u32,
@@ -38,7 +39,7 @@ impl Accuracy {
             let (recall, precision) = (score.recall(), score.precision());
             let ClassScore { class, support, predicted, correct } = score;
             let name = names.get(class as usize).cloned();
-            Class { class, name, support, predicted, correct, recall, precision }
+            Class { number: class, name, support, predicted, correct, recall, precision }
         };
         Some(Self {
             examples,
