@@ -77,12 +77,16 @@ fn array() -> Vec<u8> {
     bytes
 }
 
+fn classes() -> Vec<String> {
+    ["cat", "dog", "ship"].map(str::to_owned).into()
+}
+
 #[test]
 fn the_sound_inputs_get_far() {
     assert_eq!(npy::parse(&array()).unwrap().shape(), [2, 3]);
     assert_eq!(suite::parse(SUITE, "night.toml").err(), None);
     assert_eq!(PackageManifest::parse(PACKAGE, "dataset.toml").err(), None);
-    assert!(labels::parse_csv(b"file,label\na,0\nb,2\n", "label", 2, &[]).is_ok());
+    assert!(labels::parse_csv(b"file,label\na,0\nb,2\n", "label", 2, &classes()).is_ok());
 }
 
 proptest! {
