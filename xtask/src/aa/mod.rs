@@ -91,7 +91,7 @@ pub fn run(args: &AaArgs) -> anyhow::Result<()> {
     }
     let failed: Vec<&str> = claims.iter().filter(|claim| !claim.met()).map(|claim| claim.name).collect();
     if !failed.is_empty() {
-        bail!("does not hold: {}", failed.join("; "));
+        bail!("does not hold, or is not shown: {}", failed.join("; "));
     }
     Ok(())
 }
