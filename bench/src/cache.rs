@@ -1,7 +1,6 @@
 //! What a second job with the same model moves: the agent as it is shipped, a real model, the server's own count.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
 use anyhow::Context as _;
 use seatrial_agent::signature::{self, LocalFile};
@@ -12,39 +11,11 @@ use seatrial_sim::connection::dial;
 use tonic::transport::Channel;
 
 use crate::agents::add_model;
-use crate::process::Process;
+use crate::process::{Agent, Process};
 use crate::ratio::{Goal, Measured};
 
 const SUITE: &str = "name = \"bench\"\n[[models]]\nname = \"bench\"\n[[backends]]\nruntime = \"tract\"\n\
                      [[profiles]]\nkind = \"quick\"\n";
-
-/// A started agent; it ends when this is dropped.
-pub struct Agent(pub Child);
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        if self.0.kill().is_ok() {
-            let _ended = self.0.wait();
-        }
-    }
-}
-
-impl Agent {
-    /// The lean agent, as `cargo build --release` leaves it.
-    pub fn binary() -> std::path::PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/seatrial-agent")
-    }
-
-    pub fn start(server: &str, folder: &Path) -> anyhow::Result<Self> {
-        let child = Command::new(Self::binary())
-            .args(["run", "--server", server, "--folder"])
-            .arg(folder)
-            .stderr(Stdio::null())
-            .spawn()
-            .context("target/release/seatrial-agent cannot be started")?;
-        Ok(Self(child))
-    }
-}
 
 pub fn round() -> anyhow::Result<Vec<Measured>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

@@ -6,8 +6,7 @@ use anyhow::Context as _;
 use seatrial_sim::connection::dial;
 use seatrial_sim::{Connection, Identity};
 
-use crate::cache::Agent;
-use crate::process::{Process, cpu_us, resident_kib};
+use crate::process::{Agent, Process};
 use crate::ratio::{Goal, Measured};
 
 const AGENTS: usize = 2000;
@@ -60,10 +59,10 @@ fn device() -> anyhow::Result<Vec<Measured>> {
     let agent = Agent::start(&server.address, &folder.path().join("agent"))?;
     // Settled: what starting costs is not what idling costs.
     std::thread::sleep(Duration::from_secs(3));
-    let (start, before) = (Instant::now(), cpu_us(agent.0.id())?);
+    let (start, before) = (Instant::now(), agent.cpu_us()?);
     std::thread::sleep(WATCH);
-    let share = (cpu_us(agent.0.id())? - before) / start.elapsed().as_micros() as f64;
-    let resident = resident_kib(agent.0.id())?;
+    let share = (agent.cpu_us()? - before) / start.elapsed().as_micros() as f64;
+    let resident = agent.resident_kib()?;
     let row = |name, unit, value, baseline| Measured { name, unit, value, baseline, goal: Goal::AtMost(1.0) };
     Ok(vec![
         row("agent binary, stripped / 25 MB", "MB", size as f64 / 1e6, 25.0),

@@ -1,23 +1,26 @@
 //! A process of ours: started, asked for its address, looked at through `/proc`, and ended.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::Context as _;
 
-/// A child that prints its address as the first line and goes on until it is killed.
-pub struct Process {
-    child: Child,
-    pub address: String,
-}
+/// A child that ends when this is dropped.
+struct Owned(Child);
 
-impl Drop for Process {
+impl Drop for Owned {
     fn drop(&mut self) {
-        if self.child.kill().is_ok() {
-            let _ended = self.child.wait();
+        if self.0.kill().is_ok() {
+            let _ended = self.0.wait();
         }
     }
+}
+
+/// A child that prints its address as the first line and goes on until it is killed.
+pub struct Process {
+    child: Owned,
+    pub address: String,
 }
 
 impl Process {
@@ -31,22 +34,51 @@ impl Process {
         let mut address = String::new();
         BufReader::new(stdout).read_line(&mut address)?;
         anyhow::ensure!(!address.trim().is_empty(), "the subject {arguments:?} ended without an address");
-        Ok(Self { child, address: address.trim().to_owned() })
+        Ok(Self { child: Owned(child), address: address.trim().to_owned() })
     }
 
     /// User and system time so far, in µs.
     pub fn cpu_us(&self) -> anyhow::Result<f64> {
-        cpu_us(self.child.id())
+        cpu_us(self.child.0.id())
     }
 
     /// Resident memory, in KiB.
     pub fn resident_kib(&self) -> anyhow::Result<f64> {
-        resident_kib(self.child.id())
+        resident_kib(self.child.0.id())
+    }
+}
+
+/// The lean agent, as `cargo build --release` leaves it.
+pub struct Agent(Owned);
+
+impl Agent {
+    pub fn binary() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/seatrial-agent")
+    }
+
+    pub fn start(server: &str, folder: &Path) -> anyhow::Result<Self> {
+        let child = Command::new(Self::binary())
+            .args(["run", "--server", server, "--folder"])
+            .arg(folder)
+            .stderr(Stdio::null())
+            .spawn()
+            .context("target/release/seatrial-agent cannot be started")?;
+        Ok(Self(Owned(child)))
+    }
+
+    /// User and system time so far, in µs.
+    pub fn cpu_us(&self) -> anyhow::Result<f64> {
+        cpu_us(self.0.0.id())
+    }
+
+    /// Resident memory, in KiB.
+    pub fn resident_kib(&self) -> anyhow::Result<f64> {
+        resident_kib(self.0.0.id())
     }
 }
 
 /// User and system time of a process, in µs.
-pub fn cpu_us(pid: u32) -> anyhow::Result<f64> {
+fn cpu_us(pid: u32) -> anyhow::Result<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).context("the process has gone")?;
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok());
@@ -56,7 +88,7 @@ pub fn cpu_us(pid: u32) -> anyhow::Result<f64> {
 }
 
 /// Resident memory of a process, in KiB.
-pub fn resident_kib(pid: u32) -> anyhow::Result<f64> {
+fn resident_kib(pid: u32) -> anyhow::Result<f64> {
     let status = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status"))?;
     status
         .lines()

@@ -34,7 +34,7 @@ async fn lab() -> (Lab, Arc<Failing>) {
 async fn a_store_that_is_away_for_a_while_costs_nothing_but_time() {
     let (lab, store) = lab().await;
     let mut agent = lab.connect(&Identity::named("a")).await;
-    for verb in ["claim", "job_spec", "enter_stage", "complete", "finish_run"] {
+    for verb in ["claim", "enter_stage", "complete", "finish_run"] {
         store.plan(verb, Fails::Before(Says::Unavailable), 3);
     }
     let (run, jobs) = lab.submit(&[device_of(&agent)]).await;
@@ -79,6 +79,20 @@ async fn a_claim_whose_answer_was_lost_is_recognised_as_ours() {
     agent.report(attempt, &report::ok(10)).await.unwrap();
     assert_eq!(agent.verdict(attempt).await.unwrap(), Ok(()));
     assert_eq!(lab.attempts(jobs[0]).await, [Some(Outcome::Ok)]);
+}
+
+#[tokio::test]
+async fn a_claim_that_is_recognised_and_whose_specification_cannot_be_read_ends_its_job_and_blocks_nothing() {
+    let (lab, store) = lab().await;
+    let mut agent = lab.connect(&Identity::named("a")).await;
+    store.plan("claim", Fails::After(Says::Unavailable), 1);
+    store.plan("job_spec", Fails::Before(Says::Corrupt), 1);
+    let (_, jobs) = lab.submit(&[device_of(&agent)]).await;
+    eventually("the job ends", async || matches!(lab.job(jobs[0]).await.state, JobState::Done { .. }).then_some(()))
+        .await;
+    assert_eq!(store.calls("job_spec"), 1, "the control: that is where it failed");
+    let (_, next) = lab.submit(&[device_of(&agent)]).await;
+    assert_eq!(agent.assignment().await.unwrap().0.job, next[0]);
 }
 
 /// A report that arrives while results cannot be stored; the agent is killed, comes back and sends it again.

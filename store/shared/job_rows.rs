@@ -1,6 +1,7 @@
 //! Jobs and attempts as pages read them.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use sqlx::{query, query_scalar};
 
@@ -171,7 +172,8 @@ pub(crate) async fn of_model(pool: &Pool, project: ProjectId, model: &str, limit
 
 pub(crate) async fn origin(pool: &Pool, id: JobId) -> Result<Option<JobOrigin>, Fault> {
     let found = query!(
-        "SELECT jobs.spec, jobs.dataset_version_id, devices.state AS device_state, runs.suite, suites.document AS suite_text
+        "SELECT jobs.spec, jobs.dataset_version_id, devices.state AS device_state, runs.suite, runs.max_wait_us,
+                suites.document AS suite_text
          FROM jobs
          JOIN devices ON devices.id = jobs.device_id
          JOIN runs ON runs.id = jobs.run_id
@@ -188,6 +190,7 @@ pub(crate) async fn origin(pool: &Pool, id: JobId) -> Result<Option<JobOrigin>, 
             device_state: word(&row.device_state, "device state")?,
             suite: row.suite,
             suite_text: row.suite_text,
+            max_wait: Duration::from_micros(number(row.max_wait_us, "longest wait")?),
         })
     });
     read.transpose()

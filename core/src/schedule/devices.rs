@@ -82,27 +82,8 @@ impl Device {
         if self.is_at_work() {
             return None;
         }
-        let how = match self.state {
-            DeviceState::Quarantined => "is quarantined",
-            DeviceState::Maintenance => "is in maintenance",
-            DeviceState::Retired => "is retired",
-            DeviceState::Unauthorized => "has not authorised its host",
-            DeviceState::Discovered
-            | DeviceState::Ready
-            | DeviceState::Reserved
-            | DeviceState::Preparing
-            | DeviceState::Running
-            | DeviceState::Dark
-            | DeviceState::Cooling
-            | DeviceState::Charging
-            | DeviceState::Recovering => {
-                if self.session.is_some() {
-                    "is about to leave"
-                } else {
-                    "is not connected"
-                }
-            }
-        };
+        let unheard = if self.session.is_some() { "is about to leave" } else { "is not connected" };
+        let how = out_of_service(self.state).unwrap_or(unheard);
         Some((self.away_since, how))
     }
 
@@ -126,10 +107,13 @@ impl Device {
     }
 }
 
-/// Whether a device in this state may be given work.
-const fn is_usable(state: DeviceState) -> bool {
+/// Why a device in this state is given no work; `None` when it may be.
+const fn out_of_service(state: DeviceState) -> Option<&'static str> {
     match state {
-        DeviceState::Quarantined | DeviceState::Maintenance | DeviceState::Retired | DeviceState::Unauthorized => false,
+        DeviceState::Quarantined => Some("is quarantined"),
+        DeviceState::Maintenance => Some("is in maintenance"),
+        DeviceState::Retired => Some("is retired"),
+        DeviceState::Unauthorized => Some("has not authorised its host"),
         DeviceState::Discovered
         | DeviceState::Ready
         | DeviceState::Reserved
@@ -138,8 +122,12 @@ const fn is_usable(state: DeviceState) -> bool {
         | DeviceState::Dark
         | DeviceState::Cooling
         | DeviceState::Charging
-        | DeviceState::Recovering => true,
+        | DeviceState::Recovering => None,
     }
+}
+
+const fn is_usable(state: DeviceState) -> bool {
+    out_of_service(state).is_none()
 }
 
 impl Schedule {

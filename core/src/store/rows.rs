@@ -446,6 +446,8 @@ pub struct JobOrigin {
     /// Name and text of its run's suite.
     pub suite: String,
     pub suite_text: String,
+    /// As in [`NewRun`], of its run.
+    pub max_wait: Duration,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

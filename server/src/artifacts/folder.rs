@@ -32,13 +32,6 @@ pub(super) struct Upload {
     target: PathBuf,
 }
 
-/// Read straight into the buffer that goes to the socket.
-fn piece(file: &std::fs::File, offset: u64, size: usize) -> io::Result<Bytes> {
-    let mut bytes = vec![0; size];
-    file.read_exact_at(&mut bytes, offset)?;
-    Ok(bytes.into())
-}
-
 struct Temporary(Option<PathBuf>);
 
 impl Drop for Temporary {
@@ -123,6 +116,13 @@ impl Folder {
         }
         Ok(kept)
     }
+}
+
+/// Read straight into the buffer that goes to the socket.
+fn piece(file: &std::fs::File, offset: u64, size: usize) -> io::Result<Bytes> {
+    let mut bytes = vec![0; size];
+    file.read_exact_at(&mut bytes, offset)?;
+    Ok(bytes.into())
 }
 
 impl Upload {

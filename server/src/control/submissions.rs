@@ -115,7 +115,7 @@ impl Submissions {
     /// Stores a run that repeats one job: same specification, same device.
     pub async fn rerun(&self, submitter: Submitter, job: JobRow) -> Result<Submitted, Error> {
         let origin = self.store.job_origin(job.id).await?;
-        let JobOrigin { spec, dataset, device_state, suite, suite_text } =
+        let JobOrigin { spec, dataset, device_state, suite, suite_text, max_wait } =
             origin.ok_or_else(|| Error::not_found(format!("job {}", job.short)))?;
         if device_state == DeviceState::Retired {
             return Err(Error::new(Code::Conflict, format!("device {} is retired", job.device_name)));
@@ -123,7 +123,6 @@ impl Submissions {
         let spec: JobSpec = serde_json::from_str(&spec).map_err(|_| lost_specification(&job))?;
         let id = JobId::new(self.clock.now(), entropy());
         let jobs = vec![NewJob { id, device: job.device, variant: job.variant_id, dataset, spec }];
-        let max_wait = suite::parse(&suite_text, &suite).map_or(suite::DEFAULT_MAX_WAIT, |suite| suite.max_wait);
         let source = Source { suite, text: suite_text, rerun_of: Some(job.id), max_wait };
         self.store_run(submitter, source, jobs, Vec::new()).await
     }

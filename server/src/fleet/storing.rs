@@ -83,30 +83,40 @@ impl Asker {
         let mut tries = 0;
         let won = self.ask("claim", &mut tries, || self.store.claim(&claims)).await;
         fail_point!("claim-after");
-        let mut won = match won {
+        let won = match won {
             Ok(won) => won,
             Err(Failure::Stopped) => return None,
             Err(Failure::Final(_)) => vec![None; claims.len()],
         };
-        if tries > 0 {
-            self.recognise(&claims, &mut won).await;
-        }
         let claimed = claims.into_iter().zip(won).map(|(claim, won)| {
             let spec = won.map(|json| Spec::read(claim.attempt.job, json).map_err(|error| Chain(&error).to_string()));
             Claimed { claim, spec }
         });
-        Some(Done::Claimed(claimed.collect()))
+        let mut claimed: Vec<Claimed> = claimed.collect();
+        if tries > 0 {
+            self.recognise(&mut claimed).await;
+        }
+        Some(Done::Claimed(claimed))
     }
 
     /// A claim whose answer was lost looks refused when it is made again; the job then says that it is ours.
-    async fn recognise(&self, claims: &[Claim], won: &mut [Option<String>]) {
-        for (claim, won) in claims.iter().zip(won).filter(|(_, won)| won.is_none()) {
-            let job = claim.attempt.job;
-            let row = self.ask("read a claimed job", &mut 0, || self.store.job(job)).await;
+    async fn recognise(&self, claimed: &mut [Claimed]) {
+        for Claimed { claim, spec } in claimed.iter_mut().filter(|claimed| claimed.spec.is_none()) {
+            let job = self.ask("read a claimed job", &mut 0, || self.store.job(claim.attempt.job)).await;
             let ours = JobState::Leased { attempt: claim.attempt.attempt };
-            if matches!(row, Ok(Some(row)) if row.state == ours && row.device == claim.device) {
-                *won = self.ask("read a specification", &mut 0, || self.store.job_spec(job)).await.ok().flatten();
+            if matches!(job, Ok(Some(job)) if job.state == ours && job.device == claim.device) {
+                *spec = Some(self.spec(claim).await);
             }
+        }
+    }
+
+    async fn spec(&self, claim: &Claim) -> Result<Arc<Spec>, String> {
+        let spec = self.ask("read a specification", &mut 0, || Spec::load(&*self.store, claim.attempt.job)).await;
+        match spec {
+            Ok(Some(spec)) => Ok(spec),
+            Ok(None) => Err("the job has no specification".to_owned()),
+            Err(Failure::Stopped) => Err("the server goes away".to_owned()),
+            Err(Failure::Final(error)) => Err(Chain(&error).to_string()),
         }
     }
 

@@ -173,11 +173,14 @@ pub(crate) async fn of_a_hundred_claims_exactly_one_succeeds(store: Arc<dyn Stor
 pub(crate) async fn a_job_can_be_done_again_from_its_origin(store: Arc<dyn Store>) {
     let world = world(store).await;
     let store = &world.store;
-    let (run, jobs) = world.run_of(1).await;
-    let run = store.run(run).await.unwrap().unwrap();
+    let mut new = world.run(vec![world.job()]);
+    new.max_wait = std::time::Duration::from_mins(7);
+    store.create_run(&new).await.unwrap();
+    let jobs = [new.jobs[0].id];
+    let run = store.run(new.id).await.unwrap().unwrap();
     let origin = store.job_origin(jobs[0]).await.unwrap().unwrap();
     assert_eq!(Some(origin.spec), store.job_spec(jobs[0]).await.unwrap());
-    assert_eq!((origin.suite, origin.suite_text), (run.suite, run.suite_text));
+    assert_eq!((origin.suite, origin.suite_text, origin.max_wait), (run.suite, run.suite_text, new.max_wait));
     let device = store.device(world.device.id).await.unwrap().unwrap();
     assert_eq!(origin.device_state, device.state);
     assert!(store.set_device_state(device.id, device.state, DeviceState::Retired, "sold", after(1)).await.unwrap());
