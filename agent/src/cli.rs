@@ -171,6 +171,7 @@ fn table(profile: &Profile, sensors: &[SensorReading]) -> String {
         ("product".to_owned(), shown(&profile.product)),
         ("os".to_owned(), shown(&profile.os)),
         ("kernel".to_owned(), shown(&profile.kernel)),
+        ("hostname".to_owned(), shown(&profile.hostname)),
         ("soc".to_owned(), shown(&profile.soc)),
         ("abi".to_owned(), profile.abi.clone()),
         ("android api".to_owned(), shown(&profile.android_api)),

@@ -48,6 +48,9 @@ pub struct Profile {
     /// Operating system or ROM with its version: `HyperOS 2.0.112`, `Debian GNU/Linux 12`.
     pub os: Reading<String>,
     pub kernel: Reading<String>,
+    /// What the device calls itself on a network.
+    #[serde(default = "no_hostname")]
+    pub hostname: Reading<String>,
     pub soc: Reading<String>,
     pub cpu: Cpu,
     pub gpu: Reading<String>,
@@ -63,6 +66,10 @@ pub struct Profile {
     pub runtimes: Vec<RuntimeOffer>,
     /// True for a simulated device: pages say so on every figure.
     pub simulated: bool,
+}
+
+fn no_hostname() -> Reading<String> {
+    Reading::absent("the agent did not tell")
 }
 
 /// A runtime as the agent really offers it.

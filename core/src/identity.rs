@@ -51,9 +51,14 @@ fn only_one(seen: &Evidence, matching: &[&Known]) -> Option<DeviceId> {
     }
 }
 
-/// What people call a device of this profile: brand and product, as far as they are known.
+/// What people call a device of this profile: a phone by brand and product, a host by its own name.
 #[must_use]
 pub fn name_of(profile: &Profile) -> String {
+    let is_phone = profile.android_api.present().is_some();
+    let hostname = profile.hostname.present().map(|name| name.trim());
+    if let Some(name) = hostname.filter(|name| !is_phone && !name.is_empty() && !is_everybodys(name)) {
+        return name.to_owned();
+    }
     let brand = profile.brand.present().map(|brand| brand.trim()).filter(|brand| !brand.is_empty());
     let product = profile.product.present().map(|product| product.trim()).filter(|product| !product.is_empty());
     match (brand, product) {
@@ -64,9 +69,15 @@ pub fn name_of(profile: &Profile) -> String {
     }
 }
 
+/// Names that systems have before anybody gave them one.
+fn is_everybodys(hostname: &str) -> bool {
+    ["localhost", "localhost.localdomain", "(none)"].contains(&hostname)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reading::Reading;
     use crate::time::Timestamp;
 
     fn id(number: u8) -> DeviceId {
@@ -85,6 +96,25 @@ mod tests {
 
     fn known(number: u8, agent: &str, machine: &str, serial: &str, usb: &str) -> Known {
         Known { device: id(number), evidence: evidence(agent, machine, serial, usb) }
+    }
+
+    #[test]
+    fn a_host_goes_by_its_name_and_a_phone_by_what_it_is() {
+        let mut profile = crate::placement::fixture::phone(1).profile;
+        profile.hostname = Reading::Present("localhost".to_owned());
+        let phone = name_of(&profile);
+        profile.hostname = Reading::Present("bench-7".to_owned());
+        assert_eq!(name_of(&profile), phone);
+        profile.android_api = Reading::absent("not an Android device");
+        assert_eq!(name_of(&profile), "bench-7");
+        for nobodys in ["localhost", "(none)", " "] {
+            profile.hostname = Reading::Present(nobodys.to_owned());
+            assert_eq!(name_of(&profile), phone, "{nobodys:?}");
+        }
+        profile.brand = Reading::absent("no firmware");
+        profile.product = Reading::absent("no firmware");
+        profile.hostname = Reading::absent("not told");
+        assert_eq!(name_of(&profile), format!("{} device", profile.abi));
     }
 
     #[test]

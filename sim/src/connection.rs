@@ -65,6 +65,7 @@ impl Identity {
             product: Reading::Present(format!("Fake {name}")),
             os: Reading::Present("Simulated OS 1".to_owned()),
             kernel: Reading::absent("simulated"),
+            hostname: Reading::absent("not told"),
             soc: Reading::absent("simulated"),
             cpu: Cpu {
                 model: Reading::absent("simulated"),

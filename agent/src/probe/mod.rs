@@ -65,6 +65,7 @@ impl Probe {
             product: os::product(&self.files),
             os: os::name(&self.files),
             kernel: os::kernel(&self.files),
+            hostname: os::hostname(&self.files),
             soc: os::soc(&self.files),
             cpu: cpu::read(&self.files),
             gpu: gpu::model(&self.files),
@@ -222,6 +223,7 @@ mod tests {
             assert!(profile.absent_sensors.contains_key(sensor), "{sensor}: {:?}", profile.absent_sensors);
         }
         assert_eq!(profile.os, Reading::Present("Debian GNU/Linux 12 (bookworm)".into()));
+        assert_eq!(profile.hostname, Reading::Present("bench-7".into()));
         assert!(profile.gpu.reason().is_some());
     }
 

@@ -38,6 +38,10 @@ pub(super) fn kernel(files: &Files) -> Reading<String> {
     files.text("proc/sys/kernel/osrelease")
 }
 
+pub(super) fn hostname(files: &Files) -> Reading<String> {
+    files.text("proc/sys/kernel/hostname")
+}
+
 pub(super) fn soc(files: &Files) -> Reading<String> {
     let android = property(files, &["ro.soc.model", "ro.board.platform"]);
     let machine = files.text("sys/devices/soc0/machine");

@@ -40,6 +40,7 @@ pub(crate) fn phone(number: u8) -> DeviceRow {
             product: Reading::Present("Xiaomi 15".to_owned()),
             os: Reading::Present("HyperOS 2.0.112".to_owned()),
             kernel: Reading::Present("6.6.30".to_owned()),
+            hostname: Reading::absent("not told"),
             soc: Reading::Present("SM8750".to_owned()),
             cpu: Cpu {
                 model: Reading::absent("the kernel names none"),

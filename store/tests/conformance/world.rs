@@ -171,6 +171,7 @@ pub(crate) fn profile(brand: &str, product: &str) -> Profile {
         product: Reading::Present(product.to_owned()),
         os: Reading::Present("HyperOS 2.0.112".to_owned()),
         kernel: Reading::absent("denied by the kernel"),
+        hostname: Reading::absent("not told"),
         soc: Reading::Present("SM8750".to_owned()),
         cpu: Cpu {
             model: Reading::absent("not in /proc/cpuinfo"),
