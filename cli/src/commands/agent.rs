@@ -50,9 +50,10 @@ fn start(arguments: Vec<OsString>) -> ExitCode {
     }
 }
 
-/// An agent that ends when the demo ends, however the demo ends.
+/// An agent that ends when the demo ends, however the demo ends. A demo that was killed cannot wait for its agent to
+/// finish what it holds, and nobody would take the report: the agent goes at once, and its child goes with it.
 fn start_for_demo(arguments: Vec<OsString>) -> ExitCode {
-    if let Err(error) = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM)) {
+    if let Err(error) = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)) {
         output::complain(&CliError::failed("tie the demo's agent to the demo", error));
         return Exit::Error.into();
     }

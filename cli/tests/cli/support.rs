@@ -182,3 +182,20 @@ pub fn stdout(assert: &assert_cmd::assert::Assert) -> String {
 pub fn stderr(assert: &assert_cmd::assert::Assert) -> String {
     String::from_utf8(assert.get_output().stderr.clone()).unwrap()
 }
+
+/// Processes whose command line names a folder.
+pub fn processes_of(folder: &Path) -> usize {
+    let folder = folder.to_str().unwrap();
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let lines = entries.filter_map(|entry| std::fs::read_to_string(entry.path().join("cmdline")).ok());
+    lines.filter(|line| line.contains(folder)).count()
+}
+
+/// Looks until it is so.
+pub fn within(seconds: u64, what: &str, so: impl Fn() -> bool) {
+    let since = std::time::Instant::now();
+    while !so() {
+        assert!(since.elapsed().as_secs() < seconds, "not within {seconds} s: {what}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}

@@ -1,5 +1,7 @@
 //! Where a demo keeps its files while it runs, and what is left of them.
 
+use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -9,12 +11,17 @@ use crate::output;
 
 /// Lines of the agent's log that are worth showing when it fails.
 const LOG_LINES: usize = 20;
+const PREFIX: &str = "seatrial-demo-";
+/// Held by the demo that a scratch folder belongs to. A folder that is to be kept has none.
+const LOCK: &str = "demo.lock";
 
 /// A folder that goes away with the demo, or one that stays.
 pub(super) struct Place {
     root: PathBuf,
     /// Removes the folder when it is dropped, also when the demo fails.
     scratch: Option<TempDir>,
+    /// Lets go of the scratch folder when the demo ends, however it ends.
+    _lock: Option<File>,
 }
 
 impl Place {
@@ -22,14 +29,16 @@ impl Place {
     pub(super) fn new(named: Option<PathBuf>, keep: bool) -> Result<Self> {
         if let Some(root) = named {
             fs_err::create_dir_all(&root).map_err(|error| CliError::failed("make the demo's folder", error))?;
-            return Ok(Self { root, scratch: None });
+            return Ok(Self { root, scratch: None, _lock: None });
         }
-        let scratch = tempfile::Builder::new().prefix("seatrial-demo-").tempdir();
+        remove_stale(&std::env::temp_dir());
+        let scratch = tempfile::Builder::new().prefix(PREFIX).tempdir();
         let scratch = scratch.map_err(|error| CliError::failed("make a scratch folder for the demo", error))?;
         if keep {
-            return Ok(Self { root: scratch.keep(), scratch: None });
+            return Ok(Self { root: scratch.keep(), scratch: None, _lock: None });
         }
-        Ok(Self { root: scratch.path().to_owned(), scratch: Some(scratch) })
+        let lock = hold(scratch.path()).map_err(|error| CliError::failed("lock the demo's scratch folder", error))?;
+        Ok(Self { root: scratch.path().to_owned(), scratch: Some(scratch), _lock: Some(lock) })
     }
 
     pub(super) fn files(&self) -> PathBuf {
@@ -86,6 +95,40 @@ impl Place {
     }
 }
 
+/// Takes a folder into possession. The lock gets its name only once it is held, so that nobody ever finds it free
+/// while its owner lives.
+fn hold(folder: &Path) -> std::io::Result<File> {
+    let unnamed = folder.join(format!("{LOCK}.new"));
+    let lock = File::create_new(&unnamed)?;
+    lock.lock()?;
+    std::fs::rename(unnamed, folder.join(LOCK))?;
+    Ok(lock)
+}
+
+/// Removes scratch folders of this user's demos that were killed. Only a lock that nobody holds proves that.
+fn remove_stale(parent: &Path) {
+    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+        let folder = entry.path();
+        if entry.file_name().to_string_lossy().starts_with(PREFIX)
+            && let Some(_lock) = abandoned(&folder)
+            && let Err(error) = std::fs::remove_dir_all(&folder)
+        {
+            output::note(&format!("{}, left by an earlier demo, could not be removed: {error}", folder.display()));
+        }
+    }
+}
+
+/// The lock of a folder whose owner is gone.
+fn abandoned(folder: &Path) -> Option<File> {
+    let metadata = folder.symlink_metadata().ok()?;
+    if !metadata.is_dir() || metadata.uid() != rustix::process::geteuid().as_raw() {
+        return None;
+    }
+    let lock = File::open(folder.join(LOCK)).ok()?;
+    lock.try_lock().ok()?;
+    Some(lock)
+}
+
 fn say_where(root: &Path) {
     let server = root.join("server");
     output::note(&format!(
@@ -116,6 +159,30 @@ mod tests {
         let root = named.path().join("demo");
         Place::new(Some(root.clone()), false).unwrap().close();
         assert!(root.is_dir());
+    }
+
+    #[test]
+    fn only_a_folder_whose_owner_is_gone_is_stale() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = |name: &str| {
+            let path = parent.path().join(name);
+            std::fs::create_dir(&path).unwrap();
+            std::fs::write(path.join("server.log"), "").unwrap();
+            path
+        };
+        let (mine, dead) = (folder("seatrial-demo-mine"), folder("seatrial-demo-dead"));
+        let (kept, other) = (folder("seatrial-demo-kept"), folder("other"));
+        let lock = hold(&mine).unwrap();
+        drop(hold(&dead).unwrap());
+        drop(hold(&other).unwrap());
+        std::os::unix::fs::symlink(&other, parent.path().join("seatrial-demo-link")).unwrap();
+        remove_stale(parent.path());
+        assert!(!dead.exists());
+        assert!(mine.exists() && kept.exists() && other.join("server.log").exists());
+        // The control: once its owner is gone as well, it goes.
+        drop(lock);
+        remove_stale(parent.path());
+        assert!(!mine.exists() && kept.exists());
     }
 
     #[test]
