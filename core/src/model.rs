@@ -157,6 +157,55 @@ pub struct Signature {
     pub outputs: Vec<TensorSpec>,
 }
 
+impl Signature {
+    /// In which way what was found cannot be what this claims; `None` when both can be true.
+    ///
+    /// Engines name axes differently and infer more or fewer sizes, so a named axis agrees with any size, and outputs
+    /// count only where the claim has some.
+    #[must_use]
+    pub fn contradiction(&self, found: &Self) -> Option<String> {
+        let sides = [("input", &self.inputs, &found.inputs), ("output", &self.outputs, &found.outputs)];
+        sides.into_iter().filter(|(_, claimed, _)| !claimed.is_empty()).find_map(|(side, claimed, found)| {
+            let names = |tensors: &[TensorSpec]| {
+                let mut names: Vec<String> = tensors.iter().map(|tensor| tensor.name.clone()).collect();
+                names.sort();
+                names
+            };
+            if names(claimed) != names(found) {
+                return Some(format!("{side}s {:?} are claimed and the file has {:?}", names(claimed), names(found)));
+            }
+            let pairs = claimed.iter().filter_map(|tensor| Some((tensor, named(found, &tensor.name)?)));
+            pairs.into_iter().find(|(claimed, found)| !claimed.agrees(found)).map(|(claimed, found)| {
+                format!("{side} {:?} is claimed as {claimed} and is {found} in the file", claimed.name)
+            })
+        })
+    }
+}
+
+fn named<'a>(tensors: &'a [TensorSpec], name: &str) -> Option<&'a TensorSpec> {
+    tensors.iter().find(|tensor| tensor.name == name)
+}
+
+impl TensorSpec {
+    fn agrees(&self, other: &Self) -> bool {
+        let axes = self.shape.iter().zip(&other.shape);
+        self.dtype == other.dtype
+            && self.shape.len() == other.shape.len()
+            && axes.into_iter().all(|(one, other)| match (one, other) {
+                (Axis::Fixed(one), Axis::Fixed(other)) => one == other,
+                (Axis::Named(_), _) | (_, Axis::Named(_)) => true,
+            })
+    }
+}
+
+/// `f32 [batch, 3, 224, 224]`
+impl fmt::Display for TensorSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let axes: Vec<String> = self.shape.iter().map(Axis::to_string).collect();
+        write!(f, "{} [{}]", self.dtype.as_str(), axes.join(", "))
+    }
+}
+
 /// Whether a device has loaded the variant and found the signature as claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -173,6 +222,56 @@ impl SignatureStanding {
             Self::Claimed => "claimed",
             Self::Confirmed => "confirmed",
             Self::Refused => "refused",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tensor(name: &str, dtype: DType, shape: &[Axis]) -> TensorSpec {
+        TensorSpec { name: name.to_owned(), dtype, shape: shape.to_vec() }
+    }
+
+    fn image(batch: Axis, classes: u64) -> Signature {
+        Signature {
+            inputs: vec![tensor("image", DType::F32, &[batch, Axis::Fixed(28)])],
+            outputs: vec![tensor("logits", DType::F32, &[Axis::Fixed(1), Axis::Fixed(classes)])],
+        }
+    }
+
+    #[test]
+    fn a_named_axis_agrees_with_any_size_and_with_any_name() {
+        let named = |name: &str| image(Axis::Named(name.to_owned()), 10);
+        for (claimed, found) in [
+            (named("batch"), image(Axis::Fixed(1), 10)),
+            (image(Axis::Fixed(8), 10), named("N")),
+            (named("batch"), named("axis0")),
+            (Signature::default(), image(Axis::Fixed(1), 10)),
+            (Signature { outputs: Vec::new(), ..named("batch") }, named("batch")),
+        ] {
+            assert_eq!(claimed.contradiction(&found), None, "{claimed:?} against {found:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_both_be_true_is_said() {
+        let claimed = image(Axis::Fixed(1), 10);
+        let ten = || image(Axis::Fixed(1), 10);
+        let mut other_type = ten();
+        other_type.inputs[0].dtype = DType::U8;
+        let mut other_rank = ten();
+        other_rank.inputs[0].shape.push(Axis::Named("x".to_owned()));
+        let mut renamed = ten();
+        renamed.inputs[0].name = "pixels".to_owned();
+        for (found, said) in [
+            (image(Axis::Fixed(1), 12), r#"output "logits" is claimed as f32 [1, 10] and is f32 [1, 12] in the file"#),
+            (other_type, r#"input "image" is claimed as f32 [1, 28] and is u8 [1, 28] in the file"#),
+            (other_rank, r#"input "image" is claimed as f32 [1, 28] and is f32 [1, 28, x] in the file"#),
+            (renamed, r#"inputs ["image"] are claimed and the file has ["pixels"]"#),
+        ] {
+            assert_eq!(claimed.contradiction(&found).as_deref(), Some(said));
         }
     }
 }

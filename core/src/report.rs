@@ -205,6 +205,9 @@ pub struct Actual {
     pub affinity: Reading<Vec<u16>>,
     /// Why the engine fell back, when it did.
     pub fallback: Option<String>,
+    /// Inputs and outputs as the engine found them in the model's file; absent when no process read it to its end.
+    #[serde(default)]
+    pub signature: Option<crate::model::Signature>,
     /// Digests of what was loaded.
     pub loaded: Vec<Digest>,
 }

@@ -43,6 +43,7 @@ fn report() -> Report {
             threads: Reading::Present(1),
             affinity: Reading::absent("not asked for"),
             fallback: None,
+            signature: None,
             loaded: vec![],
         },
         golden: vec![],

@@ -28,6 +28,7 @@ const MAX_GOLDEN: usize = 512;
 const MAX_FACTS: usize = 256;
 const MAX_BOUNDS_HIT: usize = 64;
 const MAX_LOADED: usize = 256;
+const MAX_TENSORS: usize = 1024;
 /// Examples of a dataset.
 const MAX_EXAMPLES: u32 = MAX_SAMPLES;
 /// Classes of a dataset.
@@ -88,6 +89,9 @@ pub fn check(report: &Report) -> Result<(), Refusal> {
     at_most("facts", report.environment.facts.len(), MAX_FACTS)?;
     at_most("bounds hit", report.bounds_hit.len(), MAX_BOUNDS_HIT)?;
     at_most("loaded files", report.actual.loaded.len(), MAX_LOADED)?;
+    if let Some(signature) = &report.actual.signature {
+        at_most("inputs and outputs", signature.inputs.len() + signature.outputs.len(), MAX_TENSORS)?;
+    }
     report.stages.iter().try_for_each(check_stage)?;
     report.processes.iter().try_for_each(check_process)?;
     report.sensors.iter().try_for_each(check_trace)?;

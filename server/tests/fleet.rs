@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use seatrial_core::job::{AttemptRef, JobState};
 use seatrial_core::live::Live as _;
+use seatrial_core::model::{Axis, Signature, SignatureStanding, TensorSpec};
 use seatrial_core::outcome::{Outcome, RETRY_LIMIT};
 use seatrial_core::stage::Stage;
 use seatrial_core::store::{NewEnrolment, RunState};
+use seatrial_core::tensor::DType;
 use seatrial_proto::v1::agent_message::Message;
 use seatrial_proto::v1::agent_service_client::AgentServiceClient;
 use seatrial_proto::v1::server_message::Message as Word;
@@ -69,6 +71,51 @@ async fn a_job_is_assigned_run_and_stored_with_what_is_derived_from_it() {
         "{metrics:?}"
     );
     assert_eq!(lab.store.blocks(attempt).await.unwrap().len(), 2, "raw samples are kept");
+}
+
+fn signature(classes: u64) -> Signature {
+    let tensor = |name: &str, size| TensorSpec {
+        name: name.to_owned(),
+        dtype: DType::F32,
+        shape: vec![Axis::Named("batch".to_owned()), Axis::Fixed(size)],
+    };
+    Signature { inputs: vec![tensor("image", 784)], outputs: vec![tensor("logits", classes)] }
+}
+
+/// What stands of the variant after a job whose client claimed the one and whose device found the other.
+async fn settled(claimed: &Signature, found: Option<Signature>) -> (SignatureStanding, Signature) {
+    let lab = Lab::new().await;
+    let mut agent = lab.connect(&Identity::named("a")).await;
+    let report = |found| {
+        let mut report = report::ok(10);
+        report.actual.signature = found;
+        report
+    };
+    // What a second device finds changes nothing.
+    for found in [found, Some(signature(1000))] {
+        lab.submit_of(&[device_of(&agent)], claimed).await;
+        let (attempt, _) = agent.assignment().await.unwrap();
+        agent.accept(attempt).await.unwrap();
+        let silent = found.is_none();
+        agent.report(attempt, &report(found)).await.unwrap();
+        assert_eq!(agent.verdict(attempt).await.unwrap(), Ok(()));
+        if silent {
+            break;
+        }
+    }
+    let model = lab.store.model(lab.project, "digits").await.unwrap().unwrap();
+    let variant = model.versions[0].variants[0].clone();
+    (variant.standing, variant.signature)
+}
+
+#[tokio::test]
+async fn the_first_device_that_reads_a_model_confirms_or_refuses_what_was_claimed_of_it() {
+    let (nothing, ten, twelve) = (Signature::default(), signature(10), signature(12));
+    let standing = async |found| settled(&ten, found).await.0;
+    assert_eq!(standing(Some(ten.clone())).await, SignatureStanding::Confirmed);
+    assert_eq!(standing(Some(twelve)).await, SignatureStanding::Refused);
+    assert_eq!(standing(None).await, SignatureStanding::Claimed, "a device that does not tell");
+    assert_eq!(settled(&nothing, Some(ten.clone())).await, (SignatureStanding::Confirmed, ten));
 }
 
 #[tokio::test]

@@ -146,6 +146,7 @@ pub fn ended(outcome: Outcome) -> Report {
             threads: Reading::Present(1),
             affinity: Reading::absent("simulated"),
             fallback: None,
+            signature: None,
             loaded: vec![],
         },
         golden: vec![],

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use seatrial_core::digest::Digest;
 use seatrial_core::job::JobSpec;
+use seatrial_core::model::Signature;
 use seatrial_core::outcome::Outcome;
 use seatrial_core::reading::Reading;
 use seatrial_core::report::{
@@ -36,6 +37,7 @@ pub(super) struct Journal {
     determinism: Option<Reading<bool>>,
     memory: Option<Memory>,
     actual: Option<Actual>,
+    signature: Option<Signature>,
     runtime_version: Option<String>,
     log: String,
     bounds_hit: Vec<String>,
@@ -55,6 +57,7 @@ impl Journal {
             determinism: None,
             memory: None,
             actual: None,
+            signature: None,
             runtime_version: None,
             log: String::new(),
             bounds_hit: Vec::new(),
@@ -112,7 +115,7 @@ impl Journal {
             blocks: _,
             claim: _,
             message: _,
-            signature: _,
+            signature,
         } = result;
         self.processes.push(ProcessRecord {
             index,
@@ -133,6 +136,7 @@ impl Journal {
         if self.actual.is_none() && load_ms.is_some() {
             self.actual = Some(actual);
         }
+        self.signature = self.signature.take().or(signature);
         self.runtime_version = self.runtime_version.take().or(runtime_version);
     }
 
@@ -148,6 +152,7 @@ impl Journal {
         self.bounds_hit.extend(cut);
         let mut actual = self.actual.unwrap_or_else(|| unknown_actual("no process got as far as loading the model"));
         actual.loaded = self.loaded;
+        actual.signature = self.signature;
         self.environment.runtime_version = self.runtime_version.unwrap_or_else(|| spec.backend.runtime.clone());
         Report {
             schema: REPORT_SCHEMA,
@@ -249,6 +254,7 @@ pub(crate) fn unknown_actual(reason: &str) -> Actual {
         threads: Reading::absent(reason),
         affinity: Reading::absent(reason),
         fallback: None,
+        signature: None,
         loaded: Vec::new(),
     }
 }

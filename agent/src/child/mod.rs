@@ -140,11 +140,28 @@ impl Worker<'_> {
     fn perform(&mut self) -> Result<(), Failure> {
         let runtime = runtime::by_name(&self.spec.job.backend.runtime)?;
         self.result.runtime_version = Some(format!("{} {}", runtime.name(), runtime.version()));
-        match self.spec.task {
-            Task::Describe => self.describe(runtime.as_ref()),
+        let done = match self.spec.task {
+            Task::Describe => return self.describe(runtime.as_ref()),
             Task::Latency { determinism } => self.latency(runtime.as_ref(), determinism),
             Task::Memory => self.memory(runtime.as_ref()),
             Task::Accuracy => self.accuracy(runtime.as_ref()),
+        };
+        if self.spec.index == 0 { self.check_signature(runtime.as_ref(), done) } else { done }
+    }
+
+    /// The first process of an attempt reads what the file declares, after all that is measured. When that is not what
+    /// the client claimed, this is why anything before went wrong, and nothing that went well can be trusted.
+    fn check_signature(&mut self, runtime: &dyn Runtime, done: Result<(), Failure>) -> Result<(), Failure> {
+        // A file that cannot be read has been answered by loading it.
+        let Ok(found) = runtime.describe(&self.files()) else { return done };
+        let contradiction = self.spec.job.model.signature.contradiction(&found);
+        self.result.signature = Some(found);
+        match contradiction {
+            None => done,
+            Some(contradiction) => Err(Failure {
+                claim: Claim::SpecError,
+                message: format!("the model is not what was claimed when it was added: {contradiction}; add it again"),
+            }),
         }
     }
 

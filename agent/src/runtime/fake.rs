@@ -180,6 +180,7 @@ impl Session for Loaded {
             threads: Reading::Present(self.threads),
             affinity: Reading::absent("read by the process"),
             fallback: fallback.then(|| "3 of 10 nodes on the accelerator, the rest on the CPU".to_owned()),
+            signature: None,
             loaded: Vec::new(),
         }
     }

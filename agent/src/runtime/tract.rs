@@ -318,6 +318,7 @@ impl Session for Loaded {
             threads: Reading::Present(self.threads),
             affinity: Reading::absent("read by the process"),
             fallback: None,
+            signature: None,
             loaded: Vec::new(),
         }
     }

@@ -7,7 +7,7 @@ use seatrial_core::backend::Affinity;
 use seatrial_core::dataset::Task;
 use seatrial_core::digest::Digest;
 use seatrial_core::job::DatasetRef;
-use seatrial_core::model::{Axis, Format, ManifestEntry};
+use seatrial_core::model::{Axis, Format, ManifestEntry, TensorSpec};
 use seatrial_core::outcome::Outcome;
 use seatrial_core::reading::Reading;
 use seatrial_core::report::{BlockKind, ProcessRole, Report};
@@ -107,6 +107,29 @@ fn a_signature_is_read_in_a_child() {
     assert_eq!((input.name.as_str(), &input.shape), ("input", &vec![Axis::Named("batch".into()), Axis::Fixed(4)]));
     assert_eq!(signature.outputs[0].name, "output");
     assert_eq!(signature.outputs[0].shape.len(), 2);
+}
+
+#[test]
+fn a_model_that_is_not_what_was_claimed_is_a_specification_error_that_says_how() {
+    let report = attempt("linear.onnx", |_| {});
+    assert_eq!(report.outcome, Outcome::Ok, "the control: {:?}", report.message);
+    let found = report.actual.signature.unwrap();
+    assert_eq!((found.inputs[0].name.as_str(), found.outputs[0].name.as_str()), ("input", "output"));
+
+    // Loading fails for the first, and nothing does for the second: both are the claim's fault.
+    let wrong_input = attempt("linear.onnx", |spec| spec.model.signature.inputs = vec![common::spec_of(&[1, 5])]);
+    let wrong_output = attempt("linear.onnx", |spec| {
+        let output = TensorSpec { name: "probabilities".into(), ..common::spec_of(&[1, 3]) };
+        spec.model.signature.outputs = vec![output];
+    });
+    for (report, said) in [
+        (wrong_input, "is claimed as f32 [1, 5] and is f32 [batch, 4] in the file"),
+        (wrong_output, r#"outputs ["probabilities"] are claimed and the file has ["output"]"#),
+    ] {
+        assert_eq!(report.outcome, Outcome::SpecError, "{:?}", report.message);
+        let message = report.message.unwrap();
+        assert!(message.contains(said) && message.contains("add it again"), "{message}");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The whole thing as a person runs it: real server, real agent, the demo's models and data.
 
-use crate::support::{Fleet, Person, fixture, stderr, stdout};
+use crate::support::{Fleet, Person, fixture, processes_of, stderr, stdout, within};
 use serde_json::Value;
 
 /// Digits on the small model, `threads` a job each, `seconds` of measuring, and a gate if there is one.
@@ -55,9 +55,14 @@ fn a_run_exits_by_its_gate_and_its_results_can_be_read_in_every_form() {
     fleet.register_digits();
     let passing = "[gate]\nallow_invalid = true\nmetrics = [{ metric = \"top1\", min = 0.5 }]";
     let suite_path = fleet.person.write("passing.toml", &suite("[1]", 0.2, passing));
+    let standing = || fleet.json(&["models", "show", "digits-mlp"])["versions"][0]["variants"][0]["standing"].clone();
+    assert_eq!(standing(), "claimed");
     let assert = fleet.seatrial(&["run", suite_path.to_str().unwrap(), "--wait"]).success();
     assert!(stderr(&assert).contains("gate passed"), "{}", stderr(&assert));
     assert!(stdout(&assert).contains("digits-mlp"));
+    assert_eq!(standing(), "confirmed", "a device has read the file");
+    let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    assert_eq!(fleet.json(&["devices"])["devices"][0]["name"], hostname.trim());
 
     let failing = "[gate]\nallow_invalid = true\nmetrics = [{ metric = \"lat_p50_ms\", max = 0.000001 }]";
     let suite_path = fleet.person.write("failing.toml", &suite("[1]", 0.2, failing));
@@ -81,6 +86,29 @@ fn a_run_exits_by_its_gate_and_its_results_can_be_read_in_every_form() {
     assert!(stderr(&assert).contains("exists"), "a file is never written over: {}", stderr(&assert));
     fleet.seatrial(&["rerun", short, "--wait"]).code(3);
     fleet.seatrial(&["results", "99"]).code(7);
+}
+
+#[test]
+fn a_demo_that_is_killed_takes_its_agent_along_and_the_next_one_clears_its_folder() {
+    let person = Person::new();
+    let start = || person.command().arg("demo").stderr(std::process::Stdio::null()).spawn().unwrap();
+    let mut demo = start();
+    within(60, "the demo measures", || person.left_behind().first().is_some_and(|folder| processes_of(folder) >= 2));
+    let folder = person.left_behind().remove(0);
+    demo.kill().unwrap();
+    demo.wait().unwrap();
+    within(3, "agent and child are gone", || processes_of(&folder) == 0);
+    assert!(folder.is_dir(), "the control: nobody was left to remove it");
+
+    let mut next = start();
+    within(30, "the next demo has a folder", || {
+        let left = person.left_behind();
+        !folder.exists() && left.len() == 1 && processes_of(&left[0]) >= 1
+    });
+    let interrupted = std::process::Command::new("kill").args(["-INT", &next.id().to_string()]).status().unwrap();
+    assert!(interrupted.success());
+    next.wait().unwrap();
+    assert_eq!(person.left_behind(), Vec::<std::path::PathBuf>::new());
 }
 
 #[test]

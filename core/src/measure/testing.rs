@@ -45,6 +45,7 @@ pub(super) fn report() -> Report {
             threads: Reading::absent("not read"),
             affinity: Reading::absent("not read"),
             fallback: None,
+            signature: None,
             loaded: Vec::new(),
         },
         golden: Vec::new(),

@@ -137,6 +137,11 @@ impl Lab {
 
     /// Submits a run of one job for each of these devices.
     pub(crate) async fn submit(&self, devices: &[DeviceId]) -> (RunId, Vec<JobId>) {
+        self.submit_of(devices, &Signature::default()).await
+    }
+
+    /// The same with what a client claimed of the model's inputs and outputs.
+    pub(crate) async fn submit_of(&self, devices: &[DeviceId], claimed: &Signature) -> (RunId, Vec<JobId>) {
         let now = self.clock.now();
         let run = RunId::new(now, entropy());
         let job = |device: &DeviceId| NewJob {
@@ -144,7 +149,7 @@ impl Lab {
             device: *device,
             variant: self.variant,
             dataset: None,
-            spec: spec(),
+            spec: spec(claimed.clone()),
         };
         let jobs: Vec<NewJob> = devices.iter().map(job).collect();
         let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
@@ -294,7 +299,7 @@ fn manifest() -> Manifest {
     Manifest { entries: vec![entry] }
 }
 
-fn spec() -> JobSpec {
+fn spec(signature: Signature) -> JobSpec {
     JobSpec {
         schema: SPEC_SCHEMA,
         model: ModelRef {
@@ -304,7 +309,7 @@ fn spec() -> JobSpec {
             format: Format::Onnx,
             precision: Precision::Fp32,
             manifest: manifest(),
-            signature: Signature::default(),
+            signature,
         },
         binding: Binding::default(),
         dataset: None,

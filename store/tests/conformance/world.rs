@@ -329,6 +329,7 @@ pub(crate) fn report(outcome: Outcome) -> Report {
             threads: Reading::Present(2),
             affinity: Reading::Present(vec![0, 1]),
             fallback: None,
+            signature: None,
             loaded: vec![Digest::of(b"weights")],
         },
         golden: Vec::new(),
