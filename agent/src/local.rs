@@ -12,7 +12,7 @@ use seatrial_core::job::JobSpec;
 use seatrial_core::report::Report;
 use seatrial_core::stage::Stage;
 
-use crate::attempt::{self, Order, Preflight, Source, StopSignal};
+use crate::attempt::{self, Guard, Order, Preflight, Source, Step, StopSignal};
 use crate::cache::FetchError;
 use crate::isolation::Mark;
 
@@ -57,10 +57,16 @@ pub fn run(
         folder: scratch.path.clone(),
         child_command: options.child_command.clone(),
         preflight: options.preflight.clone(),
+        guard: Guard::default(),
         root: options.root.clone(),
         launch: "process".to_owned(),
     };
-    Ok(attempt::perform(&order, &mut Files(files), &options.stop, on_stage))
+    let mut on_step = |step: Step| {
+        if step.share.is_none() {
+            on_stage(step.stage, step.at);
+        }
+    };
+    Ok(attempt::perform(&order, &mut Files(files), &options.stop, &mut on_step))
 }
 
 /// A folder that goes with its value.

@@ -19,7 +19,7 @@ use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::attempt::{self, Order, Preflight, Source, StopSignal};
+use crate::attempt::{self, Guard, Order, Preflight, Source, Step, StopSignal};
 use crate::cache::{Cache, FetchError, Hold, Remote};
 use crate::clock;
 use crate::folder::{Folder, FolderError};
@@ -359,6 +359,7 @@ impl Driver {
                 folder: PathBuf::new(),
                 child_command: self.config.child_command.clone(),
                 preflight: self.config.preflight.clone(),
+                guard: Guard::default(),
                 root: self.config.root.clone(),
                 launch: self.config.launch.clone(),
             },
@@ -490,13 +491,13 @@ impl Worker {
         let attempt = self.attempt;
         let events = self.events.clone();
         // A driver that is gone hears nothing, and stops everything by its own end.
-        let mut on_stage = |stage, at| {
-            let _ = events.blocking_send(AttemptEvent::Progressed(Progress { attempt, stage, at, share: None }));
+        let mut on_step = |Step { stage, at, share }| {
+            let _ = events.blocking_send(AttemptEvent::Progressed(Progress { attempt, stage, at, share }));
         };
         let report = match self.folder.begin(attempt) {
             Ok(folder) => {
                 self.order.folder = folder;
-                attempt::perform(&self.order, &mut self.source, &self.stop, &mut on_stage)
+                attempt::perform(&self.order, &mut self.source, &self.stop, &mut on_step)
             }
             Err(error) => attempt::not_begun(&self.order, &error),
         };

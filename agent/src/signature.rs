@@ -13,7 +13,7 @@ use seatrial_core::model::{Format, Manifest, Precision, Signature};
 use seatrial_core::profile::{MeasurementProfile, ProfileKind};
 use seatrial_core::stage::Stage;
 
-use crate::attempt::{self, Order, Preflight};
+use crate::attempt::{self, Guard, Order, Preflight};
 pub use crate::child::spec::PlacedFile;
 use crate::child::spec::is_flat;
 use crate::local::Scratch;
@@ -62,6 +62,7 @@ pub fn read(child_command: &[OsString], format: Format, files: &[LocalFile]) -> 
         folder: scratch.path.clone(),
         child_command: child_command.to_vec(),
         preflight: Preflight::default(),
+        guard: Guard::default(),
         root: PathBuf::from("/"),
         launch: "process".to_owned(),
     };

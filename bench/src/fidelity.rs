@@ -189,7 +189,7 @@ fn empty_ns() -> f64 {
         max_time: Duration::from_secs(10),
     };
     let mut samples = Samples::reserve(&rule);
-    match measure(&mut Nothing, &rule, None, &mut samples) {
+    match measure(&mut Nothing, &rule, None, &mut samples, &mut |_, _| {}) {
         Ok(()) => median(samples.latencies().iter().map(|&ns| ns as f64).collect()),
     }
 }

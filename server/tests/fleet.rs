@@ -40,7 +40,7 @@ fn refused(connection: Result<Connection, SimError>) -> tonic::Code {
 }
 
 /// Hears words until one is what the caller waits for.
-async fn until(connection: &mut Connection, is_it: impl Fn(&Word) -> bool) -> Word {
+async fn until(connection: &mut Connection, mut is_it: impl FnMut(&Word) -> bool) -> Word {
     loop {
         let word = connection.hear().await.unwrap();
         if is_it(&word) {
@@ -116,6 +116,39 @@ async fn the_first_device_that_reads_a_model_confirms_or_refuses_what_was_claime
     assert_eq!(standing(Some(twelve)).await, SignatureStanding::Refused);
     assert_eq!(standing(None).await, SignatureStanding::Claimed, "a device that does not tell");
     assert_eq!(settled(&nothing, Some(ten.clone())).await, (SignatureStanding::Confirmed, ten));
+}
+
+#[tokio::test]
+async fn progress_within_a_stage_is_shown_and_asks_for_no_grant() {
+    let lab = Lab::new().await;
+    let mut agent = lab.connect(&Identity::named("a")).await;
+    lab.submit(&[device_of(&agent)]).await;
+    let (attempt, _) = agent.assignment().await.unwrap();
+    agent.accept(attempt).await.unwrap();
+    let told = |stage: Stage, progress| {
+        let attempt = Some(attempt_to_wire(attempt));
+        Message::Stage(v1::StageEntered { attempt, stage: stage.to_string(), at_us: 0, progress })
+    };
+    let shown = || lab.fleet.devices()[0].job.as_ref().map(|job| (job.stage, job.progress));
+    let is_grant = |word: &Word| matches!(word, Word::Grant(_));
+
+    agent.say(told(Stage::Measure, None)).await.unwrap();
+    until(&mut agent, is_grant).await;
+    for share in [0.25, 0.5] {
+        agent.say(told(Stage::Measure, Some(share))).await.unwrap();
+        eventually("it is shown", async || (shown() == Some((Stage::Measure, Some(share)))).then_some(())).await;
+    }
+    // A stage that was entered while the cable was out is told with its progress, and is granted. That this grant is
+    // the next one shows that the two before asked for none.
+    agent.say(told(Stage::Accuracy, Some(0.75))).await.unwrap();
+    agent.report(attempt, &report::ok(10)).await.unwrap();
+    let mut grants = 0;
+    until(&mut agent, |word| {
+        grants += u32::from(is_grant(word));
+        matches!(word, Word::Durable(_))
+    })
+    .await;
+    assert_eq!(grants, 1);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! One attempt, from its artifacts to its report: named phases in order, in a thread of its own.
 
+mod guard;
 mod journal;
 mod output;
 mod preflight;
@@ -24,6 +25,8 @@ use crate::child::spec::{ChildSpec, PlacedFile, SPEC_SCHEMA, Task};
 use crate::isolation::Mark;
 use crate::probe::Probe;
 use crate::{clock, isolation};
+pub use guard::Guard;
+use guard::Watchman;
 use journal::Journal;
 pub(crate) use journal::unknown_actual;
 pub use preflight::Preflight;
@@ -64,19 +67,30 @@ pub struct Order {
     /// How to start a child: this program, and the words before `child`.
     pub child_command: Vec<OsString>,
     pub preflight: Preflight,
+    pub guard: Guard,
     /// Root of the file system that is probed.
     pub root: PathBuf,
     /// How this process came to run: `process`, `adb shell`, …
     pub launch: String,
 }
 
-/// The attempt entered a stage, at an offset from its start.
-pub type OnStage<'a> = &'a mut dyn FnMut(Stage, Duration);
+/// Where an attempt is: it has entered a stage, or has come further in it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Step {
+    pub stage: Stage,
+    /// Since the attempt's start.
+    pub at: Duration,
+    /// 0 to 1 within the stage; absent on entering it.
+    pub share: Option<f64>,
+}
+
+/// Hears of every step.
+pub type OnStep<'a> = &'a mut dyn FnMut(Step);
 
 /// Carries out an order. Nothing of it runs any more when this returns.
-pub fn perform(order: &Order, source: &mut dyn Source, stop: &StopSignal, on_stage: OnStage<'_>) -> Report {
+pub fn perform(order: &Order, source: &mut dyn Source, stop: &StopSignal, on_step: OnStep<'_>) -> Report {
     let journal = Journal::new(clock::boot());
-    Attempt { order, probe: Probe::new(&order.root), stop, on_stage, journal }.perform(source)
+    Attempt { order, probe: Probe::new(&order.root), stop, on_step, journal }.perform(source)
 }
 
 /// Why an attempt went no further.
@@ -91,7 +105,7 @@ struct Attempt<'a> {
     order: &'a Order,
     probe: Probe,
     stop: &'a StopSignal,
-    on_stage: OnStage<'a>,
+    on_step: OnStep<'a>,
     journal: Journal,
 }
 
@@ -170,7 +184,8 @@ impl Attempt<'_> {
             probe: &self.probe,
         };
         let begun = self.journal.begun();
-        let on_stage = &mut self.on_stage;
+        let on_step = &mut self.on_step;
+        let mut watchman = Watchman::new(&self.order.guard);
         let trace = &mut self.journal.sensors;
         let mut last = Stage::Prepare;
         let ended = process::run(&launch, &mut |watch| match watch {
@@ -179,10 +194,18 @@ impl Attempt<'_> {
                 // The short stages between two processes stand in the report only: telling them would trade the long
                 // grant of a measurement for a short one, which a lost cable could then end.
                 if !matches!(stage, Stage::Prepare | Stage::Teardown) {
-                    on_stage(stage, clock::boot().since(begun));
+                    on_step(Step { stage, at: clock::boot().since(begun), share: None });
                 }
+                None
             }
-            Watch::Second => trace.sample(&launch.probe.sensors(), clock::boot().since(begun)),
+            Watch::Second { share } => {
+                let at = clock::boot().since(begun);
+                if share.is_some() {
+                    on_step(Step { stage: last, at, share });
+                }
+                trace.sample(&launch.probe.sensors(), at);
+                watchman.look(launch.probe)
+            }
         })
         .map_err(|error| Failure {
             outcome: Outcome::HarnessError,
@@ -205,6 +228,10 @@ impl Attempt<'_> {
         if matches!(outcome, Outcome::Ok | Outcome::OkFallback) {
             return Ok(());
         }
+        if let Some(danger) = &ended.danger {
+            let message = format!("{word} process {index} was ended in stage {stage}: {}", danger.message);
+            return Err(Failure { outcome: danger.outcome, stage, message });
+        }
         let message = format!("{word} process {index}: {}", ended.account(stage));
         if let (Exit::Stopped, Some(Stop::Cancelled(reason))) = (ended.exit, self.stop.get()) {
             return Err(Failure { outcome, stage, message: format!("cancelled: {reason}") });
@@ -220,7 +247,7 @@ impl Attempt<'_> {
 
     fn enter(&mut self, stage: Stage) {
         let at = self.journal.enter(stage);
-        (self.on_stage)(stage, at);
+        (self.on_step)(Step { stage, at, share: None });
     }
 
     fn check_stop(&self, stage: Stage) -> Result<(), Failure> {
@@ -335,9 +362,11 @@ pub(crate) fn describe(order: &Order, files: Vec<PlacedFile>) -> Result<seatrial
         probe: &probe,
     };
     let mut last = Stage::Prepare;
-    let ended = process::run(&launch, &mut |watch| match watch {
-        Watch::Stage(stage) => last = stage,
-        Watch::Second => {}
+    let ended = process::run(&launch, &mut |watch| {
+        if let Watch::Stage(stage) = watch {
+            last = stage;
+        }
+        None
     })
     .map_err(|error| error.to_string())?;
     let clean = matches!(seatrial_core::outcome::classify(&ended.evidence()), Outcome::Ok);

@@ -16,9 +16,11 @@ use seatrial_core::session::Stop;
 use seatrial_core::stage::Stage;
 use seatrial_core::time::Monotonic;
 
+use super::guard::Danger;
 use super::output::Output;
 use super::{StopSignal, claim_word};
 use crate::child::events::{EventReader, StageEvent};
+use crate::child::progress;
 use crate::child::spec::{ChildResult, ChildSpec, RESULT_FILE, SENTINEL_FILE, SENTINEL_TEXT};
 use crate::isolation::{self, AGENT_VARIABLE, ATTEMPT_VARIABLE, Mark};
 use crate::probe::Probe;
@@ -55,9 +57,14 @@ pub(super) struct Launch<'a> {
 /// What the caller may want to know while a child runs.
 pub(super) enum Watch {
     Stage(Stage),
-    /// About a second has passed: a good moment to read sensors.
-    Second,
+    /// About a second has passed: a good moment to read sensors. How far the child is within its stage, when it tells.
+    Second {
+        share: Option<f64>,
+    },
 }
+
+/// Told what happens; answers with a danger when the child must end for it.
+pub(super) type OnWatch<'a> = &'a mut dyn FnMut(Watch) -> Option<Danger>;
 
 /// A child that has ended, with all that it left.
 #[derive(Debug)]
@@ -74,12 +81,14 @@ pub(super) struct Ended {
     pub orphans: usize,
     pub out_of_memory: bool,
     pub memory_limit_hit: bool,
+    /// Why the parent ended it for the sake of the device.
+    pub danger: Option<Danger>,
     /// Folder of its blocks.
     pub out: std::path::PathBuf,
 }
 
 /// Runs a child to its end. Nothing of it runs any more when this returns `Ok`.
-pub(super) fn run(launch: &Launch<'_>, watch: &mut dyn FnMut(Watch)) -> Result<Ended, ProcessError> {
+pub(super) fn run(launch: &Launch<'_>, watch: OnWatch<'_>) -> Result<Ended, ProcessError> {
     let spec = launch.spec;
     fs::create_dir_all(&spec.out).map_err(io_error("creating the child's folder"))?;
     let spec_path = spec.out.join("child.json");
@@ -109,7 +118,7 @@ pub(super) fn run(launch: &Launch<'_>, watch: &mut dyn FnMut(Watch)) -> Result<E
     let exit = supervisor.exit(status);
     let own_kill = supervisor.ended_by.is_some();
     let failed = exit != Exit::Code(0);
-    let events = supervisor.events;
+    let (events, danger) = (supervisor.events, supervisor.danger);
     Ok(Ended {
         exit,
         sentinel: fs::read_to_string(spec.out.join(SENTINEL_FILE)).is_ok_and(|text| text == SENTINEL_TEXT),
@@ -121,6 +130,7 @@ pub(super) fn run(launch: &Launch<'_>, watch: &mut dyn FnMut(Watch)) -> Result<E
         log,
         bounds_hit: cut.into_iter().chain(events.cut.then(|| "stage log cut".to_owned())).collect(),
         orphans,
+        danger,
         out: spec.out.clone(),
     })
 }
@@ -160,6 +170,7 @@ fn drain(output: &Output, child: &mut Child) -> io::Result<Vec<thread::JoinHandl
 enum EndedBy {
     Deadline,
     Stop,
+    Danger,
 }
 
 struct Supervisor<'a> {
@@ -168,22 +179,31 @@ struct Supervisor<'a> {
     stage: Stage,
     entered: Monotonic,
     ended_by: Option<EndedBy>,
+    danger: Option<Danger>,
     /// When KILL follows TERM.
     kill_at: Option<Monotonic>,
 }
 
 impl<'a> Supervisor<'a> {
     fn new(launch: &'a Launch<'a>, events: EventReader) -> Self {
-        Self { launch, events, stage: Stage::Prepare, entered: clock::boot(), ended_by: None, kill_at: None }
+        Self {
+            launch,
+            events,
+            stage: Stage::Prepare,
+            entered: clock::boot(),
+            ended_by: None,
+            danger: None,
+            kill_at: None,
+        }
     }
 
-    fn wait(&mut self, child: &mut Child, watch: &mut dyn FnMut(Watch)) -> io::Result<ExitStatus> {
+    fn wait(&mut self, child: &mut Child, watch: OnWatch<'_>) -> io::Result<ExitStatus> {
         let mut sampled = clock::boot();
         loop {
             let status = child.try_wait()?;
             for event in self.events.read_new() {
                 (self.stage, self.entered) = (event.stage, clock::boot());
-                watch(Watch::Stage(event.stage));
+                let _ = watch(Watch::Stage(event.stage));
             }
             if let Some(status) = status {
                 return Ok(status);
@@ -192,7 +212,11 @@ impl<'a> Supervisor<'a> {
             self.enforce(child, now);
             if now.since(sampled) >= Duration::from_secs(1) {
                 sampled = now;
-                watch(Watch::Second);
+                let danger = watch(Watch::Second { share: progress::read(&self.launch.spec.out) });
+                if self.ended_by.is_none() && danger.is_some() {
+                    self.danger = danger;
+                    self.end(child, EndedBy::Danger, Signal::TERM, now.plus(GRACE));
+                }
             }
             thread::sleep(LOOK);
         }
@@ -224,7 +248,7 @@ impl<'a> Supervisor<'a> {
     fn exit(&self, status: ExitStatus) -> Exit {
         match self.ended_by {
             Some(EndedBy::Deadline) => Exit::Deadline,
-            Some(EndedBy::Stop) => Exit::Stopped,
+            Some(EndedBy::Stop | EndedBy::Danger) => Exit::Stopped,
             None => match status.signal() {
                 Some(signal) => Exit::Signal(signal),
                 None => Exit::Code(status.code().unwrap_or(-1)),

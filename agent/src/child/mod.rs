@@ -6,6 +6,7 @@
 mod confine;
 pub(crate) mod events;
 mod outputs;
+pub(crate) mod progress;
 pub(crate) mod spec;
 pub mod timing;
 mod window;
@@ -19,6 +20,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use seatrial_core::accuracy::classification::top_classes;
 use seatrial_core::accuracy::golden::Accumulator;
 use seatrial_core::block;
+use seatrial_core::measure::stop;
 use seatrial_core::measure::warmup::Warmup;
 use seatrial_core::outcome::Claim;
 use seatrial_core::reading::Reading;
@@ -31,6 +33,7 @@ use crate::clock;
 use crate::data::{DataError, Examples, NamedTensor};
 use crate::runtime::{self, LoadRequest, ModelFiles, Runtime, RuntimeError, Session};
 use events::EventLog;
+use progress::Progress;
 use spec::{BlockFile, ChildResult, ChildSpec, RESULT_FILE, SENTINEL_FILE, SENTINEL_TEXT, SPEC_SCHEMA, Task};
 use timing::Samples;
 use window::Snapshot;
@@ -47,7 +50,7 @@ const REPEATS: u32 = 3;
 /// The whole life of a child. Its standard error is kept by its parent.
 pub fn main(spec_path: &Path) -> ExitCode {
     match prepare(spec_path) {
-        Ok((spec, log, confinement)) => work(&spec, log, confinement),
+        Ok((tools, confinement)) => work(tools, confinement),
         Err(error) => {
             eprintln!("seatrial child: {error}");
             ExitCode::from(UNFIT)
@@ -55,7 +58,14 @@ pub fn main(spec_path: &Path) -> ExitCode {
     }
 }
 
-fn prepare(spec_path: &Path) -> io::Result<(ChildSpec, EventLog, String)> {
+/// What a child was given, opened before it shut itself in.
+struct Tools {
+    spec: ChildSpec,
+    log: EventLog,
+    progress: Progress,
+}
+
+fn prepare(spec_path: &Path) -> io::Result<(Tools, String)> {
     confine::tie_to_parent()?;
     let spec: ChildSpec = serde_json::from_slice(&std::fs::read(spec_path)?)?;
     if spec.schema != SPEC_SCHEMA {
@@ -63,12 +73,14 @@ fn prepare(spec_path: &Path) -> io::Result<(ChildSpec, EventLog, String)> {
     }
     confine::limit(&spec)?;
     let log = EventLog::create(&spec.out)?;
+    let progress = Progress::create(&spec.out)?;
     let confinement = confine::confine(&spec);
-    Ok((spec, log, confinement))
+    Ok((Tools { spec, log, progress }, confinement))
 }
 
-fn work(spec: &ChildSpec, log: EventLog, confinement: String) -> ExitCode {
-    let mut worker = Worker { spec, log, started: clock::boot(), result: ChildResult::default() };
+fn work(tools: Tools, confinement: String) -> ExitCode {
+    let Tools { spec, log, progress } = tools;
+    let mut worker = Worker { spec: &spec, log, progress, started: clock::boot(), result: ChildResult::default() };
     worker.result.facts.insert("confinement".to_owned(), confinement);
     let code = match worker.perform() {
         // Outputs that are not numbers are found by a process that is otherwise whole.
@@ -132,6 +144,7 @@ impl From<io::Error> for Failure {
 struct Worker<'a> {
     spec: &'a ChildSpec,
     log: EventLog,
+    progress: Progress,
     started: Monotonic,
     result: ChildResult,
 }
@@ -184,8 +197,12 @@ impl Worker<'_> {
         self.log.enter(Stage::Measure)?;
         let allowed = self.result.actual.affinity.present().cloned();
         let before = Snapshot::take(allowed.as_deref());
-        let measured = timing::measure(session.as_mut(), &rule, self.spec.job.profile.interval, &mut samples);
+        let interval = self.spec.job.profile.interval;
+        let measured = timing::measure(session.as_mut(), &rule, interval, &mut samples, &mut |samples, elapsed| {
+            self.progress.write(stop::share(&rule, samples, elapsed));
+        });
         self.result.window = Some(Snapshot::take(allowed.as_deref()).since(&before));
+        self.progress.clear();
         self.keep_samples(&samples)?;
         measured?;
 
@@ -236,7 +253,9 @@ impl Worker<'_> {
             session.make_ready();
             session.infer()?;
             scores.take(&session.outputs()?, &examples.goldens(index)?)?;
+            self.progress.tell(f64::from(index + 1) / f64::from(examples.count()));
         }
+        self.progress.clear();
         self.keep_scores(scores, &examples)?;
         self.tear_down(session)
     }

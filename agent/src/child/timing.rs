@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 use seatrial_core::measure::stop;
 use seatrial_core::profile::{MAX_SAMPLES, StopRule};
 
+/// Between two times that progress is told.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+
 /// Room for every sample of a process.
 #[derive(Debug)]
 pub struct Samples {
@@ -60,14 +63,17 @@ pub trait Timed {
     fn infer(&mut self) -> Result<(), Self::Error>;
 }
 
-/// Times one inference after another until the rule is met; with an interval, one at each multiple of it.
+/// Times one inference after another until the rule is met; with an interval, one at each multiple of it. About once a
+/// second, and never within a sample, `tell` hears how many there are and for how long it has gone on.
 pub fn measure<T: Timed + ?Sized>(
     timed: &mut T,
     rule: &StopRule,
     interval: Option<Duration>,
     samples: &mut Samples,
+    tell: &mut dyn FnMut(u32, Duration),
 ) -> Result<(), T::Error> {
     let origin = Instant::now();
+    let mut told = origin;
     let mut due = origin;
     loop {
         timed.make_ready();
@@ -83,6 +89,10 @@ pub fn measure<T: Timed + ?Sized>(
         samples.latencies.push(nanos(end - start));
         if samples.is_full() || stop::is_met(rule, samples.len(), end - origin) {
             return Ok(());
+        }
+        if end - told >= TELL_EVERY {
+            told = end;
+            tell(samples.len(), end - origin);
         }
     }
 }
@@ -119,7 +129,7 @@ mod tests {
     #[test]
     fn as_many_samples_as_the_rule_asks_for() {
         let mut samples = Samples::reserve(&rule(10));
-        measure(&mut Work { calls: 0, fails_at: None }, &rule(10), None, &mut samples).unwrap();
+        measure(&mut Work { calls: 0, fails_at: None }, &rule(10), None, &mut samples, &mut |_, _| {}).unwrap();
         assert_eq!(samples.len(), 10);
         assert!(samples.starts().windows(2).all(|pair| pair[0] < pair[1]));
     }
@@ -127,7 +137,8 @@ mod tests {
     #[test]
     fn a_failed_inference_is_no_sample() {
         let mut samples = Samples::reserve(&rule(10));
-        let error = measure(&mut Work { calls: 0, fails_at: Some(4) }, &rule(10), None, &mut samples).unwrap_err();
+        let error = measure(&mut Work { calls: 0, fails_at: Some(4) }, &rule(10), None, &mut samples, &mut |_, _| {})
+            .unwrap_err();
         assert_eq!((error, samples.len()), ("failed", 3));
     }
 
@@ -135,7 +146,7 @@ mod tests {
     fn room_that_is_full_ends_the_measurement() {
         let endless = StopRule { min_samples: u32::MAX, max_samples: 1000, ..rule(0) };
         let mut samples = Samples::reserve(&endless);
-        measure(&mut Work { calls: 0, fails_at: None }, &endless, None, &mut samples).unwrap();
+        measure(&mut Work { calls: 0, fails_at: None }, &endless, None, &mut samples, &mut |_, _| {}).unwrap();
         assert_eq!(samples.len(), 1000);
     }
 
@@ -143,7 +154,8 @@ mod tests {
     fn paced_samples_start_no_earlier_than_they_are_due() {
         let mut samples = Samples::reserve(&rule(5));
         let interval = Duration::from_millis(2);
-        measure(&mut Work { calls: 0, fails_at: None }, &rule(5), Some(interval), &mut samples).unwrap();
+        measure(&mut Work { calls: 0, fails_at: None }, &rule(5), Some(interval), &mut samples, &mut |_, _| {})
+            .unwrap();
         for (index, &start) in samples.starts().iter().enumerate() {
             assert!(start >= 2_000_000 * index as u64, "sample {index} at {start} ns");
         }

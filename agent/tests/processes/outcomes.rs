@@ -238,6 +238,68 @@ fn a_cancelled_attempt_ends_soon_and_says_why() {
     assert!(begun.unwrap().elapsed() < Duration::from_secs(3));
 }
 
+/// A device whose battery and chip read what a test writes.
+struct Readings(tempfile::TempDir);
+
+impl Readings {
+    fn new() -> Self {
+        let readings = Self(tempfile::tempdir().unwrap());
+        for (name, text) in [
+            ("sys/class/power_supply/battery/type", "Battery"),
+            ("sys/class/power_supply/battery/status", "Discharging"),
+            ("sys/class/power_supply/battery/capacity", "50"),
+            ("sys/class/power_supply/battery/temp", "300"),
+            ("sys/class/thermal/thermal_zone0/type", "cpu-thermal"),
+            ("sys/class/thermal/thermal_zone0/temp", "50000"),
+        ] {
+            readings.set(name, text);
+        }
+        readings
+    }
+
+    fn set(&self, name: &str, text: &str) {
+        let path = self.0.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    /// Measures for some seconds; the change comes with the measure stage.
+    fn attempt(&self, name: &str, text: &str) -> Report {
+        let home = tempfile::tempdir().unwrap();
+        let script: &[u8] = b"well";
+        let path = home.path().join("script");
+        std::fs::write(&path, script).unwrap();
+        let files = std::collections::BTreeMap::from([(seatrial_core::digest::Digest::of(script), path)]);
+        let options = seatrial_agent::local::Options { root: self.0.path().to_owned(), ..common::options(home.path()) };
+        let mut spec = common::job("fake", "script.onnx", script);
+        spec.profile.stop = seatrial_core::profile::StopRule { min_time: Duration::from_secs(4), ..spec.profile.stop };
+        seatrial_agent::local::run(spec, &files, &options, &mut |stage, _| {
+            if stage == Stage::Measure {
+                self.set(name, text);
+            }
+        })
+        .unwrap()
+    }
+}
+
+#[test]
+fn a_device_that_gets_too_hot_or_too_empty_while_it_measures_is_let_go() {
+    const CHIP: &str = "sys/class/thermal/thermal_zone0/temp";
+    const BATTERY: &str = "sys/class/power_supply/battery/temp";
+    const CHARGE: &str = "sys/class/power_supply/battery/capacity";
+    for (name, text, outcome, said) in [
+        (CHIP, "97000", Outcome::ThermalAbort, "cpu-thermal reached 97.0 °C, limit 95 °C"),
+        (BATTERY, "460", Outcome::ThermalAbort, "the battery reached 46.0 °C, limit 45 °C"),
+        (CHARGE, "9", Outcome::BatteryLow, "the battery fell to 9 %, limit 10 %"),
+    ] {
+        let report = Readings::new().attempt(name, text);
+        assert_eq!((report.outcome, report.failed_stage), (outcome, Some(Stage::Measure)), "{:?}", report.message);
+        assert!(message(&report).contains(said), "{}", message(&report));
+    }
+    // The control: warmer and emptier, but within the limits.
+    assert_eq!(Readings::new().attempt(CHIP, "94000").outcome, Outcome::Ok);
+}
+
 #[test]
 fn paced_starts_are_due_at_their_interval() {
     let report = attempt_with("well", |spec| spec.profile.interval = Some(Duration::from_millis(2)));

@@ -208,6 +208,15 @@ impl Session {
             .await;
     }
 
+    /// The next share of the stage that the agent tells.
+    async fn share(&mut self, stage: &str) -> f64 {
+        self.until(|message| {
+            let FromAgent::Stage(entered) = message else { return None };
+            if entered.stage == stage { entered.progress } else { None }
+        })
+        .await
+    }
+
     async fn durable(&self, attempt: AttemptRef) {
         self.say(ToAgent::Durable(v1::ReportDurable { attempt: Some(attempt_to_wire(attempt)) })).await;
     }
@@ -302,6 +311,22 @@ async fn a_job_is_taken_run_reported_and_its_report_kept_until_durable() {
     let (_, report) = session.report().await;
     assert_eq!(report.stages[0].note.as_deref(), Some("1 files, 0 bytes moved"));
     assert_eq!(server.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn how_far_a_stage_is_is_told_while_it_lasts() {
+    let home = tempfile::tempdir().unwrap();
+    let mut server = Server::start().await;
+    server.offer(b"well");
+    let _agent = Agent::start(server.address, home.path(), &[]);
+    let mut session = server.session().await;
+    let mut spec = job("well");
+    spec.profile.stop.min_time = Duration::from_secs(4);
+    spec.profile.stop.max_samples = u32::MAX;
+    session.assign(attempt(1), &spec).await;
+    let (first, second) = (session.share("measure").await, session.share("measure").await);
+    assert!(0.0 < first && first < second && second < 1.0, "{first} then {second}");
+    assert_eq!(session.report().await.1.outcome, Outcome::Ok);
 }
 
 #[tokio::test]

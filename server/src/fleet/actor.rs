@@ -206,8 +206,11 @@ impl Actor {
                 self.step(Input::Refused { attempt, device, retryable, reason });
             }
             Heard::Stage { attempt, stage, grant, deadline, progress } => {
-                self.shared.now.moved_on(device, attempt, stage, progress);
-                self.step(Input::StageEntered { attempt, device, stage, grant, deadline });
+                let entered = self.shared.now.moved_on(device, attempt, stage, progress);
+                // Progress within a stage asks for no grant: a stage that could renew its own would never have to end.
+                if entered || progress.is_none() {
+                    self.step(Input::StageEntered { attempt, device, stage, grant, deadline });
+                }
                 self.step(Input::Heard { device, session });
             }
             Heard::Result(result) => {

@@ -88,10 +88,11 @@ impl Now {
         self.announce(Event::Job { run, job: attempt.job });
     }
 
-    pub(super) fn moved_on(&self, device: DeviceId, attempt: AttemptRef, stage: Stage, progress: Option<f64>) {
+    /// Whether the stage is another one than before.
+    pub(super) fn moved_on(&self, device: DeviceId, attempt: AttemptRef, stage: Stage, progress: Option<f64>) -> bool {
         let mut devices = self.write();
         let job = devices.get_mut(&device).and_then(|entry| entry.job.as_mut());
-        let Some(job) = job.filter(|job| job.attempt == attempt) else { return };
+        let Some(job) = job.filter(|job| job.attempt == attempt) else { return true };
         let run = (job.stage != stage).then_some(job.run);
         job.stage = stage;
         job.progress = progress;
@@ -99,6 +100,7 @@ impl Now {
         if let Some(run) = run {
             self.announce(Event::Job { run, job: attempt.job });
         }
+        run.is_some()
     }
 
     pub(super) fn ended(&self, device: DeviceId, attempt: AttemptRef) {
