@@ -3,6 +3,7 @@
 
 mod common;
 mod contention;
+mod memory;
 mod outcomes;
 mod run;
 mod tract;

@@ -476,6 +476,46 @@ async fn a_job_goes_on_while_the_server_is_away_and_its_report_follows() {
 }
 
 #[tokio::test]
+async fn a_report_waits_on_disk_for_a_server_that_is_away_and_is_delivered_once() {
+    let home = tempfile::tempdir().unwrap();
+    let mut server = Server::start().await;
+    server.offer(b"well");
+    let address = server.address;
+    let _agent = Agent::start(address, home.path(), &[]);
+    let mut session = server.session().await;
+    let mut spec = job("well");
+    spec.profile.stop.min_time = Duration::from_secs(1);
+    session.assign(attempt(1), &spec).await;
+    session.stage("measure").await;
+    drop((session, server));
+    let spooled = || {
+        std::fs::read_dir(home.path().join("spool")).unwrap().flatten().filter(|entry| entry.path().is_file()).count()
+    };
+    let begun = Instant::now();
+    while spooled() == 0 {
+        assert!(begun.elapsed() < PATIENCE, "the report is not kept");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // Long enough for several attempts to connect, none of which costs the report.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(spooled(), 1);
+
+    let mut server = Server::at(&address.to_string()).await;
+    server.offer(b"well");
+    let mut session = server.session().await;
+    assert_eq!(session.report().await.0, attempt(1));
+    session.durable(attempt(1)).await;
+    session.assign(attempt(2), &job("well")).await;
+    assert_eq!(session.report().await.0, attempt(2), "the first is not sent again");
+    session.durable(attempt(2)).await;
+    let begun = Instant::now();
+    while spooled() > 0 {
+        assert!(begun.elapsed() < PATIENCE, "what is durable stays in the spool");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
 async fn a_grant_that_ends_stops_the_attempt_within_a_second_and_nothing_is_reported() {
     let home = tempfile::tempdir().unwrap();
     let mut server = Server::start().await;

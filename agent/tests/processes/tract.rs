@@ -100,6 +100,57 @@ fn external_data_is_found_by_its_flat_name() {
     assert_eq!(report.outcome, Outcome::LoadFail, "{:?}", report.message);
 }
 
+/// A graph without weights, as NNEF files are: an archive that holds `graph.nnef`.
+fn nnef(name: &str) -> Vec<u8> {
+    const GRAPH: &str = "version 1.0;\n\ngraph main(input) -> (output)\n{\n  \
+        input = external<scalar>(shape = [1, 4]);\n  scaled = mul(input, 10.0);\n  output = add(scaled, 5.0);\n}\n";
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("graph.nnef"), GRAPH).unwrap();
+    let kind = if std::path::Path::new(name).extension().is_some_and(|end| end == "tgz") { "-czf" } else { "-cf" };
+    let made =
+        std::process::Command::new("tar").args([kind, name, "graph.nnef"]).current_dir(home.path()).status().unwrap();
+    assert!(made.success());
+    std::fs::read(home.path().join(name)).unwrap()
+}
+
+#[test]
+fn an_nnef_model_is_loaded_measured_and_right() {
+    let home = tempfile::tempdir().unwrap();
+    for name in ["affine.nnef.tar", "affine.nnef.tgz"] {
+        let bytes = nnef(name);
+        let run = |golden_last: f32, bytes: &[u8]| {
+            let manifest = b"name = \"one\"\ntask = \"golden\"\nexamples = 1\n\
+                [[inputs]]\nname = \"input\"\nkind = \"npy\"\nmember = \"inputs.npy\"\n\
+                [[goldens]]\nname = \"output\"\nkind = \"npy\"\nmember = \"outputs.npy\"\n";
+            let inputs = npy("<f4", "(1, 4)", &floats(&[1.0, -2.0, 0.0, 0.5]));
+            let outputs = npy("<f4", "(1, 4)", &floats(&[15.0, -15.0, 5.0, golden_last]));
+            let dataset = package(&[("dataset.toml", manifest), ("inputs.npy", &inputs), ("outputs.npy", &outputs)]);
+            let mut spec = common::job("tract", name, bytes);
+            spec.model.format = Format::Nnef;
+            spec.dataset = Some(DatasetRef {
+                dataset: "one".into(),
+                version: 1,
+                digest: Digest::of(&dataset),
+                size: dataset.len() as u64,
+                task: Task::Golden,
+                examples: 1,
+            });
+            common::run(spec, &[bytes, &dataset], &common::options(home.path()))
+        };
+        let report = run(10.0, &bytes);
+        assert_eq!(report.outcome, Outcome::Ok, "{name}: {:?}\n{}", report.message, report.log);
+        assert!(report.blocks.iter().any(|block| block.metric == BlockKind::LatencyNs));
+        assert_eq!(report.golden[0].comparison.max_abs, 0.0, "{name}");
+        let signature = report.actual.signature.unwrap();
+        assert_eq!(signature.inputs[0].shape, [Axis::Fixed(1), Axis::Fixed(4)]);
+        // The controls: another reference, and half a file.
+        assert_eq!(run(10.5, &bytes).golden[0].comparison.max_abs, 0.5);
+        // The archive is mostly padding, and the graph begins at byte 512.
+        let cut = run(10.0, &bytes[..bytes.len().min(1600) / 3]);
+        assert_eq!(cut.outcome, Outcome::LoadFail, "{name}: {:?}", cut.message);
+    }
+}
+
 #[test]
 fn a_signature_is_read_in_a_child() {
     let signature = signature::read(&common::child_command(), Format::Onnx, &[file("linear.onnx", "model")]).unwrap();

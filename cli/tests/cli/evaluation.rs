@@ -132,6 +132,21 @@ fn quantised_outputs_stay_near_the_reference_that_another_engine_gave() {
 }
 
 #[test]
+fn a_job_that_was_submitted_while_its_agent_lay_dead_runs_when_it_is_back() {
+    let mut fleet = Fleet::start();
+    fleet.register_digits();
+    let path = fleet.person.write("later.toml", &suite("[1]", 0.2, ""));
+    fleet.kill_agent();
+    fleet.seatrial(&["run", path.to_str().unwrap()]).success();
+    let jobs = || fleet.json(&["results", "1"])["jobs"].clone();
+    assert!(jobs()[0]["outcome"].is_null(), "the control: without its agent it waits: {:#}", jobs());
+    fleet.start_agent();
+    let assert = fleet.seatrial(&["watch", "1", "--format", "json"]).success();
+    let run: Value = serde_json::from_str(&stdout(&assert)).unwrap();
+    assert_eq!((&run["jobs"][0]["outcome"], run["jobs"].as_array().map(Vec::len)), (&Value::from("ok"), Some(1)));
+}
+
+#[test]
 fn a_run_ends_although_its_agent_is_killed_in_the_middle() {
     let mut fleet = Fleet::start();
     fleet.register_digits();

@@ -4,3 +4,4 @@ mod command_line;
 mod evaluation;
 mod reference;
 mod support;
+mod tls;

@@ -6,10 +6,14 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::Value;
 use tempfile::TempDir;
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_seatrial");
+
+/// Trusted by every program of a person who has it.
+pub const AUTHORITY: &str = "ca.pem";
 
 /// A folder that stands for everything that a person has: home, configuration, temporary files.
 pub struct Person {
@@ -35,6 +39,18 @@ impl Person {
         path
     }
 
+    /// An authority, and a certificate of it for this machine.
+    pub fn issue(&self, authority: &str, server: &str) {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        self.write(authority, &issuer.pem());
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        self.write(&format!("{server}.pem"), &params.signed_by(&key, &issuer).unwrap().pem());
+        self.write(&format!("{server}.key"), &key.serialize_pem());
+    }
+
     pub fn command(&self) -> Command {
         let mut command = Command::new(PROGRAM);
         command
@@ -44,6 +60,9 @@ impl Person {
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .current_dir(self.folder.path())
             .stdin(Stdio::null());
+        if self.path(AUTHORITY).exists() {
+            command.env("SEATRIAL_CA", self.path(AUTHORITY));
+        }
         command
     }
 
@@ -78,10 +97,16 @@ impl Fleet {
 
     /// A server on a data folder, without an agent.
     pub fn serve(person: Person, data: &Path) -> Self {
+        Self::serve_with(person, data, &[])
+    }
+
+    /// The same, told more.
+    pub fn serve_with(person: Person, data: &Path, more: &[&str]) -> Self {
         let mut server = person
             .command()
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(data)
+            .args(more)
             .stdout(Stdio::piped())
             .stderr(std::fs::File::create(person.path("server.log")).unwrap())
             .spawn()
