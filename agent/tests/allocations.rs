@@ -69,7 +69,7 @@ fn calls_of(allocates: bool) -> u64 {
     let mut samples = Samples::reserve(&rule);
     CALLS.store(0, Ordering::Relaxed);
     measure(&mut Work { left: 10_000, allocates }, &rule, None, &mut samples, &mut |_, _| {}).ok();
-    assert_eq!(samples.len(), 10_000);
+    assert_eq!(samples.inferences(), 10_000);
     CALLS.load(Ordering::Relaxed)
 }
 

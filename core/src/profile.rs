@@ -70,6 +70,8 @@ pub struct MeasurementProfile {
     pub interval: Option<Duration>,
 }
 
+/// Of a profile that only time bounds: what does not fit into [`MAX_SAMPLES`] is thinned.
+pub const ANY_SAMPLES: u32 = u32::MAX;
 /// Samples of one process are bounded, so that a report always fits its message.
 pub const MAX_SAMPLES: u32 = 400_000;
 
@@ -90,7 +92,8 @@ impl MeasurementProfile {
             stop: StopRule {
                 min_samples,
                 min_time: Duration::from_secs(min_seconds),
-                max_samples: MAX_SAMPLES,
+                // The end of a long run is what it is for.
+                max_samples: if kind == ProfileKind::Sustained { ANY_SAMPLES } else { MAX_SAMPLES },
                 max_time: Duration::from_secs(max_seconds),
             },
             processes,

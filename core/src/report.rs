@@ -83,6 +83,9 @@ pub struct ProcessRecord {
     pub warmup_iterations: Option<u32>,
     /// Evidence of interference in the measure window.
     pub window: Option<Window>,
+    /// Absent when every inference is a sample.
+    #[serde(default)]
+    pub thinned: Option<Thinned>,
 }
 
 /// What happened around the timed samples of one process.
@@ -113,6 +116,20 @@ pub struct Window {
     #[serde(default)]
     pub foreign_allowed_ms: Option<f64>,
     pub major_faults: Option<u64>,
+}
+
+/// More inferences were timed than there was room for: every `every`-th of them is a sample, from the first on.
+///
+/// What the thinned samples would not show as it was, stands here of all inferences.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Thinned {
+    pub every: u32,
+    /// Timed inferences.
+    pub inferences: u64,
+    /// Sum of their durations, the shortest and the longest, in ns.
+    pub total_ns: u64,
+    pub least_ns: u64,
+    pub most_ns: u64,
 }
 
 /// A packed series of integers. `metric` says what it holds.

@@ -11,7 +11,8 @@ use seatrial_core::outcome::Outcome;
 use seatrial_core::profile::MAX_SAMPLES;
 use seatrial_core::reading::Reading;
 use seatrial_core::report::{
-    Block, BlockKind, MAX_OUTPUT_VALUES, Memory, ProcessRecord, REPORT_SCHEMA, Report, SensorTrace, StageRecord, Window,
+    Block, BlockKind, MAX_OUTPUT_VALUES, Memory, ProcessRecord, REPORT_SCHEMA, Report, SensorTrace, StageRecord,
+    Thinned, Window,
 };
 use seatrial_core::schedule::LONGEST_ATTEMPT;
 use seatrial_core::store::{Completion, JobNext};
@@ -131,15 +132,42 @@ fn check_stage(record: &StageRecord) -> Result<(), Refusal> {
 }
 
 fn check_process(record: &ProcessRecord) -> Result<(), Refusal> {
-    let ProcessRecord { index, role: _, exit: _, sentinel: _, load_ms, first_infer_ms, warmup_iterations: _, window } =
-        record;
+    let ProcessRecord {
+        index,
+        role: _,
+        exit: _,
+        sentinel: _,
+        load_ms,
+        first_infer_ms,
+        warmup_iterations: _,
+        window,
+        thinned,
+    } = record;
     let of = |what: &str| format!("{what} of process {index}");
     for (what, value) in [("load_ms", load_ms), ("first_infer_ms", first_infer_ms)] {
         if let Some(value) = value {
             duration_ms(&of(what), *value)?;
         }
     }
+    if let Some(thinned) = thinned {
+        check_thinned(thinned, &of)?;
+    }
     window.as_ref().map_or(Ok(()), |window| check_window(window, &of))
+}
+
+/// Sums that cannot be those of any samples.
+fn check_thinned(thinned: &Thinned, of: &impl Fn(&str) -> String) -> Result<(), Refusal> {
+    let &Thinned { every, inferences, total_ns, least_ns, most_ns } = thinned;
+    let longest = LONGEST_ATTEMPT.as_nanos();
+    if every < 2 {
+        return Err(impossible(of("every how many inferences one is a sample"), every));
+    }
+    let sum = u128::from(total_ns);
+    let (least, most) = [least_ns, most_ns].map(|each| u128::from(each) * u128::from(inferences)).into();
+    if least > sum || sum > most || sum > longest {
+        return Err(impossible(of("the sum of all latencies in ns"), total_ns));
+    }
+    Ok(())
 }
 
 fn check_window(window: &Window, of: &impl Fn(&str) -> String) -> Result<(), Refusal> {
@@ -283,6 +311,25 @@ mod tests {
                 Lie::Garbage => "samples of process 0 (latency_ns) cannot be read",
             };
             assert!(text.starts_with(expected), "{lie:?}: {text}");
+        }
+    }
+
+    #[test]
+    fn sums_that_no_samples_have_are_refused() {
+        let honest = Thinned { every: 4, inferences: 1000, total_ns: 50_000, least_ns: 40, most_ns: 60 };
+        let judged = |thinned| {
+            let mut report = report::ok(250);
+            report.processes[0].thinned = Some(thinned);
+            check(&report).map_err(|error| error.to_string())
+        };
+        assert_eq!(judged(honest), Ok(()));
+        for lie in [
+            Thinned { every: 0, ..honest },
+            Thinned { total_ns: 30_000, ..honest },
+            Thinned { total_ns: 70_000, ..honest },
+            Thinned { total_ns: u64::MAX, most_ns: u64::MAX, ..honest },
+        ] {
+            assert!(judged(lie).unwrap_err().ends_with("which no device can measure"), "{lie:?}");
         }
     }
 

@@ -113,6 +113,7 @@ pub fn ended(outcome: Outcome) -> Report {
         first_infer_ms: Some(2.0),
         warmup_iterations: Some(5),
         window: Some(Window { wall_ms: 100.0, monotonic_ms: 100.0, own_cpu_ms: 99.0, ..Window::default() }),
+        thinned: None,
     };
     let stage = |(index, stage)| StageRecord {
         stage,

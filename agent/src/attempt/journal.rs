@@ -105,6 +105,7 @@ impl Journal {
             first_infer_ms,
             warmup_iterations,
             window,
+            thinned,
             actual,
             golden,
             determinism,
@@ -126,6 +127,7 @@ impl Journal {
             first_infer_ms,
             warmup_iterations,
             window,
+            thinned,
         });
         self.bounds_hit.extend(bounds_hit);
         self.environment.facts.extend(facts);

@@ -24,7 +24,7 @@ use seatrial_core::measure::stop;
 use seatrial_core::measure::warmup::Warmup;
 use seatrial_core::outcome::Claim;
 use seatrial_core::reading::Reading;
-use seatrial_core::report::{BlockKind, GoldenRecord, MAX_OUTPUT_VALUES, Memory};
+use seatrial_core::report::{BlockKind, GoldenRecord, MAX_OUTPUT_VALUES, Memory, Thinned};
 use seatrial_core::stage::Stage;
 use seatrial_core::tensor::{DType, Tensor};
 use seatrial_core::time::Monotonic;
@@ -203,6 +203,10 @@ impl Worker<'_> {
         });
         self.result.window = Some(Snapshot::take(allowed.as_deref()).since(&before));
         self.progress.clear();
+        self.result.thinned = samples.thinned();
+        if let Some(Thinned { every, inferences, .. }) = self.result.thinned {
+            self.result.bounds_hit.push(format!("{inferences} inferences: every {every}th is kept as a sample"));
+        }
         self.keep_samples(&samples)?;
         measured?;
 

@@ -7,7 +7,7 @@ use seatrial_core::job::JobSpec;
 use seatrial_core::model::Signature;
 use seatrial_core::outcome::Claim;
 use seatrial_core::reading::Reading;
-use seatrial_core::report::{Actual, BlockKind, GoldenRecord, Memory, Window};
+use seatrial_core::report::{Actual, BlockKind, GoldenRecord, Memory, Thinned, Window};
 use seatrial_core::time::Monotonic;
 use serde::{Deserialize, Serialize};
 
@@ -70,6 +70,7 @@ pub(crate) struct ChildResult {
     pub first_infer_ms: Option<f64>,
     pub warmup_iterations: Option<u32>,
     pub window: Option<Window>,
+    pub thinned: Option<Thinned>,
     pub actual: Actual,
     pub golden: Vec<GoldenRecord>,
     pub determinism: Option<Reading<bool>>,
@@ -90,6 +91,7 @@ impl Default for ChildResult {
             first_infer_ms: None,
             warmup_iterations: None,
             window: None,
+            thinned: None,
             actual: crate::attempt::unknown_actual("the model was not loaded"),
             golden: Vec::new(),
             determinism: None,

@@ -5,36 +5,63 @@ use std::time::{Duration, Instant};
 
 use seatrial_core::measure::stop;
 use seatrial_core::profile::{MAX_SAMPLES, StopRule};
+use seatrial_core::report::Thinned;
 
 /// Between two times that progress is told.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
-/// Room for every sample of a process.
+/// The samples of a process, in room that is reserved and touched before the first.
+///
+/// When the room is full, every second sample goes and from then on every second of the inferences that would have been
+/// kept is: at any moment the samples are every `every`-th inference from the first on, and they reach to the end.
 #[derive(Debug)]
 pub struct Samples {
     /// Since the first sample's start, in ns.
     starts: Vec<u64>,
     latencies: Vec<u64>,
+    room: usize,
+    every: u32,
+    inferences: u64,
+    total_ns: u64,
+    least_ns: u64,
+    most_ns: u64,
 }
 
 impl Samples {
     /// Memory for as many samples as a rule allows, every page of it touched.
     pub fn reserve(rule: &StopRule) -> Self {
-        let count = rule.max_samples.min(MAX_SAMPLES) as usize;
+        Self::with_room(rule.max_samples.min(MAX_SAMPLES) as usize)
+    }
+
+    /// At least one fits.
+    fn with_room(room: usize) -> Self {
+        let room = room.max(1);
         let touched = || {
-            let mut room = vec![u64::MAX; count];
-            room.clear();
-            room
+            let mut memory = vec![u64::MAX; room];
+            memory.clear();
+            memory
         };
-        Self { starts: touched(), latencies: touched() }
+        Self {
+            starts: touched(),
+            latencies: touched(),
+            room,
+            every: 1,
+            inferences: 0,
+            total_ns: 0,
+            least_ns: u64::MAX,
+            most_ns: 0,
+        }
     }
 
-    pub fn len(&self) -> u32 {
-        self.latencies.len() as u32
+    /// Inferences that were timed.
+    pub const fn inferences(&self) -> u64 {
+        self.inferences
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.latencies.is_empty()
+    /// What the samples do not show of all inferences; `None` when every one is a sample.
+    pub fn thinned(&self) -> Option<Thinned> {
+        let &Self { every, inferences, total_ns, least_ns, most_ns, .. } = self;
+        (every > 1).then_some(Thinned { every, inferences, total_ns, least_ns, most_ns })
     }
 
     /// In ns, in order.
@@ -47,8 +74,39 @@ impl Samples {
         &self.starts
     }
 
-    fn is_full(&self) -> bool {
-        self.latencies.len() == self.latencies.capacity()
+    fn push(&mut self, start_ns: u64, latency_ns: u64) {
+        self.total_ns += latency_ns;
+        self.least_ns = self.least_ns.min(latency_ns);
+        self.most_ns = self.most_ns.max(latency_ns);
+        let index = self.inferences;
+        self.inferences += 1;
+        if !self.is_kept(index) {
+            return;
+        }
+        if self.latencies.len() == self.room {
+            self.thin();
+            if !self.is_kept(index) {
+                return;
+            }
+        }
+        self.starts.push(start_ns);
+        self.latencies.push(latency_ns);
+    }
+
+    fn is_kept(&self, index: u64) -> bool {
+        index.is_multiple_of(u64::from(self.every))
+    }
+
+    /// In place: no memory is taken, and none is given back.
+    fn thin(&mut self) {
+        let kept = self.latencies.len().div_ceil(2);
+        for index in 1..kept {
+            self.starts[index] = self.starts[2 * index];
+            self.latencies[index] = self.latencies[2 * index];
+        }
+        self.starts.truncate(kept);
+        self.latencies.truncate(kept);
+        self.every = self.every.saturating_mul(2);
     }
 }
 
@@ -85,14 +143,14 @@ pub fn measure<T: Timed + ?Sized>(
         let inferred = timed.infer();
         let end = Instant::now();
         inferred?;
-        samples.starts.push(nanos(start - origin));
-        samples.latencies.push(nanos(end - start));
-        if samples.is_full() || stop::is_met(rule, samples.len(), end - origin) {
+        samples.push(nanos(start - origin), nanos(end - start));
+        let inferences = u32::try_from(samples.inferences()).unwrap_or(u32::MAX);
+        if stop::is_met(rule, inferences, end - origin) {
             return Ok(());
         }
         if end - told >= TELL_EVERY {
             told = end;
-            tell(samples.len(), end - origin);
+            tell(inferences, end - origin);
         }
     }
 }
@@ -130,7 +188,7 @@ mod tests {
     fn as_many_samples_as_the_rule_asks_for() {
         let mut samples = Samples::reserve(&rule(10));
         measure(&mut Work { calls: 0, fails_at: None }, &rule(10), None, &mut samples, &mut |_, _| {}).unwrap();
-        assert_eq!(samples.len(), 10);
+        assert_eq!((samples.latencies().len(), samples.thinned()), (10, None));
         assert!(samples.starts().windows(2).all(|pair| pair[0] < pair[1]));
     }
 
@@ -139,15 +197,38 @@ mod tests {
         let mut samples = Samples::reserve(&rule(10));
         let error = measure(&mut Work { calls: 0, fails_at: Some(4) }, &rule(10), None, &mut samples, &mut |_, _| {})
             .unwrap_err();
-        assert_eq!((error, samples.len()), ("failed", 3));
+        assert_eq!((error, samples.inferences()), ("failed", 3));
     }
 
     #[test]
-    fn room_that_is_full_ends_the_measurement() {
+    fn a_maximum_of_samples_ends_the_measurement() {
         let endless = StopRule { min_samples: u32::MAX, max_samples: 1000, ..rule(0) };
         let mut samples = Samples::reserve(&endless);
-        measure(&mut Work { calls: 0, fails_at: None }, &endless, None, &mut samples, &mut |_, _| {}).unwrap();
-        assert_eq!(samples.len(), 1000);
+        let mut work = Work { calls: 0, fails_at: None };
+        measure(&mut work, &endless, None, &mut samples, &mut |_, _| {}).unwrap();
+        assert_eq!((samples.latencies().len(), samples.thinned()), (1000, None));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_thinned_evenly_to_the_end_and_nothing_of_it_is_hidden() {
+        for room in [1, 2, 7, 8, 100] {
+            let mut samples = Samples::with_room(room);
+            let latency = |index: u64| 1_000 + index % 97;
+            for index in 0..10_000 {
+                samples.push(index * 5_000, latency(index));
+                let every = samples.thinned().map_or(1, |thinned| u64::from(thinned.every));
+                let kept = index / every + 1;
+                assert_eq!(samples.latencies().len() as u64, kept, "room {room}, inference {index}");
+            }
+            let thinned = samples.thinned().unwrap();
+            let every = u64::from(thinned.every);
+            assert!(samples.latencies().len() <= room && samples.latencies().len() >= room / 2);
+            for (position, (&start, &kept)) in (0..).zip(samples.starts().iter().zip(samples.latencies())) {
+                assert_eq!((start, kept), (position * every * 5_000, latency(position * every)), "room {room}");
+            }
+            assert_eq!((thinned.inferences, thinned.least_ns, thinned.most_ns), (10_000, 1_000, 1_096));
+            assert_eq!(thinned.total_ns, (0..10_000).map(latency).sum::<u64>());
+        }
     }
 
     #[test]

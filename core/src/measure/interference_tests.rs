@@ -25,7 +25,7 @@ fn quiet() -> Window {
 
 fn steady() -> Series {
     let latency_ms: Vec<f64> = (0..900).map(|i| 10.0 + f64::from(i % 7) / 100.0).collect();
-    Series { process: 0, start_s: (0..900).map(|i| f64::from(i) / 90.0).collect(), latency_ms }
+    Series { process: 0, start_s: (0..900).map(|i| f64::from(i) / 90.0).collect(), latency_ms, thinned: None }
 }
 
 fn conditions<'a>(series: &'a Series, sensors: &'a [SensorTrace]) -> Conditions<'a> {
@@ -205,7 +205,7 @@ fn reading_pages_from_disk_invalidates() {
 
 #[test]
 fn too_few_samples_invalidate() {
-    let series = Series { process: 2, latency_ms: vec![1.0; 63], start_s: vec![0.0; 63] };
+    let series = Series { process: 2, latency_ms: vec![1.0; 63], start_s: vec![0.0; 63], thinned: None };
     let reasons = judge(&quiet(), &conditions(&series, &[]), &Limits::default());
     assert_eq!(reasons, ["process 2: 63 samples, the profile asks for at least 64"]);
 }

@@ -14,6 +14,7 @@ use crate::reading::Reading;
 pub fn metrics(series: &[Series]) -> Vec<Metric> {
     let all: Vec<f64> = series.iter().flat_map(|process| process.latency_ms.iter().copied()).collect();
     let sorted = stats::sorted(all.iter().copied());
+    let extremes = series.iter().filter_map(Series::extremes);
     let few = |least: usize| format!("{} samples, at least {least} are needed", sorted.len());
     let value = |name: &str, value: Option<f64>, least: usize| match value {
         Some(value) => Metric::exact(name, value),
@@ -26,9 +27,9 @@ pub fn metrics(series: &[Series]) -> Vec<Metric> {
 
     vec![
         median(series, &sorted),
-        value("lat_mean_ms", stats::mean(&all), 1),
-        value("lat_min_ms", sorted.first().copied(), 1),
-        value("lat_max_ms", sorted.last().copied(), 1),
+        value("lat_mean_ms", mean(series), 1),
+        value("lat_min_ms", extremes.clone().map(|(least, _)| least).reduce(f64::min), 1),
+        value("lat_max_ms", extremes.map(|(_, most)| most).reduce(f64::max), 1),
         value("lat_p90_ms", stats::percentile(&sorted, 0.90), 1),
         value("lat_p95_ms", stats::percentile(&sorted, 0.95), 1),
         value("lat_p99_ms", stats::percentile(&sorted, 0.99), 1),
@@ -41,6 +42,17 @@ pub fn metrics(series: &[Series]) -> Vec<Metric> {
         value("lat_p99_es_ms", stats::early_stopping_percentile(&sorted, 0.99), 662),
         Metric::exact("lat_samples", sorted.len() as f64),
     ]
+}
+
+/// Over every timed inference, whether or not it is a sample.
+fn mean(series: &[Series]) -> Option<f64> {
+    let (inferences, milliseconds) = totals(series);
+    (inferences > 0).then(|| milliseconds / inferences as f64)
+}
+
+/// Timed inferences of all processes, and the sum of their latencies in ms.
+fn totals(series: &[Series]) -> (u64, f64) {
+    series.iter().map(Series::totals).fold((0, 0.0), |(count, sum), (more, longer)| (count + more, sum + longer))
 }
 
 /// The median of each process, in ms.
@@ -77,10 +89,9 @@ pub fn between_cv(series: &[Series]) -> Metric {
 /// Samples a second, back to back: inferences times batch, over the sum of their latencies.
 #[must_use]
 pub fn throughput(series: &[Series], batch: u64) -> Metric {
-    let seconds: f64 = series.iter().flat_map(|process| &process.latency_ms).sum::<f64>() / 1e3;
-    let samples: usize = series.iter().map(|process| process.latency_ms.len()).sum();
-    if seconds > 0.0 {
-        Metric::exact("throughput_sps", samples as f64 * batch as f64 / seconds)
+    let (inferences, milliseconds) = totals(series);
+    if milliseconds > 0.0 {
+        Metric::exact("throughput_sps", inferences as f64 * batch as f64 / (milliseconds / 1e3))
     } else {
         Metric::absent("throughput_sps", "the samples took no measurable time")
     }
@@ -89,9 +100,10 @@ pub fn throughput(series: &[Series], batch: u64) -> Metric {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::Thinned;
 
     fn series(process: u8, latency_ms: Vec<f64>) -> Series {
-        Series { process, start_s: vec![0.0; latency_ms.len()], latency_ms }
+        Series { process, start_s: vec![0.0; latency_ms.len()], latency_ms, thinned: None }
     }
 
     fn around(level: f64) -> Vec<f64> {
@@ -100,6 +112,23 @@ mod tests {
 
     fn find<'a>(metrics: &'a [Metric], name: &str) -> &'a Reading<Estimate> {
         &metrics.iter().find(|metric| metric.name == name).unwrap().value
+    }
+
+    #[test]
+    fn thinned_samples_hide_neither_the_longest_inference_nor_the_number_of_all() {
+        // Every fourth of 1,000 inferences of 2 ms; the one of 90 ms is not among them.
+        let thinned =
+            Thinned { every: 4, inferences: 1_000, total_ns: 2_088_000_000, least_ns: 1_900_000, most_ns: 90_000_000 };
+        let each = Series { thinned: Some(thinned), ..series(0, vec![2.0; 250]) };
+        let metrics = metrics(std::slice::from_ref(&each));
+        let value = |name: &str| {
+            let metric = metrics.iter().find(|metric| metric.name == name).unwrap();
+            metric.value.present().unwrap().value
+        };
+        assert_eq!((value("lat_min_ms"), value("lat_max_ms")), (1.9, 90.0));
+        assert_eq!((value("lat_mean_ms"), value("lat_p50_ms"), value("lat_samples")), (2.088, 2.0, 250.0));
+        let throughput = throughput(&[each], 2).value.present().unwrap().value;
+        assert!((throughput - 2_000.0 / 2.088).abs() < 1e-9, "{throughput}");
     }
 
     #[test]

@@ -28,7 +28,8 @@ fn missed_by(series: &Series, interval_s: f64) -> usize {
     // Start times have a resolution of 1 µs, so an end within it is on time.
     const RESOLUTION_S: f64 = 1e-6;
     let ends = series.start_s.iter().zip(&series.latency_ms).map(|(start, latency)| start + latency / 1e3);
-    ends.enumerate().filter(|&(index, end)| end > (index + 1) as f64 * interval_s + RESOLUTION_S).count()
+    let every = series.every() as usize;
+    ends.enumerate().filter(|&(index, end)| end > (index * every + 1) as f64 * interval_s + RESOLUTION_S).count()
 }
 
 #[cfg(test)]
@@ -36,7 +37,7 @@ mod tests {
     use super::*;
 
     fn share(start_s: &[f64], latency_ms: &[f64]) -> f64 {
-        let series = Series { process: 0, latency_ms: latency_ms.to_vec(), start_s: start_s.to_vec() };
+        let series = Series { process: 0, latency_ms: latency_ms.to_vec(), start_s: start_s.to_vec(), thinned: None };
         missed(&[series], Some(Duration::from_millis(10))).value.present().unwrap().value
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::block;
 use crate::profile::MAX_SAMPLES;
-use crate::report::{Block, BlockKind, Report};
+use crate::report::{Block, BlockKind, Report, Thinned};
 
 /// The timed inferences of one process, in order.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,6 +14,38 @@ pub struct Series {
     pub latency_ms: Vec<f64>,
     /// Start of each inference in s since the first.
     pub start_s: Vec<f64>,
+    /// When not every inference is a sample.
+    pub thinned: Option<Thinned>,
+}
+
+impl Series {
+    /// Every how many inferences one is a sample.
+    #[must_use]
+    pub fn every(&self) -> u32 {
+        self.thinned.map_or(1, |thinned| thinned.every.max(1))
+    }
+
+    /// Timed inferences, and the sum of their latencies in ms.
+    #[must_use]
+    pub fn totals(&self) -> (u64, f64) {
+        match self.thinned {
+            Some(thinned) => (thinned.inferences, thinned.total_ns as f64 / 1e6),
+            None => (self.latency_ms.len() as u64, self.latency_ms.iter().sum()),
+        }
+    }
+
+    /// The shortest and the longest latency in ms.
+    #[must_use]
+    pub fn extremes(&self) -> Option<(f64, f64)> {
+        let least = self.latency_ms.iter().copied().reduce(f64::min)?;
+        let most = self.latency_ms.iter().copied().reduce(f64::max)?;
+        Some(match self.thinned {
+            Some(Thinned { least_ns, most_ns, .. }) => {
+                (least.min(least_ns as f64 / 1e6), most.max(most_ns as f64 / 1e6))
+            }
+            None => (least, most),
+        })
+    }
 }
 
 /// What the latency blocks hold, by process, and what is wrong with them.
@@ -46,7 +78,9 @@ impl Samples {
                 }
                 None => back_to_back(&latency_ms),
             };
-            series.push(Series { process, latency_ms, start_s });
+            let record = report.processes.iter().find(|record| record.index == process);
+            let thinned = record.and_then(|record| record.thinned);
+            series.push(Series { process, latency_ms, start_s, thinned });
         }
         Self { series, problems }
     }
@@ -106,7 +140,10 @@ mod tests {
             vec![block(BlockKind::LatencyNs, 1, &[2_000_000, 3_000_000]), block(BlockKind::StartUs, 1, &[500, 10_500])];
         let samples = Samples::read(&report);
         assert_eq!(samples.problems, Vec::<String>::new());
-        assert_eq!(samples.series, [Series { process: 1, latency_ms: vec![2.0, 3.0], start_s: vec![0.0, 0.01] }]);
+        assert_eq!(
+            samples.series,
+            [Series { process: 1, latency_ms: vec![2.0, 3.0], start_s: vec![0.0, 0.01], thinned: None }]
+        );
     }
 
     #[test]

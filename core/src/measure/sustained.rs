@@ -70,7 +70,8 @@ fn sustained_throughput(series: &Series, batch: u64) -> Metric {
         );
     }
     let from = series.start_s.partition_point(|&start| start < end - THROUGHPUT_WINDOW_S);
-    let samples = series.start_s.len() - from;
+    // Of thinned samples the last stands for itself alone: what came after it was not kept.
+    let samples = (series.start_s.len() - from).checked_sub(1).map_or(0, |more| more * series.every() as usize + 1);
     let seconds = series.start_s.get(from).map_or(0.0, |start| end - start);
     if seconds > 0.0 {
         Metric::exact(NAME, samples as f64 * batch as f64 / seconds)
@@ -108,12 +109,13 @@ fn median_between(series: &Series, from_s: f64, until_s: f64) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::Thinned;
 
     /// A run at `before_ms` that becomes `after_ms` at `change_s`, one inference every 100 ms.
     fn run(total_s: u32, change_s: f64, before_ms: f64, after_ms: f64) -> Series {
         let start_s: Vec<f64> = (0..total_s * 10).map(|i| f64::from(i) / 10.0).collect();
         let latency_ms = start_s.iter().map(|&start| if start < change_s { before_ms } else { after_ms }).collect();
-        Series { process: 0, latency_ms, start_s }
+        Series { process: 0, latency_ms, start_s, thinned: None }
     }
 
     fn value(metric: &Metric) -> Option<f64> {
@@ -153,6 +155,26 @@ mod tests {
             sustained_throughput(&short, 1).value.reason(),
             Some("the run lasted 100 s, at least 180 s are needed")
         );
+    }
+
+    #[test]
+    fn thinned_samples_stand_for_the_inferences_between_them() {
+        let whole = run(600, 900.0, 50.0, 50.0);
+        let fourth = |values: &[f64]| values.iter().copied().step_by(4).collect();
+        let thinned = Series {
+            latency_ms: fourth(&whole.latency_ms),
+            start_s: fourth(&whole.start_s),
+            thinned: Some(Thinned {
+                every: 4,
+                inferences: 6_000,
+                total_ns: 300_000_000_000,
+                least_ns: 50_000_000,
+                most_ns: 50_000_000,
+            }),
+            process: 0,
+        };
+        let [of_all, of_some] = [&whole, &thinned].map(|series| value(&sustained_throughput(series, 1)).unwrap());
+        assert!((of_some / of_all - 1.0).abs() < 0.001, "{of_some} against {of_all}");
     }
 
     #[test]

@@ -65,6 +65,7 @@ pub(super) fn process(index: u8, load_ms: f64) -> ProcessRecord {
         sentinel: true,
         load_ms: Some(load_ms),
         first_infer_ms: Some(load_ms / 10.0),
+        thinned: None,
         warmup_iterations: Some(50),
         window: Some(Window {
             wall_ms: 10_000.0,

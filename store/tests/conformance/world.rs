@@ -304,6 +304,7 @@ pub(crate) fn report(outcome: Outcome) -> Report {
             sentinel: true,
             load_ms: Some(12.5),
             first_infer_ms: Some(9.0),
+            thinned: None,
             warmup_iterations: Some(5),
             window: None,
         }],
