@@ -12,6 +12,7 @@ use crate::job::{DatasetRef, JobSpec, ModelRef, SPEC_SCHEMA};
 use crate::model::{Axis, Signature};
 use crate::placement::{Fit, can_run};
 use crate::profile::MeasurementProfile;
+use crate::reason::{Code, Reason};
 use crate::store::{DatasetDetail, DatasetVersionRow, DeviceRow, ModelDetail, NewMisfit, VariantRow, VersionRow};
 use crate::suite::problem::{Place, suggest};
 use crate::suite::{DatasetPick, MAX_COMBINATIONS, ModelPick, Problem, Suite, VersionPick};
@@ -322,7 +323,7 @@ fn plan(
             for backend in &suite.backends {
                 for profile in &suite.profiles {
                     let cell =
-                        Cell { suite, variant, dataset, binding: &binding, unfed: unfed.as_deref(), backend, profile };
+                        Cell { suite, variant, dataset, binding: &binding, unfed: unfed.as_ref(), backend, profile };
                     for device in devices {
                         cell.place(device, &mut expansion);
                     }
@@ -340,7 +341,7 @@ struct Cell<'a> {
     dataset: ChosenDataset<'a>,
     binding: &'a Binding,
     /// Why no inputs can be made.
-    unfed: Option<&'a str>,
+    unfed: Option<&'a Reason>,
     backend: &'a Backend,
     profile: &'a MeasurementProfile,
 }
@@ -348,8 +349,8 @@ struct Cell<'a> {
 impl Cell<'_> {
     fn place(&self, device: &ChosenDevice<'_>, expansion: &mut Expansion) {
         let reason = match (&device.undecided, self.unfed) {
-            (Some(undecided), _) => Some(undecided.clone()),
-            (None, Some(unfed)) => Some(unfed.to_owned()),
+            (Some(undecided), _) => Some(Reason::from(undecided.as_str())),
+            (None, Some(unfed)) => Some(unfed.clone()),
             (None, None) => match can_run(self.variant.variant, self.backend, device.row) {
                 Fit::Fit => None,
                 Fit::Misfit(reason) => Some(reason),
@@ -420,7 +421,7 @@ fn binding_for(variant: &ChosenVariant<'_>, dataset: Option<&str>) -> Binding {
 }
 
 /// Why generated inputs cannot be made: an axis whose size nothing says. A dataset brings the sizes with it.
-fn open_axis(signature: &Signature, binding: &Binding, has_dataset: bool) -> Option<String> {
+fn open_axis(signature: &Signature, binding: &Binding, has_dataset: bool) -> Option<Reason> {
     if has_dataset {
         return None;
     }
@@ -430,10 +431,7 @@ fn open_axis(signature: &Signature, binding: &Binding, has_dataset: bool) -> Opt
             Axis::Named(name) if !binding.axes.contains_key(name) => Some(name),
             Axis::Named(_) | Axis::Fixed(_) => None,
         })?;
-        Some(format!(
-            "axis {open:?} of input {:?} has no size: set it in the binding's `axes`, or name a dataset",
-            input.name
-        ))
+        Some(Reason::new(Code::OpenAxis, &[("axis", open), ("input", &input.name)]))
     })
 }
 

@@ -5,6 +5,7 @@
 //! makes a run worse can make it pass. Each doubt is a finding with its job, so that the verdict can be argued with.
 
 use std::cmp::Ordering;
+use std::fmt::Display;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,7 @@ use crate::job::JobState;
 use crate::metric::{self, Estimate, Metric};
 use crate::outcome::Family;
 use crate::reading::Reading;
+use crate::reason::{Code, Reason};
 use crate::store::{JobRow, MisfitRow};
 
 /// What a run must fulfil to pass.
@@ -81,10 +83,21 @@ pub struct Finding {
     /// Short id, model, variant, device and so on, in one line.
     pub subject: String,
     pub message: String,
+    /// What the message was made from, where it says more than the job itself does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
     /// The number that was compared, where it is about one.
     pub value: Option<f64>,
     /// What it was compared with.
     pub limit: Option<f64>,
+}
+
+impl Finding {
+    fn new(kind: FindingKind, job: Option<&JobRow>, subject: String, why: Reason) -> Self {
+        let message = why.text().to_owned();
+        let reason = why.code().is_some().then_some(why);
+        Self { kind, job: job.map(|job| job.id), subject, message, reason, value: None, limit: None }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -109,13 +122,16 @@ pub enum FindingKind {
 pub fn judge(gate: &Gate, jobs: &[(JobRow, Vec<Metric>)], misfits: &[MisfitRow]) -> Judgement {
     let mut findings = Findings::default();
     if jobs.is_empty() {
-        findings.add(FindingKind::NothingRan, None, "the run".to_owned(), "no job ran".to_owned());
+        findings.add(FindingKind::NothingRan, None, "the run".to_owned(), Reason::new(Code::NothingRan, &[]));
     }
     let tolerated = judge_outcomes(gate, jobs, &mut findings);
     if !gate.allow_misfits {
         for misfit in misfits {
-            let message = format!("cannot run: {}", misfit.reason);
-            findings.add(FindingKind::Misfit, None, misfit_subject(misfit), message);
+            let why = Reason::new(Code::CannotRun, &[("why", &misfit.reason)]);
+            findings.push(Finding {
+                reason: Some(misfit.reason.clone()),
+                ..Finding::new(FindingKind::Misfit, None, misfit_subject(misfit), why)
+            });
         }
     }
     let comparisons = gate.metrics.iter().map(|rule| judge_rule(gate, rule, jobs, tolerated, &mut findings)).sum();
@@ -130,8 +146,8 @@ struct Findings {
 }
 
 impl Findings {
-    fn add(&mut self, kind: FindingKind, job: Option<&JobRow>, subject: String, message: String) {
-        self.push(Finding { kind, job: job.map(|job| job.id), subject, message, value: None, limit: None });
+    fn add(&mut self, kind: FindingKind, job: Option<&JobRow>, subject: String, why: Reason) {
+        self.push(Finding::new(kind, job, subject, why));
     }
 
     fn push(&mut self, finding: Finding) {
@@ -144,23 +160,24 @@ impl Findings {
 }
 
 /// Why a job's result does not count, if it does not.
-fn doubt(gate: &Gate, job: &JobRow) -> Option<(FindingKind, String)> {
+fn doubt(gate: &Gate, job: &JobRow) -> Option<(FindingKind, Reason)> {
     let family = match job.state {
         JobState::Done { outcome } => outcome.family(),
         JobState::Queued | JobState::Leased { .. } | JobState::Quarantined => {
-            return Some((FindingKind::Failed, failure(job)));
+            return Some((FindingKind::Failed, failure(job).into()));
         }
     };
     match family {
         Family::Fallback if !gate.allow_fallback => {
-            Some((FindingKind::Fallback, "the job ran, but not on the accelerator that was asked for".to_owned()))
+            Some((FindingKind::Fallback, Reason::new(Code::OtherAccelerator, &[])))
         }
         Family::Ok | Family::Fallback if !job.invalid.is_empty() && !gate.allow_invalid => {
-            Some((FindingKind::Invalid, format!("the job's numbers are invalid: {}", job.invalid.join("; "))))
+            let message = format!("the job's numbers are invalid: {}", Reason::joined(&job.invalid));
+            Some((FindingKind::Invalid, message.into()))
         }
         Family::Ok | Family::Fallback => None,
         Family::Died | Family::Hung | Family::WrongOutput | Family::CannotLoad | Family::LabOrRom | Family::Ended => {
-            Some((FindingKind::Failed, failure(job)))
+            Some((FindingKind::Failed, failure(job).into()))
         }
     }
 }
@@ -168,7 +185,7 @@ fn doubt(gate: &Gate, job: &JobRow) -> Option<(FindingKind, String)> {
 /// Lists the jobs whose results do not count if they are too many, and returns whether they are tolerated.
 fn judge_outcomes(gate: &Gate, jobs: &[(JobRow, Vec<Metric>)], findings: &mut Findings) -> bool {
     let doubts = jobs.iter().filter_map(|(job, _)| doubt(gate, job).map(|(kind, message)| (job, kind, message)));
-    let doubts: Vec<(&JobRow, FindingKind, String)> = doubts.collect();
+    let doubts: Vec<(&JobRow, FindingKind, Reason)> = doubts.collect();
     let tolerated = doubts.len() <= gate.max_failed as usize;
     if !tolerated {
         for (job, kind, message) in doubts {
@@ -191,12 +208,11 @@ fn judge_rule(
 ) -> u32 {
     let matched: Vec<&(JobRow, Vec<Metric>)> = jobs.iter().filter(|(job, _)| rule.matches(job)).collect();
     if matched.is_empty() {
-        let message = "no job of the run matches this rule, and what was not measured is not a pass".to_owned();
-        findings.add(FindingKind::NothingToJudge, None, rule.subject(), message);
+        findings.add(FindingKind::NothingToJudge, None, rule.subject(), Reason::new(Code::NothingToJudge, &[]));
     }
     let mut comparisons = 0;
     for (job, metrics) in matched {
-        let missing = |why: &str| format!("{} is missing: {why}", rule.metric);
+        let missing = |why: &str| Reason::new(Code::MetricMissing, &[("metric", &rule.metric), ("why", &why)]);
         match (doubt(gate, job), value_of(&rule.metric, metrics)) {
             (Some((_, why)), _) if tolerated => {
                 findings.add(FindingKind::Missing, Some(job), subject(job), missing(&why));
@@ -244,33 +260,21 @@ impl MetricRule {
         // A bound that is not a number is beyond every limit.
         let is_above = |max: &f64| high.partial_cmp(max).is_none_or(Ordering::is_gt);
         let is_below = |min: &f64| low.partial_cmp(min).is_none_or(Ordering::is_lt);
-        let above = self.max.filter(is_above).map(|max| (high, max, "above", "at most"));
-        let below = self.min.filter(is_below).map(|min| (low, min, "below", "at least"));
-        let (value, limit, side, words) = above.or(below)?;
+        let above = self.max.filter(is_above).map(|max| (high, max, Code::AboveLimit, Code::BoundAboveLimit));
+        let below = self.min.filter(is_below).map(|min| (low, min, Code::BelowLimit, Code::BoundBelowLimit));
+        let (value, limit, itself, its_bound) = above.or(below)?;
         let unit = metric::kind(&self.metric).map_or("1", |kind| kind.unit);
         let shown = |number: f64| {
             let number = six_digits(number);
             if unit == "1" { number.to_string() } else { format!("{number} {unit}") }
         };
-        let message = if value == estimate.value {
-            format!("{} is {}, {side} the limit: {words} {}", self.metric, shown(value), shown(limit))
-        } else {
-            format!(
-                "{} is {} and its 95 % interval reaches {}, {side} the limit: {words} {}",
-                self.metric,
-                shown(estimate.value),
-                shown(value),
-                shown(limit)
-            )
-        };
-        Some(Finding {
-            kind: FindingKind::BeyondLimit,
-            job: Some(job.id),
-            subject: subject(job),
-            message,
-            value: Some(value),
-            limit: Some(limit),
-        })
+        let code = if value == estimate.value { itself } else { its_bound };
+        let (number, bound, limit_text) = (shown(estimate.value), shown(value), shown(limit));
+        let arguments: [(&str, &dyn Display); 4] =
+            [("metric", &self.metric), ("value", &number), ("bound", &bound), ("limit", &limit_text)];
+        let why = Reason::new(code, &arguments);
+        let finding = Finding::new(FindingKind::BeyondLimit, Some(job), subject(job), why);
+        Some(Finding { value: Some(value), limit: Some(limit), ..finding })
     }
 
     fn subject(&self) -> String {

@@ -23,6 +23,7 @@ pub mod outcome;
 pub mod placement;
 pub mod profile;
 pub mod reading;
+pub mod reason;
 pub mod report;
 pub mod retry;
 pub mod role;

@@ -4,13 +4,14 @@ use crate::backend::{Affinity, Backend};
 use crate::device::{Cpu, DeviceState, RuntimeOffer};
 use crate::model::{Format, SignatureStanding};
 use crate::reading::Reading;
+use crate::reason::{Code, Reason};
 use crate::store::{DeviceRow, VariantRow};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fit {
     Fit,
     /// Why it cannot run, for the cell of the matrix.
-    Misfit(String),
+    Misfit(Reason),
 }
 
 /// Judges one combination on what was probed of the device. What is not known is no reason against it: then the
@@ -30,13 +31,13 @@ pub fn can_run(variant: &VariantRow, backend: &Backend, device: &DeviceRow) -> F
     }
 }
 
-fn is_in_service(device: &DeviceRow) -> Result<(), String> {
-    let why = match device.state {
-        DeviceState::Quarantined => "the device is quarantined",
-        DeviceState::Maintenance => "the device is in maintenance",
-        DeviceState::Retired => "the device is retired",
-        DeviceState::Unauthorized => "the device does not allow debugging yet",
-        DeviceState::Discovered => "the device has no agent yet",
+fn is_in_service(device: &DeviceRow) -> Result<(), Reason> {
+    let (code, since) = match device.state {
+        DeviceState::Quarantined => (Code::Quarantined, Code::QuarantinedSince),
+        DeviceState::Maintenance => (Code::Maintenance, Code::MaintenanceSince),
+        DeviceState::Retired => (Code::Retired, Code::RetiredSince),
+        DeviceState::Unauthorized => (Code::Unauthorized, Code::UnauthorizedSince),
+        DeviceState::Discovered => (Code::Discovered, Code::DiscoveredSince),
         DeviceState::Ready
         | DeviceState::Reserved
         | DeviceState::Preparing
@@ -46,45 +47,56 @@ fn is_in_service(device: &DeviceRow) -> Result<(), String> {
         | DeviceState::Charging
         | DeviceState::Recovering => return Ok(()),
     };
-    Err(if device.state_reason.is_empty() { why.to_owned() } else { format!("{why}: {}", device.state_reason) })
+    Err(if device.state_reason.is_empty() {
+        Reason::new(code, &[])
+    } else {
+        Reason::new(since, &[("why", &device.state_reason)])
+    })
 }
 
-fn signature_holds(variant: &VariantRow) -> Result<(), String> {
+fn signature_holds(variant: &VariantRow) -> Result<(), Reason> {
     match variant.standing {
-        SignatureStanding::Refused => {
-            Err("a device loaded the variant and found other inputs or outputs than were claimed; add the model again"
-                .to_owned())
-        }
+        SignatureStanding::Refused => Err(Reason::new(Code::SignatureRefused, &[])),
         SignatureStanding::Claimed | SignatureStanding::Confirmed => Ok(()),
     }
 }
 
-fn runtime_serves(format: Format, backend: &Backend, device: &DeviceRow) -> Result<(), String> {
-    let offers: Vec<&RuntimeOffer> =
-        device.profile.runtimes.iter().filter(|offer| offer.name == backend.runtime).collect();
-    let reasons: Result<Vec<String>, ()> =
+fn runtime_serves(format: Format, backend: &Backend, device: &DeviceRow) -> Result<(), Reason> {
+    let runtime = &backend.runtime;
+    let offers: Vec<&RuntimeOffer> = device.profile.runtimes.iter().filter(|offer| &offer.name == runtime).collect();
+    let reasons: Result<Vec<Reason>, ()> =
         offers.iter().map(|offer| offer_serves(offer, format, backend).map_or_else(Ok, |()| Err(()))).collect();
-    match reasons {
-        Err(()) => Ok(()),
-        Ok(reasons) if reasons.is_empty() => {
+    let Ok(mut reasons) = reasons else { return Ok(()) };
+    match (reasons.pop(), reasons.is_empty()) {
+        (None, _) => {
             let names: Vec<&str> = device.profile.runtimes.iter().map(|offer| offer.name.as_str()).collect();
-            let offered = if names.is_empty() { "no runtime".to_owned() } else { names.join(", ") };
-            Err(format!("the device does not offer {}; it offers {offered}", backend.runtime))
+            Err(if names.is_empty() {
+                Reason::new(Code::NoRuntimeOffered, &[("runtime", runtime)])
+            } else {
+                Reason::new(Code::RuntimeNotOffered, &[("runtime", runtime), ("offered", &names.join(", "))])
+            })
         }
-        Ok(reasons) => Err(reasons.join("; ")),
+        (Some(only), true) => Err(only),
+        (Some(last), false) => {
+            reasons.push(last);
+            Err(Reason::new(Code::NoVersionServes, &[("runtime", runtime), ("each", &Reason::joined(&reasons))]))
+        }
     }
 }
 
-fn offer_serves(offer: &RuntimeOffer, format: Format, backend: &Backend) -> Result<(), String> {
+fn offer_serves(offer: &RuntimeOffer, format: Format, backend: &Backend) -> Result<(), Reason> {
     let RuntimeOffer { name, version, formats, accelerators } = offer;
+    let refuse = |code, what: (&str, &str)| {
+        Err(Reason::new(code, &[("runtime", name), ("version", version), (what.0, &what.1)]))
+    };
     if let Some(track) = backend.track.as_deref().filter(|track| !is_of_track(version, track)) {
-        return Err(format!("the device offers {name} {version}, which is not of track {track}"));
+        return refuse(Code::OtherTrack, ("track", track));
     }
     if !formats.contains(&format) {
-        return Err(format!("{name} {version} does not read {}", format.as_str()));
+        return refuse(Code::FormatUnread, ("format", format.as_str()));
     }
     if !accelerators.contains(&backend.accelerator) {
-        return Err(format!("{name} {version} has no {} on this device", backend.accelerator.as_str()));
+        return refuse(Code::NoAccelerator, ("accelerator", backend.accelerator.as_str()));
     }
     Ok(())
 }
@@ -94,13 +106,18 @@ fn is_of_track(version: &str, track: &str) -> bool {
     version.strip_prefix(track).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
-fn threads_fit(backend: &Backend, device: &DeviceRow) -> Result<(), String> {
+fn threads_fit(backend: &Backend, device: &DeviceRow) -> Result<(), Reason> {
     let cpu = &device.profile.cpu;
     let available = cpus_of(&backend.affinity, cpu)?.map_or(usize::from(cpu.count), |cpus| cpus.len());
     if usize::from(backend.threads) > available {
-        let cores = if available == 1 { "1 CPU".to_owned() } else { format!("{available} CPUs") };
-        let which = if backend.affinity == Affinity::Any { String::new() } else { format!(" ({})", backend.affinity) };
-        return Err(format!("{} threads are asked for, and the device has {cores}{which}", backend.threads));
+        let code = match (available, backend.affinity == Affinity::Any) {
+            (1, true) => Code::TooManyThreadsOnOne,
+            (1, false) => Code::TooManyThreadsOnOneOf,
+            (_, true) => Code::TooManyThreads,
+            (_, false) => Code::TooManyThreadsOf,
+        };
+        let (threads, affinity) = (&backend.threads, &backend.affinity);
+        return Err(Reason::new(code, &[("threads", threads), ("cpus", &available), ("affinity", affinity)]));
     }
     Ok(())
 }
@@ -108,7 +125,7 @@ fn threads_fit(backend: &Backend, device: &DeviceRow) -> Result<(), String> {
 /// The CPUs that an affinity means on this processor; `None` for any. The text says why it means nothing here.
 ///
 /// Clusters are ordered by their maximum frequency; on a processor with one cluster there is no little and no big.
-pub fn cpus_of(affinity: &Affinity, cpu: &Cpu) -> Result<Option<Vec<u16>>, String> {
+pub fn cpus_of(affinity: &Affinity, cpu: &Cpu) -> Result<Option<Vec<u16>>, Reason> {
     let clusters = match affinity {
         Affinity::Any => return Ok(None),
         Affinity::Cpus(cpus) => {
@@ -116,19 +133,19 @@ pub fn cpus_of(affinity: &Affinity, cpu: &Cpu) -> Result<Option<Vec<u16>>, Strin
             let exists =
                 |cpu_number: &u16| if known.is_empty() { *cpu_number < cpu.count } else { known.contains(cpu_number) };
             return match cpus.iter().find(|cpu_number| !exists(cpu_number)) {
-                Some(missing) => Err(format!("the device has no CPU {missing}")),
+                Some(missing) => Err(Reason::new(Code::NoSuchCpu, &[("cpu", missing)])),
                 None => Ok(Some(cpus.clone())),
             };
         }
         Affinity::Little | Affinity::Mid | Affinity::Big | Affinity::Prime => &cpu.clusters,
     };
     if clusters.len() < 2 {
-        return Err(format!("the device's CPUs are all alike, so it has no {affinity} cores"));
+        return Err(Reason::new(Code::CpusAlike, &[("affinity", affinity)]));
     }
     if let Some(Reading::Absent(why)) =
         clusters.iter().map(|cluster| &cluster.max_frequency_khz).find(|khz| khz.present().is_none())
     {
-        return Err(format!("which cores are {affinity} is not known: the maximum frequency cannot be read ({why})"));
+        return Err(Reason::new(Code::ClustersUnknown, &[("affinity", affinity), ("why", why)]));
     }
     let last = clusters.len() - 1;
     let chosen = match affinity {
@@ -139,16 +156,16 @@ pub fn cpus_of(affinity: &Affinity, cpu: &Cpu) -> Result<Option<Vec<u16>>, Strin
         Affinity::Any | Affinity::Cpus(_) => &clusters[..],
     };
     if chosen.is_empty() {
-        return Err("the device has two kinds of cores, so it has no mid cores".to_owned());
+        return Err(Reason::new(Code::NoMidCores, &[]));
     }
     Ok(Some(chosen.iter().flat_map(|cluster| cluster.cpus.iter().copied()).collect()))
 }
 
-fn memory_suffices(variant: &VariantRow, device: &DeviceRow) -> Result<(), String> {
+fn memory_suffices(variant: &VariantRow, device: &DeviceRow) -> Result<(), Reason> {
     let size = variant.manifest.size();
     match device.profile.memory_bytes.present() {
         Some(&memory) if size > memory => {
-            Err(format!("the variant has {} MiB, and the device has {} MiB of memory", size >> 20, memory >> 20))
+            Err(Reason::new(Code::TooLarge, &[("size", &(size >> 20)), ("memory", &(memory >> 20))]))
         }
         Some(_) | None => Ok(()),
     }

@@ -36,7 +36,7 @@ impl Shown {
     #[must_use]
     pub fn line(&self, words: Words) -> String {
         if !self.absent.is_empty() {
-            return words.with("number.absent", &[("reason", &self.absent)]);
+            return words.absent(&self.absent);
         }
         let mut line = format!("{}{}", self.number, self.unit);
         if !self.interval.is_empty() {

@@ -88,11 +88,11 @@ pub fn shown(shown: &Shown, words: Words) -> Html {
 
 /// The same for a table cell whose head names the unit: a dash carries its reason as a title.
 #[must_use]
-pub fn cell(shown: &Shown) -> Html {
+pub fn cell(shown: &Shown, words: Words) -> Html {
     if !shown.absent.is_empty() {
         return Html(format!(
             r#"<span class="iv" title="{0}">{1}<span class="vh"> {0}</span></span>"#,
-            escape(&shown.absent),
+            escape(&words.phrase(&shown.absent)),
             shown.number
         ));
     }
@@ -123,6 +123,7 @@ pub fn at(moment: Timestamp, moments: &Moments) -> Html {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::i18n::Language;
 
     #[test]
     fn hostile_text_stays_text() {
@@ -130,6 +131,6 @@ mod tests {
         let hostile = Status { glyph: "ok", class: "s-ok", word: "<img src=x onerror=1>".to_owned() };
         assert!(!status(&hostile).as_str().contains("<img"));
         let shown = Shown { number: "–".to_owned(), absent: "\"><b>".to_owned(), ..Shown::default() };
-        assert!(!cell(&shown).as_str().contains("<b>"));
+        assert!(!cell(&shown, Words(Language::English)).as_str().contains("<b>"));
     }
 }

@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use http::{HeaderMap, header};
+use seatrial_core::metric;
+use seatrial_core::reason::{Code, Reason};
 
 const ENGLISH: &str = include_str!("../i18n/en.toml");
 const CHINESE: &str = include_str!("../i18n/zh-CN.toml");
@@ -80,6 +82,26 @@ fn parse(text: &str) -> Result<HashMap<String, String>, toml::de::Error> {
     Ok(keys.collect())
 }
 
+/// The English of every reason, as the crate that gives them has it: translations are held against it.
+#[cfg(test)]
+fn reasons() -> impl Iterator<Item = (String, String)> {
+    Code::ALL.iter().map(|code| (reason_key(*code), code.template().to_owned()))
+}
+
+/// The English meaning of every metric, as the registry has it.
+#[cfg(test)]
+fn meanings() -> impl Iterator<Item = (String, String)> {
+    metric::REGISTRY.iter().map(|kind| (metric_key(kind.name), kind.meaning.to_owned()))
+}
+
+fn metric_key(metric: &str) -> String {
+    format!("metric.{metric}")
+}
+
+fn reason_key(code: Code) -> String {
+    format!("reason.{}", code.as_str())
+}
+
 fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let cookies = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
     cookies.flat_map(|line| line.split(';')).find_map(|pair| pair.trim().strip_prefix(name)?.strip_prefix('='))
@@ -129,6 +151,68 @@ impl Words {
         let mut values = values.to_vec();
         values.push(("n", &n));
         fill(&text, &values)
+    }
+
+    /// Why something is as it is. A reason that is only text stays as it was written.
+    #[must_use]
+    pub fn reason(&self, reason: &Reason) -> String {
+        match (self.0, reason.code()) {
+            (Language::English, _) => reason.text().to_owned(),
+            (Language::Chinese, None) => self.phrase(reason.text()),
+            (Language::Chinese, Some(code)) => {
+                let arguments: Vec<(&str, String)> =
+                    reason.arguments().map(|(name, value)| (name, self.phrase(value))).collect();
+                let arguments: Vec<(&str, &str)> =
+                    arguments.iter().map(|(name, value)| (*name, value.as_str())).collect();
+                let said = self.with(&reason_key(code), &arguments);
+                match reason.process() {
+                    Some(process) => self.with("number.of_process", &[("n", &process.to_string()), ("reason", &said)]),
+                    None => said,
+                }
+            }
+        }
+    }
+
+    /// Several reasons, each as [`Self::reason`] says it, as one line.
+    #[must_use]
+    pub fn reasons(&self, reasons: &[Reason]) -> String {
+        let said: Vec<String> = reasons.iter().map(|reason| self.reason(reason)).collect();
+        said.join(self.semicolon())
+    }
+
+    /// What stands between clauses.
+    #[must_use]
+    pub const fn semicolon(&self) -> &'static str {
+        match self.0 {
+            Language::English => "; ",
+            Language::Chinese => "；",
+        }
+    }
+
+    /// A text of the server or an agent that crossed a border as text alone: translated when it is, as a whole, one of
+    /// the reasons that we know; left as it is otherwise.
+    #[must_use]
+    pub fn phrase(&self, text: &str) -> String {
+        match (self.0, Code::of_text(text)) {
+            (Language::Chinese, Some(code)) => self.t(&reason_key(code)).into_owned(),
+            (Language::Chinese, None) | (Language::English, _) => text.to_owned(),
+        }
+    }
+
+    /// What stands in the place of a number that is not there.
+    #[must_use]
+    pub fn absent(&self, reason: &str) -> String {
+        self.with("number.absent", &[("reason", &self.phrase(reason))])
+    }
+
+    /// What a metric means, in one sentence; empty for one that the registry does not know.
+    #[must_use]
+    pub fn meaning(&self, metric: &str) -> String {
+        let Some(kind) = metric::kind(metric) else { return String::new() };
+        match self.0 {
+            Language::English => kind.meaning.to_owned(),
+            Language::Chinese => self.t(&metric_key(metric)).into_owned(),
+        }
     }
 
     /// Joins the parts of a list as the language does.
@@ -199,7 +283,8 @@ mod tests {
 
     #[test]
     fn both_catalogues_have_the_same_keys_and_placeholders() {
-        let english = parse(ENGLISH).expect("en.toml parses");
+        let mut english = parse(ENGLISH).expect("en.toml parses");
+        english.extend(reasons().chain(meanings()));
         let chinese = parse(CHINESE).expect("zh-CN.toml parses");
         let keys = |catalogue: &HashMap<String, String>| catalogue.keys().cloned().collect::<BTreeSet<_>>();
         let only = |a: &BTreeSet<String>, b: &BTreeSet<String>| a.difference(b).cloned().collect::<Vec<_>>();

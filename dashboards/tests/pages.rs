@@ -280,6 +280,26 @@ async fn reasons_of_an_invalid_job_are_shown_beside_its_numbers() {
 }
 
 #[tokio::test]
+async fn chinese_pages_give_reasons_and_meanings_in_chinese() {
+    let lab = Lab::full();
+    let job = lab.jobs.iter().find(|job| !job.row.invalid.is_empty()).expect("the lab has a disturbed job");
+    let chinese = |path: String| async move { get(Lab::full(), Role::Viewer, &with(&path, "lang=zh")).await };
+    let (on_job, on_run) = (chinese(format!("/jobs/{}", job.row.id)).await, chinese("/runs/610".to_owned()).await);
+    for (page, text) in [
+        (&on_job, "进程 0：其他程序占用了全部核心的 31 %，上限 5.0 %"),
+        (&on_job, "单次推理时延的中位数"),
+        (&on_run, "该设备上的 tract 0.23.9 没有 gpu"),
+        (&on_run, "作业的数值无效：进程 0：其他程序占用了全部核心的 31 %"),
+        (&on_run, "作业已运行，但不是在所要求的加速器上"),
+    ] {
+        assert!(page.text().contains(text), "{text}");
+    }
+    for reason in &job.row.invalid {
+        assert!(!on_job.text().contains(&**reason), "{reason} is still in English");
+    }
+}
+
+#[tokio::test]
 async fn a_failed_job_shows_its_signal_stage_and_log() {
     let lab = Lab::full();
     let job =
@@ -338,7 +358,12 @@ async fn a_wrong_suite_comes_back_with_its_problems_and_its_text() {
 #[tokio::test]
 async fn a_choice_becomes_a_suite_and_a_preview_without_script() {
     let page = get(Lab::full(), Role::Submitter, "/runs/new?variant=digits-cnn/int8&threads=1&runtime=tract&profile=quick&name=try&devices=gpu%20%3D%3D%20%27x%27").await;
-    for text in ["variants = [&#34;int8&#34;]", "2 jobs would start", "the device has no GPU", "0 of 7 devices match"] {
+    for text in [
+        "variants = [&#34;int8&#34;]",
+        "2 jobs would start",
+        "tract 0.23.9 has no gpu on this device",
+        "0 of 7 devices match",
+    ] {
         assert!(page.text().contains(text), "{text}");
     }
 }

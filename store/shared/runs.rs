@@ -14,7 +14,7 @@ use seatrial_core::store::{MisfitRow, NewMisfit, NewRun, Part, RunCounts, RunRow
 use seatrial_core::time::Timestamp;
 
 use super::fault::{Fault, OrConflict};
-use super::rows::{Rows, clean, document, integer, number, range, rows, word};
+use super::rows::{Rows, clean, document, integer, number, parse, range, rows, word};
 use crate::dialect::{Connection, Pool};
 
 /// A run ready to be written: all but its number.
@@ -80,7 +80,8 @@ struct MisfitRecord<'a> {
     backend: Cow<'a, str>,
     profile: Cow<'a, str>,
     device: Option<DeviceId>,
-    reason: Cow<'a, str>,
+    /// With its code and arguments, as a document.
+    reason: String,
 }
 
 impl Prepared {
@@ -117,6 +118,7 @@ impl Prepared {
             })
         });
         let job_records: Vec<JobRecord> = job_records.collect::<Result<_, Fault>>()?;
+        let misfit_records = misfits.iter().enumerate().map(|(position, misfit)| misfit_record(*id, position, misfit));
         Ok(Self {
             id: *id,
             project: *project,
@@ -130,9 +132,7 @@ impl Prepared {
             suite_rows: Rows::of([suite_record])?,
             job_count: job_records.len(),
             jobs: Rows::of(job_records)?,
-            misfits: Rows::of(
-                misfits.iter().enumerate().map(|(position, misfit)| misfit_record(*id, position, misfit)),
-            )?,
+            misfits: Rows::of(misfit_records.collect::<Result<Vec<_>, Fault>>()?)?,
         })
     }
 
@@ -141,9 +141,9 @@ impl Prepared {
     }
 }
 
-fn misfit_record(run: RunId, position: usize, misfit: &NewMisfit) -> MisfitRecord<'_> {
+fn misfit_record(run: RunId, position: usize, misfit: &NewMisfit) -> Result<MisfitRecord<'_>, Fault> {
     let NewMisfit { model, variant, dataset, backend, profile, device, reason } = misfit;
-    MisfitRecord {
+    Ok(MisfitRecord {
         run,
         position,
         model: clean(model),
@@ -152,8 +152,8 @@ fn misfit_record(run: RunId, position: usize, misfit: &NewMisfit) -> MisfitRecor
         backend: clean(backend),
         profile: clean(profile),
         device: *device,
-        reason: clean(reason),
-    }
+        reason: document(reason, "a misfit's reason")?,
+    })
 }
 
 pub(crate) async fn create(tx: &mut Connection, runs: &[Prepared]) -> Result<Vec<i64>, Fault> {
@@ -489,7 +489,7 @@ pub(crate) async fn misfits(pool: &Pool, run: RunId, part: Part) -> Result<Vec<M
             profile: row.profile,
             device: row.device_id.map(|device| word(&device, "device id")).transpose()?,
             device_name: row.device_name,
-            reason: row.reason,
+            reason: parse(&row.reason, "a misfit's reason")?,
         })
     });
     read.collect()

@@ -16,6 +16,7 @@ use fs_err as fs;
 use seatrial_core::digest::Digest;
 use seatrial_core::job::JobSpec;
 use seatrial_core::outcome::{Claim, Exit, Outcome};
+use seatrial_core::reason::Code;
 use seatrial_core::report::{ProcessRole, Report};
 use seatrial_core::session::Stop;
 use seatrial_core::stage::Stage;
@@ -162,7 +163,7 @@ impl Attempt<'_> {
         let accuracy = has_dataset.then_some((ProcessRole::Accuracy, Task::Accuracy));
         let plan: Vec<_> = latency.chain(memory).chain(accuracy).collect();
         if plan.is_empty() {
-            let message = "the profile measures nothing: accuracy_only needs a dataset".to_owned();
+            let message = Code::NothingMeasured.template().to_owned();
             return Err(Failure { outcome: Outcome::SpecError, stage: Stage::Prepare, message });
         }
         self.drop_page_cache();

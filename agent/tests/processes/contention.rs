@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use seatrial_core::backend::Affinity;
 use seatrial_core::job::JobSpec;
 use seatrial_core::measure;
+use seatrial_core::reason::Reason;
 use seatrial_core::report::{Report, Window};
 
 use crate::common;
@@ -60,7 +61,7 @@ fn threads_that_share_a_cpu_wait_and_only_a_hog_among_them_makes_that_interferen
         let (spec, report) = on_cpu_0(threads);
         let disturbed = window(&report);
         assert!(foreign(disturbed) > 0.1, "a hog takes its share: {disturbed:?}");
-        let invalid = measure::summarise(&spec, &report).invalid.join("; ");
+        let invalid = Reason::joined(&measure::summarise(&spec, &report).invalid);
         let reason = if threads == 1 { "waited for a CPU" } else { "of the 1 CPUs that 3 threads share" };
         assert!(invalid.contains(reason), "{threads} threads: {invalid}");
     }
@@ -71,6 +72,6 @@ fn threads_that_share_a_cpu_wait_and_only_a_hog_among_them_makes_that_interferen
     let window = alone.processes[0].window.as_mut().unwrap();
     window.foreign_allowed_ms = Some(0.0);
     window.foreign_cpu = Some(0.0);
-    let invalid = measure::summarise(&spec, &alone).invalid.join("; ");
+    let invalid = Reason::joined(&measure::summarise(&spec, &alone).invalid);
     assert!(!invalid.contains("waited") && !invalid.contains("share"), "{invalid}");
 }

@@ -280,6 +280,7 @@ mod tests {
             job: None,
             subject: format!("job {number}"),
             message: "p50 is beyond its limit".to_owned(),
+            reason: None,
             value: None,
             limit: None,
         };

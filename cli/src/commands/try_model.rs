@@ -142,7 +142,7 @@ fn show(spec: &JobSpec, report: &Report, summary: &Summary, output: Output) -> R
         stage: report.failed_stage.map(|stage| stage.as_str().to_owned()),
         outcome: Some(outcome.to_string()),
         message: report.message.clone(),
-        invalid: invalid.clone(),
+        invalid: invalid.iter().map(ToString::to_string).collect(),
         metrics: metrics.iter().map(to_wire).collect(),
         ..Default::default()
     };

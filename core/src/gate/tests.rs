@@ -77,7 +77,7 @@ fn misfit() -> MisfitRow {
         profile: "quick".to_owned(),
         device: None,
         device_name: Some("Xiaomi 15".to_owned()),
-        reason: "litert 1.4.0 does not read onnx".to_owned(),
+        reason: "litert 1.4.0 does not read onnx".into(),
     }
 }
 
@@ -121,7 +121,7 @@ fn every_outcome_but_ok_speaks_against_the_run() {
 #[test]
 fn fallbacks_misfits_and_invalid_numbers_pass_only_where_allowed() {
     let fallback = (job(1, Outcome::OkFallback), vec![]);
-    let invalid = (JobRow { invalid: vec!["foreign CPU 31 %".to_owned()], ..job(2, Outcome::Ok) }, vec![]);
+    let invalid = (JobRow { invalid: vec!["foreign CPU 31 %".into()], ..job(2, Outcome::Ok) }, vec![]);
     let jobs = [fallback, invalid];
     let judgement = judge(&Gate::default(), &jobs, &[misfit()]);
     assert_eq!(kinds(&judgement), [FindingKind::Fallback, FindingKind::Invalid, FindingKind::Misfit]);
@@ -134,7 +134,7 @@ fn fallbacks_misfits_and_invalid_numbers_pass_only_where_allowed() {
 #[test]
 fn numbers_that_do_not_count_are_not_compared() {
     let (row, metrics) = ok(1);
-    let invalid = (JobRow { invalid: vec!["the device slept".to_owned()], ..row }, metrics);
+    let invalid = (JobRow { invalid: vec!["the device slept".into()], ..row }, metrics);
     let gate = with(vec![rule("top1", Some(0.5), None)]);
     let strict = judge(&gate, std::slice::from_ref(&invalid), &[]);
     assert_eq!((kinds(&strict), strict.comparisons), (vec![FindingKind::Invalid], 0), "said once");
@@ -241,7 +241,7 @@ fn any_outcome() -> impl Strategy<Value = Outcome> {
 
 prop_compose! {
     fn any_job()(outcome in any_outcome(), invalid in any::<bool>(), value in 0.0..40.0, spread in 0.0..5.0, present in any::<bool>()) -> (JobRow, Vec<Metric>) {
-        let invalid = if invalid { vec!["interference".to_owned()] } else { vec![] };
+        let invalid = if invalid { vec![Reason::from("interference")] } else { vec![] };
         let metrics = if present { vec![latency(value, value - spread, value + spread)] } else { vec![] };
         (JobRow { invalid, ..job(1, outcome) }, metrics)
     }
@@ -271,7 +271,7 @@ proptest! {
         let (row, metrics) = &mut worse[which.index(jobs.len())];
         match harm {
             0 => *row = JobRow { invalid: row.invalid.clone(), ..job(1, Outcome::CrashSignal(11)) },
-            1 => row.invalid.push("more interference".to_owned()),
+            1 => row.invalid.push("more interference".into()),
             2 => metrics.clear(),
             3 => for metric in metrics {
                 if let Reading::Present(Estimate { value, interval: Some((_, high)) }) = &mut metric.value {

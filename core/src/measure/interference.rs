@@ -5,11 +5,13 @@
 //! stands in `docs/measurement.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 
 use super::samples::Series;
 use super::stats;
 use crate::backend::Accelerator;
 use crate::profile::ProfileKind;
+use crate::reason::{Code, Reason};
 use crate::report::{SensorTrace, Window};
 
 /// Sensor names that the rules look at, as the probes spell them.
@@ -97,7 +99,7 @@ pub struct Conditions<'a> {
 
 /// Every reason why the samples of the window are invalid, in words and numbers; empty when they are valid.
 #[must_use]
-pub fn judge(window: &Window, conditions: &Conditions<'_>, limits: &Limits) -> Vec<String> {
+pub fn judge(window: &Window, conditions: &Conditions<'_>, limits: &Limits) -> Vec<Reason> {
     let mut reasons = Vec::new();
     reasons.extend(too_few(conditions));
     reasons.extend(asleep(window, limits));
@@ -117,7 +119,7 @@ pub fn judge(window: &Window, conditions: &Conditions<'_>, limits: &Limits) -> V
         ProfileKind::Sustained | ProfileKind::Paced | ProfileKind::AccuracyOnly => {}
     }
     let process = conditions.series.process;
-    reasons.into_iter().map(|reason| format!("process {process}: {reason}")).collect()
+    reasons.into_iter().map(|reason| reason.of_process(process)).collect()
 }
 
 fn percent(share: f64) -> String {
@@ -125,23 +127,31 @@ fn percent(share: f64) -> String {
     if percent < 10.0 { format!("{percent:.1} %") } else { format!("{percent:.0} %") }
 }
 
-fn too_few(conditions: &Conditions<'_>) -> Option<String> {
+fn whole(number: f64) -> String {
+    format!("{number:.0}")
+}
+
+fn too_few(conditions: &Conditions<'_>) -> Option<Reason> {
     let samples = conditions.series.latency_ms.len();
     (samples < conditions.min_samples as usize)
-        .then(|| format!("{samples} samples, the profile asks for at least {}", conditions.min_samples))
+        .then(|| Reason::new(Code::TooFewSamples, &[("samples", &samples), ("least", &conditions.min_samples)]))
 }
 
-fn asleep(window: &Window, limits: &Limits) -> Option<String> {
+fn asleep(window: &Window, limits: &Limits) -> Option<Reason> {
     let asleep_ms = window.wall_ms - window.monotonic_ms;
-    (asleep_ms > limits.asleep_ms).then(|| format!("the device slept for {asleep_ms:.0} ms of the window"))
+    (asleep_ms > limits.asleep_ms).then(|| Reason::new(Code::Slept, &[("ms", &whole(asleep_ms))]))
 }
 
-fn foreign_cpu(window: &Window, limits: &Limits) -> Option<String> {
+fn foreign_cpu(window: &Window, limits: &Limits) -> Option<Reason> {
     let foreign = window.foreign_cpu.filter(|&share| share > limits.foreign_cpu)?;
-    let stolen = window.stolen_cpu.filter(|&share| share >= 0.005);
-    let stolen = stolen
-        .map_or_else(String::new, |share| format!(", {} of it taken by the hypervisor", percent(share / foreign)));
-    Some(format!("foreign CPU took {} of all cores{stolen}, limit {}", percent(foreign), percent(limits.foreign_cpu)))
+    let (share, limit) = (percent(foreign), percent(limits.foreign_cpu));
+    Some(match window.stolen_cpu.filter(|&stolen| stolen >= 0.005) {
+        Some(stolen) => {
+            let stolen = percent(stolen / foreign);
+            Reason::new(Code::StolenCpu, &[("share", &share), ("stolen", &stolen), ("limit", &limit)])
+        }
+        None => Reason::new(Code::ForeignCpu, &[("share", &share), ("limit", &limit)]),
+    })
 }
 
 /// Kept from its CPU by others: on the evidence of waiting, or of being switched out where waiting is not known.
@@ -149,7 +159,7 @@ fn foreign_cpu(window: &Window, limits: &Limits) -> Option<String> {
 /// Threads of the child may wait for each other as well, which is what the backend asked for and no interference. Two
 /// facts tell them apart. Others cannot have kept a thread waiting for longer than they themselves ran on its CPUs.
 /// And when there are more threads than CPUs, what others cost is the share of those CPUs that they took.
-fn descheduled(window: &Window, conditions: &Conditions<'_>, limits: &Limits) -> Option<String> {
+fn descheduled(window: &Window, conditions: &Conditions<'_>, limits: &Limits) -> Option<Reason> {
     let cpus = conditions.affinity.map(<[u16]>::len).filter(|&cpus| cpus > 0);
     match (cpus, window.foreign_allowed_ms) {
         (Some(cpus), Some(foreign_ms)) if usize::from(conditions.threads) > cpus => {
@@ -161,44 +171,38 @@ fn descheduled(window: &Window, conditions: &Conditions<'_>, limits: &Limits) ->
 }
 
 /// More threads than CPUs.
-fn crowded_out(window: &Window, threads: u16, cpus: usize, foreign_ms: f64, limits: &Limits) -> Option<String> {
+fn crowded_out(window: &Window, threads: u16, cpus: usize, foreign_ms: f64, limits: &Limits) -> Option<Reason> {
     let taken = foreign_ms / (cpus as f64 * window.monotonic_ms);
     (taken > limits.foreign_cpu).then(|| {
-        format!(
-            "others took {} of the {cpus} CPUs that {threads} threads share, limit {}",
-            percent(taken),
-            percent(limits.foreign_cpu)
-        )
+        let (share, limit) = (percent(taken), percent(limits.foreign_cpu));
+        let arguments: [(&str, &dyn Display); 4] =
+            [("share", &share), ("cpus", &cpus), ("threads", &threads), ("limit", &limit)];
+        Reason::new(Code::CrowdedOut, &arguments)
     })
 }
 
-fn kept_waiting(window: &Window, limits: &Limits) -> Option<String> {
+fn kept_waiting(window: &Window, limits: &Limits) -> Option<Reason> {
     let wait_ms = window.worst_wait_ms.or(window.run_queue_wait_ms)?;
     let wait_ms = window.foreign_allowed_ms.map_or(wait_ms, |foreign_ms| wait_ms.min(foreign_ms));
     // A report of an agent that did not tell threads apart has the sums of all.
     let wanted_ms = window.busiest_thread_ms.unwrap_or(window.own_cpu_ms + wait_ms);
     let waiting = wait_ms / wanted_ms;
     (waiting > limits.waiting).then(|| {
-        format!(
-            "the child waited for a CPU during {} of the time it could have run ({wait_ms:.0} ms), limit {}",
-            percent(waiting),
-            percent(limits.waiting)
-        )
+        let (share, limit) = (percent(waiting), percent(limits.waiting));
+        Reason::new(Code::Waited, &[("share", &share), ("ms", &whole(wait_ms)), ("limit", &limit)])
     })
 }
 
-fn switched_out(window: &Window, limits: &Limits) -> Option<String> {
+fn switched_out(window: &Window, limits: &Limits) -> Option<Reason> {
     let switches = window.involuntary_switches?;
     let rate = switches as f64 / (window.own_cpu_ms / 1e3);
     (rate > limits.involuntary_per_cpu_second).then(|| {
-        format!(
-            "the child was taken off its CPU {rate:.0} times a second ({switches} times), limit {:.0}",
-            limits.involuntary_per_cpu_second
-        )
+        let limit = whole(limits.involuntary_per_cpu_second);
+        Reason::new(Code::Descheduled, &[("rate", &whole(rate)), ("switches", &switches), ("limit", &limit)])
     })
 }
 
-fn stood_still(window: &Window, conditions: &Conditions<'_>, limits: &Limits) -> Option<String> {
+fn stood_still(window: &Window, conditions: &Conditions<'_>, limits: &Limits) -> Option<Reason> {
     let back_to_back = match conditions.profile {
         ProfileKind::Quick | ProfileKind::Full | ProfileKind::Sustained => true,
         ProfileKind::Paced | ProfileKind::AccuracyOnly => false,
@@ -208,26 +212,21 @@ fn stood_still(window: &Window, conditions: &Conditions<'_>, limits: &Limits) ->
         Accelerator::Gpu | Accelerator::Npu => false,
     };
     let running = window.own_cpu_ms / window.monotonic_ms;
-    (back_to_back && on_cpu && running < limits.running).then(|| {
-        format!(
-            "the child ran during {} of its window, at least {} is normal for a model on the CPU",
-            percent(running),
-            percent(limits.running)
-        )
-    })
+    (back_to_back && on_cpu && running < limits.running)
+        .then(|| Reason::new(Code::StoodStill, &[("share", &percent(running)), ("least", &percent(limits.running))]))
 }
 
-fn major_faults(window: &Window, conditions: &Conditions<'_>, limits: &Limits) -> Option<String> {
+fn major_faults(window: &Window, conditions: &Conditions<'_>, limits: &Limits) -> Option<Reason> {
     let faults = window.major_faults?;
     let allowed = (limits.major_faults_per_sample * conditions.series.latency_ms.len() as f64).max(1.0);
     (faults as f64 > allowed)
-        .then(|| format!("{faults} page faults were served from disk, limit {allowed:.0}: memory is short"))
+        .then(|| Reason::new(Code::MajorFaults, &[("faults", &faults), ("limit", &whole(allowed))]))
 }
 
-fn no_evidence(window: &Window) -> Option<String> {
+fn no_evidence(window: &Window) -> Option<Reason> {
     let nothing =
         window.foreign_cpu.is_none() && window.run_queue_wait_ms.is_none() && window.involuntary_switches.is_none();
-    nothing.then(|| "nothing is known of what else ran on the device".to_owned())
+    nothing.then(|| Reason::new(Code::NoEvidence, &[]))
 }
 
 /// Readings of a sensor within the measure window.
@@ -250,7 +249,7 @@ fn hottest<'a>(conditions: &Conditions<'a>, select: impl Fn(&SensorTrace) -> boo
         .max_by(|(_, a), (_, b)| a.total_cmp(b))
 }
 
-fn hot(conditions: &Conditions<'_>, limits: &Limits) -> Vec<String> {
+fn hot(conditions: &Conditions<'_>, limits: &Limits) -> Vec<Reason> {
     let zone =
         hottest(conditions, |trace| trace.sensor.starts_with(sensor::THERMAL_PREFIX) && trace.unit == sensor::CELSIUS);
     let battery = hottest(conditions, |trace| trace.sensor == sensor::BATTERY_TEMPERATURE);
@@ -258,23 +257,25 @@ fn hot(conditions: &Conditions<'_>, limits: &Limits) -> Vec<String> {
         .into_iter()
         .filter_map(|(found, limit)| {
             let (trace, celsius) = found.filter(|&(_, celsius)| celsius >= limit)?;
-            Some(format!("{} reached {celsius:.1} °C, limit {limit:.1} °C", trace.sensor))
+            let (celsius, limit) = (format!("{celsius:.1}"), format!("{limit:.1}"));
+            Some(Reason::new(Code::Hot, &[("sensor", &trace.sensor), ("celsius", &celsius), ("limit", &limit)]))
         })
         .collect()
 }
 
 /// What the device itself says of throttling.
-fn throttled(conditions: &Conditions<'_>, limits: &Limits) -> Vec<String> {
+fn throttled(conditions: &Conditions<'_>, limits: &Limits) -> Vec<Reason> {
     let mut reasons = Vec::new();
     if let Some((_, status)) = hottest(conditions, |trace| trace.sensor == sensor::THERMAL_STATUS)
         .filter(|&(_, status)| status >= limits.thermal_status)
     {
-        reasons.push(format!("the thermal status reached {status:.0} of 6, limit {:.0}", limits.thermal_status));
+        let limit = whole(limits.thermal_status);
+        reasons.push(Reason::new(Code::ThermalStatus, &[("status", &whole(status)), ("limit", &limit)]));
     }
     if let Some((trace, state)) =
         hottest(conditions, |trace| is_processor_cooling(&trace.sensor)).filter(|&(_, state)| state > 0.0)
     {
-        reasons.push(format!("{} was throttling (state {state:.0})", trace.sensor));
+        reasons.push(Reason::new(Code::Throttling, &[("sensor", &trace.sensor), ("state", &whole(state))]));
     }
     reasons.extend(
         conditions.sensors.iter().filter(|trace| trace.sensor.ends_with(sensor::FREQUENCY_LIMIT_SUFFIX)).filter_map(
@@ -282,8 +283,10 @@ fn throttled(conditions: &Conditions<'_>, limits: &Limits) -> Vec<String> {
                 let points = readings(trace, conditions);
                 let highest = points.iter().map(|&(_, value)| value).reduce(f64::max)?;
                 let lowest = points.iter().map(|&(_, value)| value).reduce(f64::min)?;
-                (lowest < highest)
-                    .then(|| format!("{} was lowered from {highest:.0} to {lowest:.0} {}", trace.sensor, trace.unit))
+                let (from, to) = (whole(highest), whole(lowest));
+                let arguments: [(&str, &dyn Display); 4] =
+                    [("sensor", &trace.sensor), ("from", &from), ("to", &to), ("unit", &trace.unit)];
+                (lowest < highest).then(|| Reason::new(Code::ClockLimited, &arguments))
             },
         ),
     );
@@ -299,7 +302,7 @@ fn is_processor_cooling(sensor: &str) -> bool {
 
 /// The clock of the fastest allowed CPU, first third of the window against the last. The fastest at each moment is the
 /// one that runs the model; idle ones are clocked down and say nothing.
-fn clock_changed(conditions: &Conditions<'_>, limits: &Limits) -> Option<String> {
+fn clock_changed(conditions: &Conditions<'_>, limits: &Limits) -> Option<Reason> {
     let mut fastest: BTreeMap<u64, f64> = BTreeMap::new();
     for trace in allowed_clocks(conditions) {
         for (at_ms, megahertz) in readings(trace, conditions) {
@@ -310,11 +313,9 @@ fn clock_changed(conditions: &Conditions<'_>, limits: &Limits) -> Option<String>
     let (first, last) = ends(&clocks, MIN_CLOCKS)?;
     let change = last / first - 1.0;
     (change.abs() > limits.clock_change).then(|| {
-        format!(
-            "the clock went from {first:.0} to {last:.0} MHz ({:+.0} %), limit ±{}",
-            change * 100.0,
-            percent(limits.clock_change)
-        )
+        let (from, to, limit) = (whole(first), whole(last), percent(limits.clock_change));
+        let change = format!("{:+.0} %", change * 100.0);
+        Reason::new(Code::ClockChanged, &[("from", &from), ("to", &to), ("change", &change), ("limit", &limit)])
     })
 }
 
@@ -337,15 +338,13 @@ fn clocked_cpu(trace: &SensorTrace) -> Option<u16> {
     trace.sensor.strip_prefix(sensor::CPU_PREFIX)?.strip_suffix(sensor::FREQUENCY_SUFFIX)?.parse().ok()
 }
 
-fn drifted(conditions: &Conditions<'_>, limits: &Limits) -> Option<String> {
+fn drifted(conditions: &Conditions<'_>, limits: &Limits) -> Option<Reason> {
     let (first, last) = ends(&conditions.series.latency_ms, MIN_DRIFT_SAMPLES)?;
     let drift = last / first - 1.0;
     (drift > limits.drift).then(|| {
-        format!(
-            "the last third of the samples was {} slower than the first ({last:.4} against {first:.4} ms), limit {}",
-            percent(drift),
-            percent(limits.drift)
-        )
+        let (first, last) = (format!("{first:.4}"), format!("{last:.4}"));
+        let (share, limit) = (percent(drift), percent(limits.drift));
+        Reason::new(Code::Drifted, &[("share", &share), ("last", &last), ("first", &first), ("limit", &limit)])
     })
 }
 

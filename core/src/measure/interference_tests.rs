@@ -41,11 +41,11 @@ fn conditions<'a>(series: &'a Series, sensors: &'a [SensorTrace]) -> Conditions<
     }
 }
 
-fn reasons(window: &Window) -> Vec<String> {
+fn reasons(window: &Window) -> Vec<Reason> {
     judge(window, &conditions(&steady(), &[]), &Limits::default())
 }
 
-fn reasons_of_sensors(sensors: &[SensorTrace]) -> Vec<String> {
+fn reasons_of_sensors(sensors: &[SensorTrace]) -> Vec<Reason> {
     judge(&quiet(), &conditions(&steady(), sensors), &Limits::default())
 }
 
@@ -57,7 +57,7 @@ fn trace(sensor: &str, unit: &str, values: &[f64]) -> SensorTrace {
 
 #[test]
 fn a_quiet_window_is_valid() {
-    assert_eq!(reasons(&quiet()), Vec::<String>::new());
+    assert!(reasons(&quiet()).is_empty());
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn threads_that_wait_for_each_other_are_no_interference_and_a_hog_among_them_is(
         let conditions = Conditions { threads: 4, affinity, ..conditions(&series, &[]) };
         judge(window, &conditions, &Limits::default())
     };
-    assert_eq!(judged(&crowded(800.0), Some(&[0, 1])), Vec::<String>::new());
+    assert_eq!(judged(&crowded(800.0), Some(&[0, 1])), Vec::<Reason>::new());
     // The hog has a core of eight to itself until it comes to these two.
     let hog = Window { foreign_cpu: Some(0.04), ..crowded(3_200.0) };
     assert_eq!(
@@ -157,7 +157,7 @@ fn threads_cannot_have_been_kept_waiting_by_others_for_longer_than_those_ran() {
     };
     let series = steady();
     let two = Conditions { threads: 2, affinity: Some(&[0, 1]), ..conditions(&series, &[]) };
-    assert_eq!(judge(&window, &two, &Limits::default()), Vec::<String>::new());
+    assert_eq!(judge(&window, &two, &Limits::default()), Vec::<Reason>::new());
     let hog = Window { foreign_allowed_ms: Some(900.0), ..window };
     assert_eq!(judge(&hog, &two, &Limits::default()).len(), 1);
 }

@@ -8,6 +8,7 @@ use super::samples::Series;
 use super::stats;
 use crate::metric::{Estimate, Metric};
 use crate::reading::Reading;
+use crate::reason::Code;
 
 /// Everything that the latencies alone say. At least one series with at least one sample.
 #[must_use]
@@ -21,7 +22,7 @@ pub fn metrics(series: &[Series]) -> Vec<Metric> {
         None => Metric::absent(name, few(least)),
     };
     let rcv = match stats::median(&sorted) {
-        Some(0.0) => Metric::absent("lat_rcv", "the median is zero: the clock is too coarse for this model"),
+        Some(0.0) => Metric::absent("lat_rcv", Code::ClockTooCoarse.template()),
         _ => value("lat_rcv", stats::robust_cv(&sorted), 1),
     };
 
@@ -70,7 +71,7 @@ fn median(series: &[Series], sorted: &[f64]) -> Metric {
             });
             Reading::Present(Estimate { value, interval })
         }
-        None => Reading::absent("no samples"),
+        None => Reading::absent(Code::NoSamples.template()),
     };
     Metric::new("lat_p50_ms", value)
 }
@@ -93,7 +94,7 @@ pub fn throughput(series: &[Series], batch: u64) -> Metric {
     if milliseconds > 0.0 {
         Metric::exact("throughput_sps", inferences as f64 * batch as f64 / (milliseconds / 1e3))
     } else {
-        Metric::absent("throughput_sps", "the samples took no measurable time")
+        Metric::absent("throughput_sps", Code::NoMeasurableTime.template())
     }
 }
 
@@ -178,6 +179,6 @@ mod tests {
         let metric = throughput(&[series(0, vec![10.0; 50]), series(1, vec![30.0; 50])], 8);
         assert_eq!(metric.value.present().map(|estimate| estimate.value), Some(400.0));
         let stopped = throughput(&[series(0, vec![0.0; 3])], 1);
-        assert_eq!(stopped.value.reason(), Some("the samples took no measurable time"));
+        assert_eq!(stopped.value.reason(), Some(Code::NoMeasurableTime.template()));
     }
 }

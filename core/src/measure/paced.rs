@@ -6,6 +6,7 @@ use super::samples::Series;
 use crate::accuracy::classification::wilson;
 use crate::metric::{Estimate, Metric};
 use crate::reading::Reading;
+use crate::reason::Code;
 
 /// Share of inferences that ended after the next one was due, with its Wilson interval. Inference `i` is due at
 /// `i · interval` after the start of the first, so a device that falls behind stays late until it catches up.
@@ -13,11 +14,11 @@ use crate::reading::Reading;
 pub fn missed(series: &[Series], interval: Option<Duration>) -> Metric {
     const NAME: &str = "paced_missed";
     let Some(interval) = interval.filter(|interval| !interval.is_zero()) else {
-        return Metric::absent(NAME, "the profile has no interval");
+        return Metric::absent(NAME, Code::NoInterval.template());
     };
     let total: usize = series.iter().map(|process| process.latency_ms.len()).sum();
     if total == 0 {
-        return Metric::absent(NAME, "no samples");
+        return Metric::absent(NAME, Code::NoSamples.template());
     }
     let missed: usize = series.iter().map(|process| missed_by(process, interval.as_secs_f64())).sum();
     let interval = wilson(missed as u64, total as u64);
@@ -59,6 +60,6 @@ mod tests {
 
     #[test]
     fn without_an_interval_there_is_no_deadline() {
-        assert_eq!(missed(&[], None).value.reason(), Some("the profile has no interval"));
+        assert_eq!(missed(&[], None).value.reason(), Some(Code::NoInterval.template()));
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::block;
 use crate::profile::MAX_SAMPLES;
+use crate::reason::{Code, Reason};
 use crate::report::{Block, BlockKind, Report, Thinned};
 
 /// The timed inferences of one process, in order.
@@ -53,7 +54,7 @@ impl Series {
 pub struct Samples {
     pub series: Vec<Series>,
     /// A block that cannot be trusted is left out, and this says so.
-    pub problems: Vec<String>,
+    pub problems: Vec<Reason>,
 }
 
 impl Samples {
@@ -73,7 +74,7 @@ impl Samples {
                     start.iter().map(|&us| (us - start[0]) as f64 / 1e6).collect()
                 }
                 Some(_) => {
-                    problems.push(format!("process {process}: the start times do not fit the samples"));
+                    problems.push(Reason::new(Code::StartsUnfit, &[]).of_process(process));
                     back_to_back(&latency_ms)
                 }
                 None => back_to_back(&latency_ms),
@@ -99,18 +100,20 @@ fn back_to_back(latency_ms: &[f64]) -> Vec<f64> {
 }
 
 /// The block of one kind of every process that has a sound one.
-fn unpack_all(report: &Report, kind: BlockKind, problems: &mut Vec<String>) -> BTreeMap<u8, Vec<i64>> {
+fn unpack_all(report: &Report, kind: BlockKind, problems: &mut Vec<Reason>) -> BTreeMap<u8, Vec<i64>> {
     let mut found = BTreeMap::new();
     for block in report.blocks.iter().filter(|block| block.metric == kind) {
         match unpack(block) {
             Ok(values) if values.is_empty() => {}
             Ok(values) => {
                 if found.insert(block.process, values).is_some() {
-                    problems.push(format!("process {}: more than one {} block", block.process, kind.as_str()));
+                    let twice = Reason::new(Code::BlockTwice, &[("block", &kind.as_str())]);
+                    problems.push(twice.of_process(block.process));
                 }
             }
             Err(why) => {
-                problems.push(format!("process {}: the {} block cannot be used: {why}", block.process, kind.as_str()));
+                let unusable = Reason::new(Code::BlockUnusable, &[("block", &kind.as_str()), ("why", &why)]);
+                problems.push(unusable.of_process(block.process));
             }
         }
     }
@@ -139,7 +142,7 @@ mod tests {
         report.blocks =
             vec![block(BlockKind::LatencyNs, 1, &[2_000_000, 3_000_000]), block(BlockKind::StartUs, 1, &[500, 10_500])];
         let samples = Samples::read(&report);
-        assert_eq!(samples.problems, Vec::<String>::new());
+        assert!(samples.problems.is_empty());
         assert_eq!(
             samples.series,
             [Series { process: 1, latency_ms: vec![2.0, 3.0], start_s: vec![0.0, 0.01], thinned: None }]

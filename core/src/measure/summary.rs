@@ -13,6 +13,7 @@ use crate::model::{Axis, Signature, TensorSpec};
 use crate::outcome::Outcome;
 use crate::profile::ProfileKind;
 use crate::reading::Reading;
+use crate::reason::{Code, Reason};
 use crate::report::{Block, BlockKind, ProcessRecord, ProcessRole, Report};
 use crate::stage::Stage;
 
@@ -24,7 +25,7 @@ pub struct Summary {
     /// Every metric that applies to the job, in the order of the registry; those without a value say why.
     pub metrics: Vec<Metric>,
     /// Why the numbers cannot be trusted; empty when they can.
-    pub invalid: Vec<String>,
+    pub invalid: Vec<Reason>,
 }
 
 /// Shown for outputs that equal their reference exactly, where the ratio has no bound. Double precision cannot tell
@@ -78,7 +79,7 @@ fn phases(report: &Report) -> [Metric; 4] {
     let warm: Vec<f64> =
         latency_processes(report).filter(|process| !is_first(process)).filter_map(|process| process.load_ms).collect();
     let warm = if warm.is_empty() && latency_processes(report).count() == 1 {
-        Metric::absent("load_warm_ms", "the profile runs one process, which loads cold")
+        Metric::absent("load_warm_ms", Code::LoadsColdOnly.template())
     } else {
         median_of("load_warm_ms", warm, || missing(report, "load time of a later process"))
     };
@@ -203,7 +204,7 @@ fn temperature_rise(spec: &JobSpec, report: &Report) -> Metric {
 }
 
 /// Judges every process that measured.
-fn interfered(spec: &JobSpec, report: &Report, series: &[Series]) -> Vec<String> {
+fn interfered(spec: &JobSpec, report: &Report, series: &[Series]) -> Vec<Reason> {
     let limits = interference::Limits::default();
     let affinity = report.actual.affinity.present().map(Vec::as_slice);
     let mut reasons = Vec::new();
@@ -222,14 +223,14 @@ fn interfered(spec: &JobSpec, report: &Report, series: &[Series]) -> Vec<String>
             Some(ProcessRecord { window: Some(window), .. }) => {
                 reasons.extend(interference::judge(window, &conditions, &limits));
             }
-            Some(_) => reasons.push(format!("process {}: nothing is known of its measure window", each.process)),
-            None => reasons.push(format!("process {}: it has samples, but the report does not list it", each.process)),
+            Some(_) => reasons.push(Reason::new(Code::WindowUnknown, &[]).of_process(each.process)),
+            None => reasons.push(Reason::new(Code::ProcessUnlisted, &[]).of_process(each.process)),
         }
     }
     let measured = series.len();
     let asked = usize::from(spec.profile.processes);
     if measured > 0 && measured < asked {
-        reasons.push(format!("{measured} of {asked} processes have samples"));
+        reasons.push(Reason::new(Code::ProcessesMissing, &[("measured", &measured), ("asked", &asked)]));
     }
     reasons
 }
@@ -263,7 +264,7 @@ fn determinism(report: &Report) -> Metric {
 }
 
 /// Metrics of the dataset's task; none without a dataset.
-fn task(spec: &JobSpec, report: &Report, invalid: &mut Vec<String>) -> Vec<Metric> {
+fn task(spec: &JobSpec, report: &Report, invalid: &mut Vec<Reason>) -> Vec<Metric> {
     match spec.dataset.as_ref().map(|dataset| dataset.task) {
         Some(Task::Classification) => classification_metrics(report, invalid),
         Some(Task::Golden) => golden_metrics(report),
@@ -271,7 +272,7 @@ fn task(spec: &JobSpec, report: &Report, invalid: &mut Vec<String>) -> Vec<Metri
     }
 }
 
-fn classification_metrics(report: &Report, invalid: &mut Vec<String>) -> Vec<Metric> {
+fn classification_metrics(report: &Report, invalid: &mut Vec<Reason>) -> Vec<Metric> {
     const NAMES: [&str; 2] = ["top1", "top5"];
     let reason = match classify(report) {
         Ok(Some(Classification { examples, top1, top5, .. })) if examples > 0 => {
@@ -286,7 +287,7 @@ fn classification_metrics(report: &Report, invalid: &mut Vec<String>) -> Vec<Met
         }
         Ok(_) => missing(report, "predictions"),
         Err(why) => {
-            invalid.push(format!("accuracy: {why}"));
+            invalid.push(Reason::new(Code::AccuracyUnusable, &[("why", &why)]));
             why
         }
     };
@@ -316,7 +317,7 @@ fn golden_metrics(report: &Report) -> Vec<Metric> {
     let worst = |name: &str, values: Vec<f64>, pick: fn(f64, f64) -> f64| match values.into_iter().reduce(pick) {
         Some(value) => Metric::exact(name, value),
         None if comparisons.is_empty() => Metric::absent(name, missing(report, "comparison with the reference")),
-        None => Metric::absent(name, "no element could be compared"),
+        None => Metric::absent(name, Code::NothingCompared.template()),
     };
     let each = |of: fn(&Comparison) -> f64| compared.iter().map(|comparison| of(comparison)).collect::<Vec<f64>>();
     let elements: u64 = compared.iter().map(|comparison| comparison.elements).sum();

@@ -3,6 +3,7 @@
 use super::samples::Series;
 use super::stats;
 use crate::metric::Metric;
+use crate::reason::Code;
 
 /// Length of the windows at both ends that are compared, in s.
 pub const END_WINDOW_S: f64 = 60.0;
@@ -38,7 +39,7 @@ fn throttle_ratio(series: &Series) -> Metric {
     let last = median_between(series, end - END_WINDOW_S, f64::INFINITY);
     match (first, last) {
         (Some(first), Some(last)) if first > 0.0 => Metric::exact(NAME, last / first),
-        _ => Metric::absent(NAME, "no samples in the first or the last minute"),
+        _ => Metric::absent(NAME, Code::NoEnds.template()),
     }
 }
 

@@ -10,7 +10,7 @@ fn onnx() -> VariantRow {
 fn reason(variant: &VariantRow, backend: &Backend, device: &DeviceRow) -> String {
     match can_run(variant, backend, device) {
         Fit::Fit => "fits".to_owned(),
-        Fit::Misfit(reason) => reason,
+        Fit::Misfit(reason) => reason.into(),
     }
 }
 
@@ -63,7 +63,7 @@ fn threads_are_bounded_by_the_cores_that_the_affinity_leaves() {
 #[test]
 fn each_affinity_means_its_clusters() {
     let cpu = phone(1).profile.cpu;
-    let cpus = |affinity| cpus_of(&affinity, &cpu);
+    let cpus = |affinity| cpus_of(&affinity, &cpu).map_err(String::from);
     assert_eq!(cpus(Affinity::Any), Ok(None));
     assert_eq!(cpus(Affinity::Little), Ok(Some(vec![0, 1, 2, 3])));
     assert_eq!(cpus(Affinity::Mid), Ok(Some(vec![4, 5, 6])));

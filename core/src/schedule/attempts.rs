@@ -7,6 +7,7 @@ use super::{CANCEL_WITHIN, CloseReason, Effect, Schedule, Timer};
 use crate::ids::{DeviceId, JobId, SessionId};
 use crate::job::{AttemptRef, Grant, ONLINE_GRANT};
 use crate::outcome::Outcome;
+use crate::reason::Code;
 use crate::stage::Stage;
 use crate::store::{Accepted, JobNext};
 
@@ -22,7 +23,7 @@ impl Schedule {
         if self.is_cancelled(run) {
             self.end_cancelled(attempt.job);
         } else if self.draining || !self.devices.get(&device).is_some_and(super::Device::takes_work) {
-            let message = "the device went away before it was given the job".to_owned();
+            let message = Code::WentAway.template().to_owned();
             self.give_back(attempt.job, Outcome::Cancelled, message, JobNext::Queued);
         } else {
             let now = self.now;
@@ -282,7 +283,7 @@ impl Schedule {
 
     /// An agent that was killed while idle must swallow no job, and one that only listens must not be asked for ever.
     fn unaccepted(&mut self, id: JobId, device_id: DeviceId) {
-        let message = "the agent did not accept the assignment in time".to_owned();
+        let message = Code::NotAccepted.template().to_owned();
         let now = self.now;
         let session =
             self.devices.get_mut(&device_id).and_then(|device| device.change(now, |device| device.session.take()));

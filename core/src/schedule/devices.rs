@@ -9,6 +9,7 @@ use crate::device::DeviceState;
 use crate::ids::{DeviceId, JobId, SessionId};
 use crate::job::{AttemptRef, Grant, ONLINE_GRANT};
 use crate::outcome::Outcome;
+use crate::reason::Code;
 use crate::retry::Backoff;
 use crate::store::JobNext;
 use crate::time::Monotonic;
@@ -184,7 +185,7 @@ impl Schedule {
         if lost.contains(&attempt) {
             self.lose(id, Outcome::AgentKilled, "the agent was killed while it held the job".to_owned());
         } else if lease.accept_by.is_some() {
-            let message = "the agent came back without having had the assignment".to_owned();
+            let message = Code::CameBackWithout.template().to_owned();
             self.give_back(id, Outcome::Cancelled, message, JobNext::Queued);
         } else {
             self.lose(id, Outcome::DeviceLost, "the agent came back without the attempt".to_owned());

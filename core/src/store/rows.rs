@@ -15,6 +15,7 @@ use crate::job::{AttemptRef, JobSpec, JobState};
 use crate::metric::Metric;
 use crate::model::{Format, Manifest, Precision, Signature, SignatureStanding};
 use crate::outcome::Outcome;
+use crate::reason::Reason;
 use crate::report::{Report, StageRecord};
 use crate::role::Role;
 use crate::stage::Stage;
@@ -323,7 +324,7 @@ pub struct NewMisfit {
     pub profile: String,
     /// `None` when the selector matched no device at all.
     pub device: Option<DeviceId>,
-    pub reason: String,
+    pub reason: Reason,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -429,7 +430,7 @@ pub struct JobRow {
     /// Why it ended without a last attempt that says so, else what the last attempt says.
     pub message: Option<String>,
     /// Why the numbers are not valid; empty when they are, or when there are none yet.
-    pub invalid: Vec<String>,
+    pub invalid: Vec<Reason>,
     pub created_at: Timestamp,
     pub started_at: Option<Timestamp>,
     pub finished_at: Option<Timestamp>,
@@ -459,7 +460,7 @@ pub struct MisfitRow {
     pub profile: String,
     pub device: Option<DeviceId>,
     pub device_name: Option<String>,
-    pub reason: String,
+    pub reason: Reason,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -472,7 +473,7 @@ pub struct AttemptRow {
     pub outcome: Option<Outcome>,
     pub failed_stage: Option<Stage>,
     pub message: Option<String>,
-    pub invalid: Vec<String>,
+    pub invalid: Vec<Reason>,
     pub stages: Vec<StageRecord>,
 }
 
@@ -516,7 +517,7 @@ pub struct Completion {
     /// Derived by `core::measure`; replaces what an earlier algorithm derived.
     pub metrics: Vec<Metric>,
     /// Why the numbers are not valid; empty when they are.
-    pub invalid: Vec<String>,
+    pub invalid: Vec<Reason>,
     /// Name and version of the derivation.
     pub algorithm: String,
     /// What becomes of the job.

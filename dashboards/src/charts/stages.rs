@@ -39,10 +39,7 @@ pub fn chart(records: &[StageRecord], failed: Option<Stage>, words: Words) -> Ht
         let name = record.process.map_or_else(
             || record.stage.as_str().to_owned(),
             |process| {
-                words.with(
-                    "chart.stage_of_process",
-                    &[("stage", record.stage.as_str()), ("n", &(process + 1).to_string())],
-                )
+                words.with("chart.stage_of_process", &[("stage", record.stage.as_str()), ("n", &process.to_string())])
             },
         );
         let length_text = seconds(*length);

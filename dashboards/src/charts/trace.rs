@@ -98,7 +98,7 @@ fn borders(svg: &mut Svg, processes: &[Vec<f64>], x: &Axis, words: Words) {
         if i > 0 {
             svg.line((at, TOP), (at, BOTTOM), "mk");
         }
-        svg.text((at, TOP - 8.0), &words.with("chart.process", &[("n", &(i + 1).to_string())]), "", Anchor::Start);
+        svg.text((at, TOP - 8.0), &words.with("chart.process", &[("n", &i.to_string())]), "", Anchor::Start);
         start += process.len();
     }
 }
@@ -162,7 +162,7 @@ mod tests {
     fn fresh_processes_are_told_apart() {
         let svg = chart(&[vec![1.0; 30], vec![1.1; 30], vec![1.2; 30]], EN);
         assert_eq!(svg.as_str().matches(r#"class="mk""#).count(), 2);
-        assert!(svg.as_str().contains("process 3"));
+        assert!(svg.as_str().contains("process 2"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use seatrial_core::gate::Judgement;
 use seatrial_core::job::JobState;
 use seatrial_core::outcome::Family;
+use seatrial_core::reason::Reason;
 use seatrial_core::store::JobRow;
 
 use super::RunExport;
@@ -50,7 +51,7 @@ fn verdict(job: &JobRow) -> Verdict {
     let message = format!("{place}{}", job.message.clone().unwrap_or_default());
     match outcome.family() {
         Family::Ok if job.invalid.is_empty() => Verdict::Passed,
-        Family::Ok => Verdict::Failure { kind: "invalid".to_owned(), message: job.invalid.join("; ") },
+        Family::Ok => Verdict::Failure { kind: "invalid".to_owned(), message: Reason::joined(&job.invalid) },
         Family::Fallback | Family::Died | Family::Hung | Family::WrongOutput | Family::CannotLoad => {
             Verdict::Failure { kind, message }
         }

@@ -2,6 +2,7 @@
 
 use seatrial_core::metric::{Estimate, Metric};
 use seatrial_core::reading::Reading;
+use seatrial_core::reason::Reason;
 use seatrial_core::store::JobRow;
 
 use super::{RunExport, csv};
@@ -49,7 +50,7 @@ impl Row<'_> {
             job.outcome.map(crate::status::class_and_code),
             job.stage.map(|stage| stage.to_string()),
             job.message.clone(),
-            (!job.invalid.is_empty()).then(|| job.invalid.join("; ")),
+            (!job.invalid.is_empty()).then(|| Reason::joined(&job.invalid)),
             self.metric.map(|metric| metric.name.clone()),
             self.metric.map(|metric| metric.unit.clone()),
         ]

@@ -106,7 +106,7 @@ pub(crate) async fn page(
                     at: html::ago(row.at, moments),
                     from: html::status(&status::device(row.from, words)),
                     to: html::status(&status::device(row.to, words)),
-                    reason: row.reason.clone(),
+                    reason: words.phrase(&row.reason),
                 })
                 .collect(),
             jobs: data.jobs.iter().map(|job| job_line(job, None, moments)).collect(),
@@ -146,7 +146,10 @@ fn sub(data: &Data, moments: &Moments) -> String {
         ],
     );
     let quarantine = device.quarantined_until.map(|until| {
-        words.with("fleet.quarantined_until", &[("time", &moments.clock(until)), ("reason", &device.state_reason)])
+        words.with(
+            "fleet.quarantined_until",
+            &[("time", &moments.clock(until)), ("reason", &words.phrase(&device.state_reason))],
+        )
     });
     words.sentences(&quarantine.into_iter().chain([seen]).collect::<Vec<_>>())
 }
@@ -185,7 +188,7 @@ fn cluster_line(cluster: &seatrial_core::device::CpuCluster, words: Words) -> (S
     let cpus: Vec<String> = cluster.cpus.iter().map(u16::to_string).collect();
     let frequency = match &cluster.max_frequency_khz {
         Reading::Present(khz) => format!("{} GHz", crate::format::significant(*khz as f64 / 1e6)),
-        Reading::Absent(reason) => words.with("number.absent", &[("reason", reason)]),
+        Reading::Absent(reason) => words.absent(reason),
     };
     (words.with("device.cpus", &[("list", &cpus.join(", "))]), frequency)
 }
@@ -193,11 +196,7 @@ fn cluster_line(cluster: &seatrial_core::device::CpuCluster, words: Words) -> (S
 /// What can be read, then what cannot with its reason.
 fn sensors(device: &DeviceRow, words: Words) -> Vec<(String, String)> {
     let readable = device.profile.sensors.iter().map(|name| (name.clone(), words.t("device.readable").into_owned()));
-    let absent = device
-        .profile
-        .absent_sensors
-        .iter()
-        .map(|(name, reason)| (name.clone(), words.with("number.absent", &[("reason", reason)])));
+    let absent = device.profile.absent_sensors.iter().map(|(name, reason)| (name.clone(), words.absent(reason)));
     readable.chain(absent).collect()
 }
 

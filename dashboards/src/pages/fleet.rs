@@ -194,10 +194,11 @@ pub(crate) fn fleet(state: &Dashboards, mut devices: Vec<DeviceRow>, moments: &M
 
 fn quarantine(device: &DeviceRow, moments: &Moments) -> String {
     match device.quarantined_until {
-        Some(until) => moments
-            .words
-            .with("fleet.quarantined_until", &[("time", &moments.clock(until)), ("reason", &device.state_reason)]),
-        None => device.state_reason.clone(),
+        Some(until) => moments.words.with(
+            "fleet.quarantined_until",
+            &[("time", &moments.clock(until)), ("reason", &moments.words.phrase(&device.state_reason))],
+        ),
+        None => moments.words.phrase(&device.state_reason),
     }
 }
 
@@ -334,7 +335,7 @@ pub(crate) fn card(device: &DeviceRow, live: Option<&LiveDevice>, moments: &Mome
             (words.with("fleet.seen", &[("when", &moments.relative(device.last_seen_at))]), Html::default())
         }
         None if device.state == DeviceState::Quarantined => (quarantine(device, moments), Html::default()),
-        None => (device.state_reason.clone(), Html::default()),
+        None => (words.phrase(&device.state_reason), Html::default()),
     };
     let attention = matches!(now.class, "s-failed");
     Card {

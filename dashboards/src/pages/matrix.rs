@@ -172,8 +172,8 @@ fn job_cell(job: &JobRow, numbers: Option<&Numbers>, live: Option<&LiveJob>, wor
         }
         JobState::Quarantined => ("hx", format!("{}{}", glyph(state.glyph), escape(&words.t("state.job_quarantined")))),
         JobState::Done { outcome } => {
-            lines.extend(job.message.clone());
-            lines.extend(job.invalid.iter().cloned());
+            lines.extend(job.message.as_deref().map(|message| words.phrase(message)));
+            lines.extend(job.invalid.iter().map(|reason| words.reason(reason)));
             if status::has_result(outcome) {
                 let number = headline(numbers);
                 lines.extend(number.as_ref().map(|(tip, _)| tip.clone()));
@@ -211,12 +211,9 @@ fn headline(numbers: Option<&Numbers>) -> Option<(String, String)> {
 fn misfit_cell(misfit: &MisfitRow, words: Words) -> Html {
     let state = status::misfit(words);
     let device = misfit.device_name.clone().unwrap_or_default();
-    let lines = [
-        format!("{} {} · {device}", misfit.model, misfit.variant),
-        misfit.backend.clone(),
-        format!("{}: {}", state.word, misfit.reason),
-    ];
-    let label = escape(&format!("{}: {}", state.word, misfit.reason));
+    let why = words.with("state.misfit_why", &[("reason", &words.reason(&misfit.reason))]);
+    let lines = [format!("{} {} · {device}", misfit.model, misfit.variant), misfit.backend.clone(), why.clone()];
+    let label = escape(&why);
     Html::trusted(format!(
         r##"<a class="hm" href="#misfits" data-tip="{}" aria-label="{label}">{}</a>"##,
         tip(&lines),

@@ -91,7 +91,7 @@ pub(crate) fn model_name(job: &JobRow) -> String {
 pub(crate) fn reading(reading: &Reading<String>, words: Words) -> String {
     match reading {
         Reading::Present(text) => text.clone(),
-        Reading::Absent(reason) => words.with("number.absent", &[("reason", reason)]),
+        Reading::Absent(reason) => words.absent(reason),
     }
 }
 
@@ -144,13 +144,8 @@ impl JobLines {
 pub(crate) fn job_line(job: &JobRow, numbers: Option<&Numbers>, moments: &Moments) -> JobLine {
     let words = moments.words;
     let moment = job.finished_at.or(job.started_at).unwrap_or(job.created_at);
-    let mut detail = Vec::new();
-    if let Some(outcome) = job.outcome.filter(|outcome| !status::has_result(*outcome)) {
-        detail.push(status::class_and_code(outcome));
-        detail.extend(job.stage.map(|stage| stage.to_string()));
-    }
-    detail.extend(job.message.clone());
-    detail.extend(job.invalid.iter().cloned());
+    let mut detail = failure(job, words);
+    detail.extend(job.invalid.iter().map(|reason| words.reason(reason)));
     JobLine {
         href: format!("/jobs/{}", job.id),
         short: job.short.clone(),
@@ -165,11 +160,22 @@ pub(crate) fn job_line(job: &JobRow, numbers: Option<&Numbers>, moments: &Moment
         detail: detail.join(" · "),
         p50: match numbers.and_then(|numbers| numbers.shown("lat_p50_ms")) {
             Some(shown) if shown.absent.is_empty() => html::shown(&shown, words),
-            Some(shown) => html::cell(&shown),
+            Some(shown) => html::cell(&shown, words),
             None => Html::default(),
         },
         when: html::ago(moment, moments),
     }
+}
+
+/// How a job failed, in parts: class, stage, message. Of one that did not fail, its message if it has one.
+pub(crate) fn failure(job: &JobRow, words: Words) -> Vec<String> {
+    let mut parts = Vec::new();
+    if let Some(outcome) = job.outcome.filter(|outcome| !status::has_result(*outcome)) {
+        parts.push(status::class_and_code(outcome));
+        parts.extend(job.stage.map(|stage| stage.to_string()));
+    }
+    parts.extend(job.message.as_deref().map(|message| words.phrase(message)));
+    parts
 }
 
 /// An address that is none of ours.

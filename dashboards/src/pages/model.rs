@@ -387,8 +387,8 @@ fn result_lines(
         let cell = |name: &str, factor: f64| match numbers.get(name) {
             None => Html::trusted(DASH.to_string()),
             Some(metric) => match metric.value.present() {
-                Some(estimate) => html::cell(&crate::format::in_unit(*estimate, factor)),
-                None => html::cell(&crate::format::metric(metric)),
+                Some(estimate) => html::cell(&crate::format::in_unit(*estimate, factor), words),
+                None => html::cell(&crate::format::metric(metric), words),
             },
         };
         let place = points.iter().position(|(index, _)| *index == i);

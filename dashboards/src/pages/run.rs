@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use axum::Form;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect, Response};
-use seatrial_core::gate::Judgement;
+use seatrial_core::gate::{Finding, FindingKind, Judgement};
 use seatrial_core::ids::JobId;
 use seatrial_core::job::JobState;
 use seatrial_core::live::LiveJob;
@@ -26,6 +26,7 @@ use crate::failure::Failure;
 use crate::format::{DASH, Moments, count, duration};
 use crate::frame::{Frame, Nav};
 use crate::html::{self, Html};
+use crate::i18n::Words;
 use crate::status;
 use crate::visit::{Visit, file};
 
@@ -299,9 +300,9 @@ fn gate(data: &Data, moments: &Moments) -> Option<GatePart> {
     let words = moments.words;
     let judgement = data.gate.as_ref()?;
     let (jobs, comparisons) = (count(judgement.jobs.into()), count(judgement.comparisons.into()));
-    let finding = |finding: &seatrial_core::gate::Finding| {
+    let finding = |finding: &Finding| {
         let href = finding.job.map_or_else(String::new, |job| format!("/jobs/{job}"));
-        (href, finding.subject.clone(), finding.message.clone())
+        (href, finding.subject.clone(), finding_text(data, finding, words))
     };
     Some(GatePart {
         status: if judgement.passed {
@@ -313,6 +314,19 @@ fn gate(data: &Data, moments: &Moments) -> Option<GatePart> {
         findings: judgement.findings.iter().take(LISTED).map(finding).collect(),
         omitted: left(judgement.findings.len() + judgement.omitted as usize, moments),
     })
+}
+
+/// What the gate has to say of a job is what the job says of itself; the rest says it in its own reason.
+fn finding_text(data: &Data, finding: &Finding, words: Words) -> String {
+    let of = |id: JobId| data.jobs.iter().find(|job| job.id == id);
+    match (finding.kind, finding.job.and_then(of), &finding.reason) {
+        (FindingKind::Invalid, Some(job), _) => {
+            words.with("run.finding_invalid", &[("reasons", &words.reasons(&job.invalid))])
+        }
+        (FindingKind::Failed, Some(job), _) => words.list(&super::failure(job, words)),
+        (_, _, Some(reason)) => words.reason(reason),
+        (_, _, None) => finding.message.clone(),
+    }
 }
 
 /// What a list leaves out; empty when nothing.

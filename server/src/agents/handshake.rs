@@ -5,6 +5,7 @@ use std::sync::Arc;
 use seatrial_core::device::{DeviceState, Evidence, Profile};
 use seatrial_core::ids::{DeviceId, JobId, SessionId};
 use seatrial_core::job::AttemptRef;
+use seatrial_core::reason::Code;
 use seatrial_core::schedule::Held;
 use seatrial_core::store::{DeviceRow, StoreError};
 use seatrial_proto::v1::{self, agent_message::Message};
@@ -128,7 +129,7 @@ impl Hello {
         }
         if row.state == DeviceState::Discovered {
             let (from, to) = (DeviceState::Discovered, DeviceState::Ready);
-            if context.store.set_device_state(row.id, from, to, "its agent has attached", now).await.map_err(failed)? {
+            if context.store.set_device_state(row.id, from, to, Code::Attached.template(), now).await.map_err(failed)? {
                 row.state = to;
             }
         }

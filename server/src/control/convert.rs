@@ -130,7 +130,7 @@ pub(super) fn job(row: JobRow, metrics: Vec<Metric>) -> v1::Job {
         stage: stage.map(|stage| Stage::as_str(stage).to_owned()),
         outcome: outcome.map(self::outcome),
         message,
-        invalid,
+        invalid: invalid.into_iter().map(String::from).collect(),
         metrics: metrics.into_iter().map(metric).collect(),
         started_us: started_at.map(Timestamp::as_micros),
         finished_us: finished_at.map(Timestamp::as_micros),
@@ -157,7 +157,7 @@ fn metric(metric: Metric) -> v1::Metric {
 
 pub(super) fn misfit(row: MisfitRow) -> v1::Misfit {
     let MisfitRow { model, variant, dataset, backend, profile, device: _, device_name, reason } = row;
-    v1::Misfit { model, variant, dataset, backend, profile, device: device_name, reason }
+    v1::Misfit { model, variant, dataset, backend, profile, device: device_name, reason: reason.into() }
 }
 
 pub(super) fn token(row: TokenRow) -> v1::Token {

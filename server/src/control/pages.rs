@@ -202,6 +202,7 @@ mod tests {
             job: None,
             subject: "s".to_owned(),
             message: "m".repeat(8000),
+            reason: None,
             value: None,
             limit: None,
         };

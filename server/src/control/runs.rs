@@ -155,5 +155,5 @@ pub(crate) fn device_names(devices: Vec<DeviceRow>) -> HashMap<DeviceId, String>
 fn planned_misfit(misfit: NewMisfit, names: &HashMap<DeviceId, String>) -> v1::Misfit {
     let NewMisfit { model, variant, dataset, backend, profile, device, reason } = misfit;
     let device = device.and_then(|device| names.get(&device).cloned());
-    v1::Misfit { model, variant, dataset, backend, profile, device, reason }
+    v1::Misfit { model, variant, dataset, backend, profile, device, reason: reason.into() }
 }

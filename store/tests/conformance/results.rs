@@ -11,6 +11,7 @@ use seatrial_core::job::{AttemptRef, JobState};
 use seatrial_core::metric::{Estimate, Metric};
 use seatrial_core::outcome::Outcome;
 use seatrial_core::reading::Reading;
+use seatrial_core::reason::{Code, Reason};
 use seatrial_core::report::Report;
 use seatrial_core::stage::Stage;
 use seatrial_core::store::{Accepted, GiveBack, JobNext, Store};
@@ -230,7 +231,7 @@ pub(crate) async fn interference_makes_a_row_invalid_and_keeps_it(store: Arc<dyn
     let world = world(store).await;
     let (_, jobs) = world.run_of(1).await;
     let mut result = world.completion(world.claim(jobs[0], 1).await, Outcome::Ok);
-    result.invalid = vec!["foreign CPU 40 %".to_owned(), "clock drop".to_owned()];
+    result.invalid = vec![Reason::new(Code::NoEvidence, &[]).of_process(1), "clock drop".into()];
     world.store.complete(&result).await.unwrap();
     assert_eq!(world.store.job(jobs[0]).await.unwrap().unwrap().invalid, result.invalid);
     assert_eq!(world.store.attempts(jobs[0]).await.unwrap()[0].invalid, result.invalid);

@@ -7,6 +7,7 @@ use seatrial_core::device::DeviceState;
 use seatrial_core::ids::{DeviceId, JobId, ProjectId, RunId, VariantId};
 use seatrial_core::job::{AttemptRef, JobState};
 use seatrial_core::outcome::Outcome;
+use seatrial_core::reason::{Code, Reason};
 use seatrial_core::stage::Stage;
 use seatrial_core::store::{GiveBack, JobNext, NewMisfit, NewRun, Part, RunCounts, RunState, Store, StoreError};
 
@@ -27,7 +28,7 @@ pub(crate) async fn a_run_is_stored_whole_or_not_at_all(store: Arc<dyn Store>) {
         backend: "litert gpu ×1".to_owned(),
         profile: "quick".to_owned(),
         device: Some(world.device.id),
-        reason: "the agent offers no litert".to_owned(),
+        reason: Reason::new(Code::RuntimeNotOffered, &[("runtime", &"litert"), ("offered", &"tract")]),
     }];
     run.rerun_of = Some(fresh!(JobId));
     assert_eq!(store.create_run(&run).await.unwrap(), 1);
@@ -42,8 +43,9 @@ pub(crate) async fn a_run_is_stored_whole_or_not_at_all(store: Arc<dyn Store>) {
     assert_eq!(store.run_by_number(world.project, 1).await.unwrap(), Some(row));
     let misfits = store.misfits(run.id).await.unwrap();
     assert_eq!(
-        (misfits[0].reason.as_str(), misfits[0].device_name.as_deref()),
-        ("the agent offers no litert", Some("Xiaomi 15"))
+        (&misfits[0].reason, misfits[0].device_name.as_deref()),
+        (&run.misfits[0].reason, Some("Xiaomi 15")),
+        "with its code and arguments"
     );
     let jobs = store.jobs(run.id).await.unwrap();
     assert_eq!(jobs.iter().map(|job| job.id).collect::<Vec<_>>(), [run.jobs[0].id, run.jobs[1].id]);
@@ -133,7 +135,7 @@ pub(crate) async fn counts_tell_every_way_in_which_a_job_can_stand(store: Arc<dy
         store.complete(&world.completion(world.claim(job, 1).await, outcome)).await.unwrap();
     }
     let mut noisy = world.completion(world.claim(jobs[5], 1).await, Outcome::Ok);
-    noisy.invalid = vec!["foreign CPU 40 %".to_owned()];
+    noisy.invalid = vec!["foreign CPU 40 %".into()];
     store.complete(&noisy).await.unwrap();
     let quarantine = GiveBack { agent_death: true, ..given_back(Outcome::AgentKilled, JobNext::Quarantined) };
     store.give_back(world.claim(jobs[6], 1).await, &quarantine).await.unwrap();

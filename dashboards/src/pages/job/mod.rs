@@ -188,7 +188,7 @@ pub(crate) async fn page(
             tag: html::tag(&status::job(job, words)),
             sentence: sentence(&data, &numbers, words),
             sub: sub(&data, &numbers, words),
-            invalid: job.invalid.clone(),
+            invalid: job.invalid.iter().map(|reason| words.reason(reason)).collect(),
             csrf: may_rerun.then(|| visit.viewer.csrf.clone()),
             rerun: format!("seatrial rerun {}", job.short),
             samples_csv: has_samples.then(|| format!("/jobs/{}/samples.csv?attempt={}", job.id, data.attempt)),

@@ -46,7 +46,7 @@ pub(super) struct PercentileLine {
 pub(super) struct MetricLine {
     pub name: String,
     pub value: Html,
-    pub meaning: &'static str,
+    pub meaning: String,
 }
 
 pub(super) fn guides(numbers: &Numbers) -> Vec<(&'static str, f64)> {
@@ -103,11 +103,9 @@ pub(super) fn sensors(data: &Data, words: Words) -> Vec<SensorPart> {
             });
             SensorPart { name: trace.sensor.clone(), chart, absent: String::new() }
         }
-        Reading::Absent(reason) => SensorPart {
-            name: trace.sensor.clone(),
-            chart: Html::default(),
-            absent: words.with("number.absent", &[("reason", reason)]),
-        },
+        Reading::Absent(reason) => {
+            SensorPart { name: trace.sensor.clone(), chart: Html::default(), absent: words.absent(reason) }
+        }
     };
     let mut parts: Vec<SensorPart> = report.sensors.iter().map(part).collect();
     parts.sort_by_key(|part| !part.absent.is_empty());
@@ -120,7 +118,7 @@ pub(super) fn accuracy(data: &Data, numbers: &Numbers, words: Words) -> Accuracy
     let none = |reason: String| (Html::default(), String::new(), reason, Vec::new());
     let classification = match data.unpacked.classification(data.classes.len()) {
         None => return none(String::new()),
-        Some(Err(reason)) => return none(words.with("number.absent", &[("reason", &reason)])),
+        Some(Err(reason)) => return none(words.absent(&reason)),
         Some(Ok(classification)) => classification,
     };
     let matrix = &classification.confusion;
@@ -274,7 +272,11 @@ pub(super) fn attempts(data: &Data, moments: &Moments) -> Vec<AttemptLine> {
             None => html::status(&status::job(&data.job, words)),
         },
         stage: row.failed_stage.map_or_else(|| DASH.to_string(), |stage| stage.to_string()),
-        message: row.message.iter().chain(&row.invalid).cloned().collect::<Vec<_>>().join("; "),
+        message: {
+            let message = row.message.iter().map(|message| words.phrase(message));
+            let reasons = row.invalid.iter().map(|reason| words.reason(reason));
+            message.chain(reasons).collect::<Vec<_>>().join(words.semicolon())
+        },
         start: html::at(row.granted_at, moments),
         length: row.ended_at.map_or_else(|| DASH.to_string(), |end| format::duration(end.since(row.granted_at), words)),
     };
@@ -285,14 +287,18 @@ pub(super) fn attempts(data: &Data, moments: &Moments) -> Vec<AttemptLine> {
 pub(super) fn metric_lines(numbers: &Numbers, words: Words) -> Vec<MetricLine> {
     let line = |kind: &metric::MetricKind| {
         let shown = numbers.shown(kind.name)?;
-        Some(MetricLine { name: kind.name.to_owned(), value: html::shown(&shown, words), meaning: kind.meaning })
+        Some(MetricLine {
+            name: kind.name.to_owned(),
+            value: html::shown(&shown, words),
+            meaning: words.meaning(kind.name),
+        })
     };
     let mut lines: Vec<MetricLine> = metric::REGISTRY.iter().filter_map(line).collect();
     let unknown = numbers.all().filter(|metric| metric::kind(&metric.name).is_none());
     lines.extend(unknown.map(|metric| MetricLine {
         name: metric.name.clone(),
         value: html::shown(&format::metric(metric), words),
-        meaning: "",
+        meaning: String::new(),
     }));
     lines
 }

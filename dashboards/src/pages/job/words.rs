@@ -75,7 +75,7 @@ pub(super) fn right_answers(data: &Data, numbers: &Numbers, words: Words) -> Opt
 pub(super) fn sub(data: &Data, numbers: &Numbers, words: Words) -> String {
     let mut parts = Vec::new();
     if let Some(message) = &data.job.message {
-        parts.push(message.clone());
+        parts.push(words.phrase(message));
     }
     let actual = data.report.as_ref().map(|report| &report.actual);
     if let Some(fallback) = actual.and_then(|actual| actual.fallback.as_ref()) {
@@ -126,7 +126,7 @@ pub(super) fn figure(shown: &format::Shown, words: Words) -> Html {
     let small = if shown.absent.is_empty() {
         shown.interval.clone()
     } else {
-        words.with("number.absent_reason", &[("reason", &shown.absent)])
+        words.with("number.absent_reason", &[("reason", &words.phrase(&shown.absent))])
     };
     let small = if small.is_empty() { String::new() } else { format!(" <small>{}</small>", html::escape(&small)) };
     Html::trusted(format!("{}{}{small}", html::escape(&shown.number), html::escape(&shown.unit)))
@@ -143,8 +143,7 @@ pub(super) fn evidence(data: &Data, words: Words) -> Vec<(String, String)> {
     let line = |process: &ProcessRecord| {
         let end = exit(process.exit, words);
         let sentinel = words.t(if process.sentinel { "job.sentinel" } else { "job.no_sentinel" });
-        let label =
-            words.with("job.process", &[("n", &(process.index + 1).to_string()), ("role", &role(process.role))]);
+        let label = words.with("job.process", &[("n", &process.index.to_string()), ("role", &role(process.role))]);
         (label, words.list(&[end, sentinel.into_owned()]))
     };
     report.processes.iter().map(line).collect()
@@ -180,7 +179,7 @@ pub(super) fn determinism(data: &Data, words: Words) -> String {
     match data.report.as_ref().map(|report| &report.determinism) {
         Some(Reading::Present(true)) => words.t("job.deterministic").into_owned(),
         Some(Reading::Present(false)) => words.t("job.not_deterministic").into_owned(),
-        Some(Reading::Absent(reason)) => words.with("job.determinism_absent", &[("reason", reason)]),
+        Some(Reading::Absent(reason)) => words.with("job.determinism_absent", &[("reason", &words.phrase(reason))]),
         None => String::new(),
     }
 }

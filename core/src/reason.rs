@@ -1,0 +1,341 @@
+//! Why something is as it is: English text for logs, exports and the command line, and beside it the code and the
+//! arguments from which a page makes the same sentence in another language.
+//!
+//! The text is always made from the code's template, so the two cannot disagree. A reason that comes from elsewhere,
+//! as from an older document or a person, has text only and is shown as it is.
+
+use std::fmt;
+use std::ops::Deref;
+
+use serde::{Deserialize, Serialize};
+
+/// A sentence fragment that says why, and how to say it in another language.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Document", into = "Document")]
+pub struct Reason {
+    text: String,
+    told: Option<Told>,
+}
+
+/// What a reason's text was made from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Told {
+    code: Code,
+    /// The process of the attempt that it is about.
+    process: Option<u8>,
+    /// Names and values of the template's placeholders. Values are numbers with units, names and codes: nothing that
+    /// a translation would change.
+    arguments: Vec<(String, String)>,
+}
+
+impl Reason {
+    /// A reason of the registry. A placeholder without an argument stays empty; a test goes through all codes.
+    #[must_use]
+    pub fn new(code: Code, arguments: &[(&str, &dyn fmt::Display)]) -> Self {
+        let arguments = arguments.iter().map(|(name, value)| ((*name).to_owned(), value.to_string())).collect();
+        Self::told(Told { code, process: None, arguments })
+    }
+
+    fn told(told: Told) -> Self {
+        let said = fill(told.code.template(), &told.arguments);
+        let text = match told.process {
+            Some(process) => format!("process {process}: {said}"),
+            None => said,
+        };
+        Self { text, told: Some(told) }
+    }
+
+    /// The same reason, said of one process of the attempt. A reason without a code stays as it is.
+    #[must_use]
+    pub fn of_process(self, process: u8) -> Self {
+        match self.told {
+            Some(told) => Self::told(Told { process: Some(process), ..told }),
+            None => self,
+        }
+    }
+
+    /// The English text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// `None` for a reason that is only text.
+    #[must_use]
+    pub fn code(&self) -> Option<Code> {
+        self.told.as_ref().map(|told| told.code)
+    }
+
+    /// The process of the attempt that the reason is about, counted from 0.
+    #[must_use]
+    pub fn process(&self) -> Option<u8> {
+        self.told.as_ref().and_then(|told| told.process)
+    }
+
+    /// Names and values of the template's placeholders.
+    pub fn arguments(&self) -> impl Iterator<Item = (&str, &str)> {
+        let arguments = self.told.iter().flat_map(|told| &told.arguments);
+        arguments.map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// Several reasons as one line.
+    #[must_use]
+    pub fn joined(reasons: &[Self]) -> String {
+        reasons.iter().map(Self::text).collect::<Vec<_>>().join("; ")
+    }
+}
+
+/// A template with its placeholders filled, in one pass: what an argument brings is never read as a placeholder.
+fn fill(template: &str, arguments: &[(String, String)]) -> String {
+    let mut text = String::with_capacity(template.len() + 32);
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once('{') {
+        let (name, after) = after.split_once('}').unwrap_or((after, ""));
+        text.push_str(before);
+        text.push_str(arguments.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value));
+        rest = after;
+    }
+    text.push_str(rest);
+    text
+}
+
+impl Deref for Reason {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.text
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl From<String> for Reason {
+    fn from(text: String) -> Self {
+        Self { text, told: None }
+    }
+}
+
+impl From<&str> for Reason {
+    fn from(text: &str) -> Self {
+        Self::from(text.to_owned())
+    }
+}
+
+impl From<Reason> for String {
+    fn from(reason: Reason) -> Self {
+        reason.text
+    }
+}
+
+impl PartialEq<&str> for Reason {
+    fn eq(&self, other: &&str) -> bool {
+        self.text == *other
+    }
+}
+
+/// How a reason is stored and sent: text alone, or text with what it was made from.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Document {
+    Text(String),
+    Told {
+        text: String,
+        code: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        process: Option<u8>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        arguments: Vec<(String, String)>,
+    },
+}
+
+impl From<Document> for Reason {
+    /// A code that this build does not know leaves the text.
+    fn from(document: Document) -> Self {
+        match document {
+            Document::Text(text) => Self::from(text),
+            Document::Told { text, code, process, arguments } => {
+                Self { text, told: Code::parse(&code).map(|code| Told { code, process, arguments }) }
+            }
+        }
+    }
+}
+
+impl From<Reason> for Document {
+    fn from(reason: Reason) -> Self {
+        let Reason { text, told } = reason;
+        match told {
+            None => Self::Text(text),
+            Some(Told { code, process, arguments }) => {
+                Self::Told { text, code: code.as_str().to_owned(), process, arguments }
+            }
+        }
+    }
+}
+
+macro_rules! codes {
+    ($($(#[$note:meta])* $code:ident, $word:literal, $template:literal;)*) => {
+        /// Every reason that this crate gives, with the template of its English text.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Code { $($(#[$note])* $code,)* }
+
+        impl Code {
+            pub const ALL: &[Self] = &[$(Self::$code),*];
+
+            /// As catalogues and documents spell it. Never changed once released.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$code => $word,)* }
+            }
+
+            /// The English text with `{name}` for each argument.
+            #[must_use]
+            pub const fn template(self) -> &'static str {
+                match self { $(Self::$code => $template,)* }
+            }
+        }
+    };
+}
+
+impl Code {
+    fn parse(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.as_str() == word)
+    }
+
+    /// The code whose whole text this is, for texts that cross a border as text alone. Only a template without
+    /// placeholders has a whole text.
+    #[must_use]
+    pub fn of_text(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.template() == text)
+    }
+}
+
+codes! {
+    // What makes samples invalid.
+    TooFewSamples, "too_few_samples", "{samples} samples, the profile asks for at least {least}";
+    Slept, "slept", "the device slept for {ms} ms of the window";
+    ForeignCpu, "foreign_cpu", "foreign CPU took {share} of all cores, limit {limit}";
+    StolenCpu, "stolen_cpu", "foreign CPU took {share} of all cores, {stolen} of it taken by the hypervisor, limit {limit}";
+    Waited, "waited", "the child waited for a CPU during {share} of the time it could have run ({ms} ms), limit {limit}";
+    CrowdedOut, "crowded_out", "others took {share} of the {cpus} CPUs that {threads} threads share, limit {limit}";
+    Descheduled, "descheduled", "the child was taken off its CPU {rate} times a second ({switches} times), limit {limit}";
+    StoodStill, "stood_still", "the child ran during {share} of its window, at least {least} is normal for a model on the CPU";
+    MajorFaults, "major_faults", "{faults} page faults were served from disk, limit {limit}: memory is short";
+    NoEvidence, "no_evidence", "nothing is known of what else ran on the device";
+    Hot, "hot", "{sensor} reached {celsius} °C, limit {limit} °C";
+    ThermalStatus, "thermal_status", "the thermal status reached {status} of 6, limit {limit}";
+    Throttling, "throttling", "{sensor} was throttling (state {state})";
+    ClockLimited, "clock_limited", "{sensor} was lowered from {from} to {to} {unit}";
+    ClockChanged, "clock_changed", "the clock went from {from} to {to} MHz ({change}), limit ±{limit}";
+    Drifted, "drifted", "the last third of the samples was {share} slower than the first ({last} against {first} ms), limit {limit}";
+    WindowUnknown, "window_unknown", "nothing is known of its measure window";
+    ProcessUnlisted, "process_unlisted", "it has samples, but the report does not list it";
+    ProcessesMissing, "processes_missing", "{measured} of {asked} processes have samples";
+    StartsUnfit, "starts_unfit", "the start times do not fit the samples";
+    BlockTwice, "block_twice", "more than one {block} block";
+    BlockUnusable, "block_unusable", "the {block} block cannot be used: {why}";
+    AccuracyUnusable, "accuracy_unusable", "accuracy: {why}";
+    // Why a combination cannot run.
+    Quarantined, "quarantined", "the device is quarantined";
+    QuarantinedSince, "quarantined_since", "the device is quarantined: {why}";
+    Maintenance, "maintenance", "the device is in maintenance";
+    MaintenanceSince, "maintenance_since", "the device is in maintenance: {why}";
+    Retired, "retired", "the device is retired";
+    RetiredSince, "retired_since", "the device is retired: {why}";
+    Unauthorized, "unauthorized", "the device does not allow debugging yet";
+    UnauthorizedSince, "unauthorized_since", "the device does not allow debugging yet: {why}";
+    Discovered, "discovered", "the device has no agent yet";
+    DiscoveredSince, "discovered_since", "the device has no agent yet: {why}";
+    SignatureRefused, "signature_refused", "a device loaded the variant and found other inputs or outputs than were claimed; add the model again";
+    RuntimeNotOffered, "runtime_not_offered", "the device does not offer {runtime}; it offers {offered}";
+    NoRuntimeOffered, "no_runtime_offered", "the device does not offer {runtime}; it offers no runtime";
+    OtherTrack, "other_track", "the device offers {runtime} {version}, which is not of track {track}";
+    FormatUnread, "format_unread", "{runtime} {version} does not read {format}";
+    NoAccelerator, "no_accelerator", "{runtime} {version} has no {accelerator} on this device";
+    NoVersionServes, "no_version_serves", "no version of {runtime} on the device serves this: {each}";
+    TooManyThreads, "too_many_threads", "{threads} threads are asked for, and the device has {cpus} CPUs";
+    TooManyThreadsOnOne, "too_many_threads_on_single", "{threads} threads are asked for, and the device has 1 CPU";
+    TooManyThreadsOf, "too_many_threads_of", "{threads} threads are asked for, and the device has {cpus} CPUs ({affinity})";
+    TooManyThreadsOnOneOf, "too_many_threads_on_single_of", "{threads} threads are asked for, and the device has 1 CPU ({affinity})";
+    NoSuchCpu, "no_such_cpu", "the device has no CPU {cpu}";
+    CpusAlike, "cpus_alike", "the device's CPUs are all alike, so it has no {affinity} cores";
+    ClustersUnknown, "clusters_unknown", "which cores are {affinity} is not known: the maximum frequency cannot be read ({why})";
+    NoMidCores, "no_mid_cores", "the device has two kinds of cores, so it has no mid cores";
+    TooLarge, "too_large", "the variant has {size} MiB, and the device has {memory} MiB of memory";
+    OpenAxis, "open_axis", "axis \"{axis}\" of input \"{input}\" has no size: set it in the binding's `axes`, or name a dataset";
+    // Why a run does not pass its gate.
+    NothingRan, "nothing_ran", "no job ran";
+    OtherAccelerator, "other_accelerator", "the job ran, but not on the accelerator that was asked for";
+    CannotRun, "cannot_run", "cannot run: {why}";
+    NothingToJudge, "nothing_to_judge", "no job of the run matches this rule, and what was not measured is not a pass";
+    MetricMissing, "metric_missing", "{metric} is missing: {why}";
+    AboveLimit, "above_limit", "{metric} is {value}, above the limit: at most {limit}";
+    BelowLimit, "below_limit", "{metric} is {value}, below the limit: at least {limit}";
+    BoundAboveLimit, "bound_above_limit", "{metric} is {value} and its 95 % interval reaches {bound}, above the limit: at most {limit}";
+    BoundBelowLimit, "bound_below_limit", "{metric} is {value} and its 95 % interval reaches {bound}, below the limit: at least {limit}";
+    // Why a number is absent, and what else crosses a border as text.
+    NoSamples, "no_samples", "no samples";
+    ClockTooCoarse, "clock_too_coarse", "the median is zero: the clock is too coarse for this model";
+    NoMeasurableTime, "no_measurable_time", "the samples took no measurable time";
+    NoInterval, "no_interval", "the profile has no interval";
+    LoadsColdOnly, "loads_cold_only", "the profile runs one process, which loads cold";
+    NothingCompared, "nothing_compared", "no element could be compared";
+    NoEnds, "no_ends", "no samples in the first or the last minute";
+    NotFinite, "not_finite", "not a finite number";
+    NotRepeated, "not_repeated", "no process repeated an inference";
+    NoDelegates, "no_delegates", "tract has no delegates";
+    NotAndroid, "not_android", "not an Android device, or its properties cannot be read";
+    NoGpuKnown, "no_gpu_known", "no GPU is known to this kernel, or it may not be asked";
+    NoGpuDriver, "no_gpu_driver", "no GPU driver is loaded";
+    NotProbed, "not_probed", "the attempt ended before the device was probed";
+    Attached, "attached", "its agent has attached";
+    WentAway, "went_away", "the device went away before it was given the job";
+    NotAccepted, "not_accepted", "the agent did not accept the assignment in time";
+    CameBackWithout, "came_back_without", "the agent came back without having had the assignment";
+    NothingMeasured, "nothing_measured", "the profile measures nothing: accuracy_only needs a dataset";
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_text_is_the_template_with_its_arguments() {
+        let reason = Reason::new(Code::ForeignCpu, &[("share", &"31 %"), ("limit", &"{share}")]);
+        assert_eq!(reason, "foreign CPU took 31 % of all cores, limit {share}");
+        let of_second = reason.of_process(1);
+        assert_eq!(of_second, "process 1: foreign CPU took 31 % of all cores, limit {share}");
+        assert_eq!((of_second.code(), of_second.process()), (Some(Code::ForeignCpu), Some(1)));
+        assert_eq!(of_second.arguments().collect::<Vec<_>>(), [("share", "31 %"), ("limit", "{share}")]);
+    }
+
+    #[test]
+    fn a_reason_reads_back_as_it_was_and_text_alone_stays_text() {
+        let told = Reason::new(Code::Slept, &[("ms", &2500)]).of_process(0);
+        let plain = Reason::from("written by an older server");
+        for reason in [told, plain] {
+            let json = serde_json::to_string(&reason).unwrap();
+            assert_eq!(serde_json::from_str::<Reason>(&json).unwrap(), reason, "{json}");
+        }
+        let text: Reason = serde_json::from_str("\"the device slept\"").unwrap();
+        assert_eq!((text.text(), text.code()), ("the device slept", None));
+        let later: Reason = serde_json::from_str(r#"{"text":"the moon was full","code":"moon"}"#).unwrap();
+        assert_eq!((later.text(), later.code()), ("the moon was full", None), "a code of a later build");
+    }
+
+    #[test]
+    fn codes_and_templates_are_distinct_and_templates_are_lowercase_fragments() {
+        let words: BTreeSet<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        let templates: BTreeSet<&str> = Code::ALL.iter().map(|code| code.template()).collect();
+        assert_eq!((words.len(), templates.len()), (Code::ALL.len(), Code::ALL.len()));
+        for code in Code::ALL {
+            assert!(!code.template().ends_with('.') && !code.template().starts_with(char::is_uppercase), "{code:?}");
+            assert_eq!(Code::of_text(code.template()), Some(*code));
+        }
+    }
+}
