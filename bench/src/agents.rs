@@ -46,7 +46,9 @@ pub async fn start(address: &str, count: usize, report: &Report) -> anyhow::Resu
         devices.push(connection.welcome.device.clone());
         let (say, hear) = mpsc::channel(64);
         words.push(hear);
-        tasks.spawn(work(connection, report.clone(), say));
+        let mut report = report.clone();
+        report.actual.signature = Some(signature());
+        tasks.spawn(work(connection, report, say));
     }
     Ok(Agents { devices, words, _tasks: tasks })
 }
@@ -109,9 +111,13 @@ const SUITE: &str = "name = \"bench\"\ndevices = 'simulated'\n[[models]]\nname =
 
 async fn add_fake_model(address: &str, channel: Channel) -> anyhow::Result<()> {
     let bytes = b"never parsed: the agents of a bench are fakes".to_vec();
+    add_model(address, channel, bytes, &signature()).await
+}
+
+/// What is claimed of the fake model, and what each fake agent finds.
+fn signature() -> Signature {
     let tensor = |name: &str| TensorSpec { name: name.to_owned(), dtype: DType::F32, shape: vec![Axis::Fixed(1)] };
-    let signature = Signature { inputs: vec![tensor("x")], outputs: vec![tensor("y")] };
-    add_model(address, channel, bytes, &signature).await
+    Signature { inputs: vec![tensor("x")], outputs: vec![tensor("y")] }
 }
 
 /// Registers `bytes` as the fp32 variant of an ONNX model of the bench's name.

@@ -78,7 +78,7 @@ pub(super) struct Actor {
 impl Actor {
     pub(super) fn new(store: Arc<dyn Store>, shared: Arc<Shared>, stop: CancellationToken) -> Self {
         let (answers, inbox_of_answers) = mpsc::channel(ANSWERS);
-        let asker = Asker { store, backoff: shared.settings.backoff, stop };
+        let asker = Asker { store, backoff: shared.settings.backoff, stop, signatures: Arc::default() };
         Self {
             schedule: Schedule::new(),
             shared,

@@ -135,7 +135,8 @@ impl Actor {
         self.send(device, Word::Received(v1::ReportReceived { attempt: Some(attempt_to_wire(attempt)) }));
         result.completion.next = next;
         let super::Result { completion, outcome, permit } = *result;
-        self.spawn(self.asker.clone().complete(completion, outcome, permit));
+        let holder = self.shared.active.spec_of(attempt);
+        self.spawn(self.asker.clone().complete(completion, outcome, permit, holder));
     }
 
     pub(super) fn completed(&mut self, attempt: AttemptRef, device: DeviceId, accepted: Accepted) {

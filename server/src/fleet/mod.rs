@@ -11,6 +11,7 @@ mod actor;
 mod effects;
 mod link;
 mod live;
+mod signatures;
 mod specs;
 mod storing;
 

@@ -8,9 +8,8 @@ use std::sync::Arc;
 
 use fail::fail_point;
 use seatrial_core::device::DeviceState;
-use seatrial_core::ids::{DeviceId, JobId, RunId};
+use seatrial_core::ids::{DeviceId, RunId};
 use seatrial_core::job::{AttemptRef, JobState};
-use seatrial_core::model::{Signature, SignatureStanding};
 use seatrial_core::outcome::Outcome;
 use seatrial_core::retry::Backoff;
 use seatrial_core::store::{Accepted, Claim, Completion, GiveBack, JobNext, Store, StoreError};
@@ -19,6 +18,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::Spec;
+use super::signatures::Signatures;
+use super::specs::Attempt;
 
 /// An answer of the store.
 pub(super) enum Done {
@@ -42,6 +43,7 @@ pub(super) struct Asker {
     pub store: Arc<dyn Store>,
     pub backoff: Backoff,
     pub stop: CancellationToken,
+    pub signatures: Arc<Signatures>,
 }
 
 /// Why there is no answer.
@@ -126,6 +128,7 @@ impl Asker {
         completion: Completion,
         outcome: Outcome,
         permit: OwnedSemaphorePermit,
+        holder: Option<Attempt>,
     ) -> Option<Done> {
         fail_point!("complete-before");
         let (attempt, device) = (completion.attempt, completion.device);
@@ -148,36 +151,11 @@ impl Asker {
             }
         };
         drop(permit);
-        if accepted == Accepted::Stored {
-            self.settle_signature(&completion).await;
+        if let (Accepted::Stored, Some(holder), Some(found)) = (accepted, &holder, &completion.report.actual.signature)
+        {
+            self.signatures.settle(&*self.store, attempt.job, holder, found).await;
         }
         Some(Done::Completed { attempt, device, outcome, accepted })
-    }
-
-    /// The first device that reads a variant's file settles what the client claimed of it. What fails here is settled
-    /// by the next job of the variant.
-    async fn settle_signature(&self, completion: &Completion) {
-        let Some(found) = &completion.report.actual.signature else { return };
-        if let Err(error) = self.settle(completion.attempt.job, found).await {
-            tracing::warn!(attempt = %completion.attempt, error = %Chain(&error), "the signature is not settled");
-        }
-    }
-
-    async fn settle(&self, job: JobId, found: &Signature) -> seatrial_core::store::Result<()> {
-        let (Some(row), Some(spec)) = (self.store.job(job).await?, Spec::load(&*self.store, job).await?) else {
-            return Ok(());
-        };
-        let claimed = &spec.parsed.model.signature;
-        let standing = match claimed.contradiction(found) {
-            None => SignatureStanding::Confirmed,
-            Some(contradiction) => {
-                tracing::warn!(variant = %row.variant_id, %contradiction, "a claimed signature is refused");
-                SignatureStanding::Refused
-            }
-        };
-        // Where nobody claimed anything, the device is the first to know.
-        let news = claimed.inputs.is_empty().then_some(found);
-        self.store.settle_signature(row.variant_id, standing, news).await.map(drop)
     }
 
     pub(super) async fn give_back(&self, attempt: AttemptRef, give_back: GiveBack) -> Option<Done> {
