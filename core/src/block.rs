@@ -13,6 +13,10 @@
 //! number of values is not in the block; it is known to whoever stores it, and a block that does not hold exactly as
 //! many is refused.
 
+use std::cell::RefCell;
+
+use zstd::bulk::Decompressor;
+
 /// More values than this are refused on reading, so that a hostile block cannot cost more than 40 MiB of memory.
 pub const MAX_COUNT: u32 = 1 << 22;
 
@@ -106,9 +110,20 @@ pub fn unpack(bytes: &[u8], count: u32) -> Result<Vec<i64>, BlockError> {
     }
 }
 
+thread_local! {
+    /// To make one takes longer than to read a block.
+    static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
 fn decompress(payload: &[u8], longest: usize) -> Result<Vec<u8>, BlockError> {
-    zstd::bulk::decompress(payload, longest)
-        .map_err(|error| BlockError::Compression { size: payload.len(), why: error.to_string() })
+    let damaged = |error: std::io::Error| BlockError::Compression { size: payload.len(), why: error.to_string() };
+    DECOMPRESSOR.with_borrow_mut(|known| {
+        let decompressor = match known {
+            Some(decompressor) => decompressor,
+            None => known.insert(Decompressor::new().map_err(damaged)?),
+        };
+        decompressor.decompress(payload, longest).map_err(damaged)
+    })
 }
 
 fn delta_varint(values: &[i64]) -> Vec<u8> {

@@ -1,5 +1,6 @@
 //! Between the wire and the types of `core`. What comes from the wire is bounded before it is believed.
 
+use std::cell::RefCell;
 use std::io::Read as _;
 
 use prost::Message as _;
@@ -8,6 +9,7 @@ use seatrial_core::ids::JobId;
 use seatrial_core::job::{AttemptRef, Grant};
 use seatrial_core::profile::MAX_SAMPLES;
 use seatrial_core::report::{Block, BlockKind, Report};
+use zstd::zstd_safe::{DCtx, ResetDirective};
 
 use crate::{MAX_MESSAGE, v1};
 
@@ -132,12 +134,23 @@ pub fn report_from_wire(wire: v1::Report) -> Result<(AttemptRef, Report), Conver
     Ok((attempt, report))
 }
 
+thread_local! {
+    /// To make one takes longer than to read a document.
+    static CONTEXT: RefCell<DCtx<'static>> = RefCell::new(DCtx::create());
+}
+
 /// Reads no more than [`MAX_DOCUMENT`] bytes, whatever the frame says of itself.
 fn decompress(document: &[u8]) -> Result<Vec<u8>, ConvertError> {
     let damaged = |error: std::io::Error| invalid("the report's document")(error.to_string());
-    let decoder = zstd::stream::read::Decoder::with_buffer(document).map_err(damaged)?;
     let mut json = Vec::new();
-    decoder.take(MAX_DOCUMENT as u64 + 1).read_to_end(&mut json).map_err(damaged)?;
+    CONTEXT
+        .with_borrow_mut(|context| {
+            // What a damaged document left behind.
+            let _ = context.reset(ResetDirective::SessionOnly);
+            let decoder = zstd::stream::read::Decoder::with_context(document, context);
+            decoder.take(MAX_DOCUMENT as u64 + 1).read_to_end(&mut json)
+        })
+        .map_err(damaged)?;
     at_most("a report document in bytes", json.len(), MAX_DOCUMENT)?;
     Ok(json)
 }

@@ -4,7 +4,9 @@
 //! only a text without faults is handed to serde. So what an editor completes from the schema, what is refused here
 //! and what is documented cannot drift apart.
 
-use std::collections::BTreeMap;
+use std::any::TypeId;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -94,7 +96,7 @@ impl<'t> Reporter<'t> {
 /// Reads `text` as a `T`. The reporter goes on collecting what only the caller can judge.
 pub(crate) fn read<'t, T>(text: &'t str, file: &'t str, max_bytes: usize) -> Result<(T, Reporter<'t>), Vec<Problem>>
 where
-    T: DeserializeOwned + JsonSchema,
+    T: DeserializeOwned + JsonSchema + 'static,
 {
     let mut reporter = Reporter::new(text, file);
     if text.len() > max_bytes {
@@ -107,7 +109,7 @@ where
     if reporter.has_problems() {
         return Err(reporter.into_problems());
     }
-    let schema = schema_of::<T>();
+    let schema = known_schema_of::<T>();
     let root = Spanned::new(root.span(), DeValue::Table(root.into_inner()));
     Checker::new(&schema, &mut reporter).check_root(&root);
     if reporter.has_problems() {
@@ -142,6 +144,13 @@ fn report_syntax(faults: &[toml::de::Error], reporter: &mut Reporter<'_>) {
 /// The JSON schema of a file's type.
 pub(crate) fn schema_of<T: JsonSchema>() -> Value {
     schemars::schema_for!(T).to_value()
+}
+
+/// The same, made once: it takes longer than to read a file.
+fn known_schema_of<T: JsonSchema + 'static>() -> Arc<Value> {
+    static KNOWN: LazyLock<Mutex<HashMap<TypeId, Arc<Value>>>> = LazyLock::new(Mutex::default);
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    known.entry(TypeId::of::<T>()).or_insert_with(|| Arc::new(schema_of::<T>())).clone()
 }
 
 fn one_line(message: &str) -> String {

@@ -1,13 +1,14 @@
 //! Runs end: when none of its jobs is open, a run is judged by its gate and closed.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::ready;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use seatrial_core::gate::{self, Judgement};
+use seatrial_core::digest::Digest;
+use seatrial_core::gate::{self, Gate, Judgement};
 use seatrial_core::ids::JobId;
 use seatrial_core::live::Event;
 use seatrial_core::metric::Metric;
@@ -25,12 +26,13 @@ pub struct FinishRuns {
     fleet: Fleet,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    gates: Gates,
 }
 
 impl FinishRuns {
     #[must_use]
     pub fn new(fleet: Fleet, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
-        Self { fleet, store, clock }
+        Self { fleet, store, clock, gates: Gates::default() }
     }
 
     async fn finish(&self, row: RunRow) -> Result<bool, ReconcileError> {
@@ -49,16 +51,7 @@ impl FinishRuns {
 
     /// `None` when the suite has no gate.
     async fn judge(&self, row: &RunRow) -> Result<Option<Judgement>, StoreError> {
-        // The text was valid when it was submitted; a rerun of one job carries none that must be judged again.
-        let gate = match suite::parse(&row.suite_text, &row.suite) {
-            Ok(suite) => suite.gate,
-            Err(problems) => {
-                let first = problems.first().map(|problem| problem.message.as_str()).unwrap_or_default();
-                tracing::warn!(run = row.number, problem = first, "the suite of the run is no longer valid: no gate");
-                None
-            }
-        };
-        let Some(gate) = gate else { return Ok(None) };
+        let Some(gate) = self.gates.of(row) else { return Ok(None) };
         let mut metrics: HashMap<JobId, Vec<Metric>> = HashMap::new();
         for (job, metric) in self.store.run_metrics(row.id).await? {
             metrics.entry(job).or_default().push(metric);
@@ -73,6 +66,42 @@ impl FinishRuns {
             .collect();
         let misfits = self.store.misfits(row.id).await?;
         Ok(Some(gate::judge(&gate, &jobs, &misfits)))
+    }
+}
+
+/// Suites whose gates are remembered before all are forgotten.
+const MAX_GATES: usize = 64;
+
+/// The gates of the suites that ran last: the same few run again and again, and to read one takes longer than to close
+/// a run.
+#[derive(Default)]
+struct Gates {
+    by_suite: Mutex<HashMap<Digest, Option<Arc<Gate>>>>,
+}
+
+impl Gates {
+    fn of(&self, row: &RunRow) -> Option<Arc<Gate>> {
+        let digest = Digest::of(row.suite_text.as_bytes());
+        let mut by_suite = self.by_suite.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(gate) = by_suite.get(&digest) {
+            return gate.clone();
+        }
+        if by_suite.len() >= MAX_GATES {
+            by_suite.clear();
+        }
+        by_suite.entry(digest).or_insert(read_gate(row)).clone()
+    }
+}
+
+/// The text was valid when it was submitted.
+fn read_gate(row: &RunRow) -> Option<Arc<Gate>> {
+    match suite::parse(&row.suite_text, &row.suite) {
+        Ok(suite) => suite.gate.map(Arc::new),
+        Err(problems) => {
+            let first = problems.first().map(|problem| problem.message.as_str()).unwrap_or_default();
+            tracing::warn!(run = row.number, problem = first, "the suite of the run is no longer valid: no gate");
+            None
+        }
     }
 }
 
