@@ -201,7 +201,12 @@ fn refused(next: Option<&str>, status: StatusCode, why: &str) -> Response {
 
 /// The one page that is needed before there is a viewer.
 fn page(next: Option<&str>, problem: Option<&str>) -> String {
-    let problem = problem.map_or_else(String::new, |why| format!("<p role=\"alert\">{}</p>", escape(why)));
+    let problem = problem.map_or_else(String::new, |why| {
+        format!(
+            "<p role=\"alert\">{} <span lang=\"zh-Hans\">未能登录：请检查令牌，或重新生成一个。</span></p>",
+            escape(why)
+        )
+    });
     include_str!("login.html").replace("{{problem}}", &problem).replace("{{next}}", &escape(safe_next(next)))
 }
 
