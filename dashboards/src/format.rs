@@ -255,6 +255,12 @@ impl Moments {
         then.strftime(pattern).to_string()
     }
 
+    /// `03:01:40`, for axes of a few minutes.
+    #[must_use]
+    pub fn seconds(&self, moment: Timestamp) -> String {
+        self.strftime(moment, "%H:%M:%S")
+    }
+
     /// `3 min ago` up to a day, then the date.
     #[must_use]
     pub fn relative(&self, moment: Timestamp) -> String {

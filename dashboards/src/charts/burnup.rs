@@ -1,5 +1,7 @@
 //! Jobs done over time, with a wedge to the expected end.
 
+use std::time::Duration;
+
 use seatrial_core::time::Timestamp;
 
 use super::{Anchor, Area, Axis, Svg, ticks};
@@ -73,34 +75,39 @@ pub fn chart(burn: &BurnUp<'_>, moments: &Moments) -> Html {
         );
     }
     svg.line((LEFT, BOTTOM + 0.5), (RIGHT, BOTTOM + 0.5), "ax");
-    for tick in ticks(0.0, end, 8) {
-        let moment = burn.started.plus(std::time::Duration::from_secs_f64(tick.max(0.0)));
-        let text = if end < 600.0 {
-            crate::format::duration(std::time::Duration::from_secs_f64(tick), words)
-        } else {
-            moments.clock(moment)
-        };
-        let text = if tick == 0.0 {
-            moments.clock(burn.started)
-        } else if end < 600.0 {
-            format!("+{text}")
-        } else {
-            text
-        };
+    let with_seconds = end < 600.0;
+    for tick in time_ticks(end) {
+        let moment = burn.started.plus(Duration::from_secs_f64(tick));
+        let text = if with_seconds { moments.seconds(moment) } else { moments.clock(moment) };
         svg.text((x.at(tick), 146.0), &text, "", if tick == 0.0 { Anchor::Start } else { Anchor::Middle });
     }
     svg.hit(Area { x: LEFT, y: TOP, width: RIGHT - LEFT, height: BOTTOM - TOP }, 0, &label);
     svg.finish()
 }
 
+/// Offsets in seconds from the start, at steps that clocks have, at most nine of them and none at the very end.
+fn time_ticks(end: f64) -> Vec<f64> {
+    const STEPS: [f64; 16] =
+        [1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0, 21_600.0, 86_400.0];
+    let step = STEPS.into_iter().find(|step| end / step <= 8.0).unwrap_or(end / 8.0);
+    (0..9).map(|n| f64::from(n) * step).filter(|tick| *tick <= end * 0.97).collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use jiff::tz::TimeZone;
 
     use super::*;
     use crate::i18n::{Language, Words};
+
+    #[test]
+    fn ticks_of_time_are_few_and_at_steps_of_a_clock() {
+        assert_eq!(time_ticks(400.0), [0.0, 60.0, 120.0, 180.0, 240.0, 300.0, 360.0]);
+        for end in [1.0, 59.0, 3600.0, 90_000.0, 1e7] {
+            let ticks = time_ticks(end);
+            assert!((1..=9).contains(&ticks.len()) && ticks.iter().all(|tick| *tick <= end), "{end}: {ticks:?}");
+        }
+    }
 
     #[test]
     fn the_wedge_is_drawn_only_when_there_is_an_estimate() {
