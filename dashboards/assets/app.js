@@ -85,12 +85,13 @@
       if (!old) return;
       if (old.contains(d.activeElement) && d.activeElement !== d.body) { waiting.set(id, html); return; }
       const t = d.createElement('template'), was = at && old.contains(at) ? [...old.querySelectorAll('[data-row]')].indexOf(at) : -1;
-      const bars = [...old.querySelectorAll('.scroll,.chart')].map(s => s.scrollLeft);
+      const bars = [...old.querySelectorAll('.scroll,.chart')].map(s => s.scrollLeft), opened = [...old.querySelectorAll('details')].map(s => s.open);
       t.innerHTML = html;
       const fresh = t.content.firstElementChild;
       if (!fresh || fresh.id !== id) return;
       old.replaceWith(fresh);
       fresh.querySelectorAll('.scroll,.chart').forEach((s, i) => { s.scrollLeft = bars[i] ?? 0; });
+      fresh.querySelectorAll('details').forEach((s, i) => { s.open ||= opened[i] ?? false; });
       if (was >= 0) { at = fresh.querySelectorAll('[data-row]')[was] ?? null; at?.setAttribute('aria-selected', 'true'); }
     };
     d.addEventListener('focusout', () => setTimeout(() => { for (const [id, html] of waiting) { waiting.delete(id); put(id, html); } }));

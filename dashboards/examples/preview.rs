@@ -4,6 +4,7 @@
 //! cargo run -p seatrial-dashboards --example preview            # http://127.0.0.1:7799, a full lab
 //! cargo run -p seatrial-dashboards --example preview -- empty   # nothing has joined, nothing has run
 //! cargo run -p seatrial-dashboards --example preview -- broken  # the store is away
+//! cargo run -p seatrial-dashboards --example preview -- large   # 50 devices, a run of 2,000 jobs
 //! ```
 //!
 //! A second argument is the port, a third the role (`viewer`, `submitter`, …).
@@ -23,6 +24,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         Some("empty") => Lab::empty(),
         Some("broken") => Lab::broken(),
         Some("hostile") => Lab::hostile(),
+        Some("large") => Lab::large(),
         Some(_) | None => Lab::full(),
     };
     let port: u16 = arguments.next().map_or(Ok(7799), |text| text.parse())?;

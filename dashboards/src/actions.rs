@@ -18,6 +18,8 @@ pub struct Viewer {
     pub project: ProjectId,
     /// Bound to the viewer's session; every form carries it as the field `csrf`.
     pub csrf: String,
+    /// Signed in with a token that the browser keeps, which it can be asked to forget.
+    pub session: bool,
 }
 
 impl std::fmt::Debug for Viewer {

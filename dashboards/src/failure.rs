@@ -154,8 +154,8 @@ fn told(failure: &Failure, setting: &Setting) -> Told {
             told.detail = words.with("error.not_signed_in_detail", &[("command", "seatrial login")]);
         }
         Failure::Forbidden { needs } => {
-            let role = setting.viewer.as_ref().map_or("", |(_, role)| role.as_str());
-            told.error = words.with("error.forbidden", &[("role", role), ("needs", needs.as_str())]);
+            let role = setting.viewer.as_ref().map_or_else(Default::default, |(_, role)| words.role(*role));
+            told.error = words.with("error.forbidden", &[("role", &role), ("needs", &words.role(*needs))]);
             told.detail = words.t("error.forbidden_detail").into_owned();
         }
         Failure::StaleForm => {

@@ -32,6 +32,8 @@ pub struct Frame {
     /// Shows the notice that figures are generated.
     pub simulated: bool,
     pub viewer: String,
+    /// Proof that the form to sign out is of this viewer; `None` where there is no session to end.
+    pub logout: Option<String>,
     pub version: String,
     pub zone: String,
     /// This page in the other language.
@@ -70,7 +72,8 @@ impl Frame {
             viewer: setting
                 .viewer
                 .as_ref()
-                .map_or_else(String::new, |(name, role)| format!("{name}, {}", role.as_str())),
+                .map_or_else(String::new, |(name, role)| format!("{name}, {}", words.role(*role))),
+            logout: setting.logout.clone(),
             version: setting.version.clone(),
             zone: setting.moments.offset(),
             switch: setting.link("lang", Some(words.0.other().tag())),

@@ -4,6 +4,7 @@ use std::fmt::{self, Write as _};
 
 use crate::format::{Moments, Shown};
 use crate::i18n::Words;
+use crate::pages::list::Head;
 use crate::status::Status;
 use seatrial_core::time::Timestamp;
 
@@ -101,6 +102,26 @@ pub fn cell(shown: &Shown, words: Words) -> Html {
         let _ = write!(out, r#" <span class="iv">{}</span>"#, escape(&shown.interval));
     }
     Html(out)
+}
+
+/// The head of a column.
+#[must_use]
+pub(crate) fn head(label: &str, numeric: bool) -> Html {
+    let class = if numeric { r#" class="r""# } else { "" };
+    Html(format!(r#"<th scope="col"{class}>{}</th>"#, escape(label)))
+}
+
+/// The head of a column with the link that sorts by it.
+#[must_use]
+pub(crate) fn sorting_head(head: &Head) -> Html {
+    let Head { name: _, label, href, numeric, sorted } = head;
+    let class = if *numeric { r#" class="r""# } else { "" };
+    let (state, mark) = match *sorted {
+        "" => (String::new(), ""),
+        sorted => (format!(r#" aria-sort="{sorted}""#), if sorted == "descending" { " ▼" } else { " ▲" }),
+    };
+    let link = format!(r#"<a class="sort" href="{}">{}</a>"#, escape(href), escape(label));
+    Html(format!(r#"<th scope="col"{class}{state}>{link}<span aria-hidden="true">{mark}</span></th>"#))
 }
 
 fn time(moment: Timestamp, moments: &Moments, text: &str) -> Html {

@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 use http::{HeaderMap, header};
 use seatrial_core::metric;
 use seatrial_core::reason::{Code, Reason};
+use seatrial_core::role::Role;
 
 const ENGLISH: &str = include_str!("../i18n/en.toml");
 const CHINESE: &str = include_str!("../i18n/zh-CN.toml");
@@ -213,6 +214,18 @@ impl Words {
             Language::English => kind.meaning.to_owned(),
             Language::Chinese => self.t(&metric_key(metric)).into_owned(),
         }
+    }
+
+    /// A role in words.
+    #[must_use]
+    pub fn role(&self, role: Role) -> Cow<'static, str> {
+        self.t(match role {
+            Role::Viewer => "role.viewer",
+            Role::Submitter => "role.submitter",
+            Role::Operator => "role.operator",
+            Role::Admin => "role.admin",
+            Role::Agent => "role.agent",
+        })
     }
 
     /// Joins the parts of a list as the language does.

@@ -64,6 +64,7 @@ pub fn router(state: Dashboards) -> Router {
         .route("/runs/{number}/cancel", post(pages::run::cancel))
         .route("/runs/{number}/{export}", get(pages::run::export))
         .route("/jobs/{id}", get(pages::job::page))
+        .route("/jobs/{id}/live", get(pages::live::job))
         .route("/jobs/{id}/rerun", post(pages::job::rerun))
         .route("/jobs/{id}/{samples}", get(pages::samples::download))
         .route("/models", get(pages::model::list))

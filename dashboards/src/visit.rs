@@ -62,6 +62,8 @@ pub struct Setting {
     pub address: String,
     /// `None` before sign-in.
     pub viewer: Option<(String, Role)>,
+    /// The form token of a viewer who has a session to end.
+    pub logout: Option<String>,
 }
 
 impl Setting {
@@ -69,6 +71,7 @@ impl Setting {
         let Query(query) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri).unwrap_or_default();
         let asked = query.iter().find(|(key, _)| key == "lang").map(|(_, value)| value.as_str());
         let words = Words(Language::negotiate(asked, &parts.headers));
+        let viewer = parts.extensions.get::<Viewer>();
         Self {
             words,
             moments: Moments { words, zone: state.zone.clone(), now: state.clock.now() },
@@ -78,7 +81,8 @@ impl Setting {
             query,
             version: state.version.clone(),
             address: state.address.clone(),
-            viewer: parts.extensions.get::<Viewer>().map(|viewer| (viewer.name.clone(), viewer.role)),
+            viewer: viewer.map(|viewer| (viewer.name.clone(), viewer.role)),
+            logout: viewer.filter(|viewer| viewer.session).map(|viewer| viewer.csrf.clone()),
         }
     }
 
@@ -96,12 +100,17 @@ impl Setting {
     /// This page's address with one parameter set, or without it.
     #[must_use]
     pub fn link(&self, key: &str, value: Option<&str>) -> String {
-        let kept =
-            self.query.iter().filter(|(name, _)| name != key).map(|(name, value)| (name.as_str(), value.as_str()));
-        let pairs: Vec<String> = kept
-            .chain(value.map(|value| (key, value)))
-            .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
-            .collect();
+        self.link_with(&[(key, value)])
+    }
+
+    /// This page's address with some parameters set or left out; the others stay.
+    #[must_use]
+    pub fn link_with(&self, changes: &[(&str, Option<&str>)]) -> String {
+        let kept = self.query.iter().filter(|(name, _)| !changes.iter().any(|(key, _)| key == name));
+        let kept = kept.map(|(name, value)| (name.as_str(), value.as_str()));
+        let set = changes.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
+        let pairs: Vec<String> =
+            kept.chain(set).map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
         if pairs.is_empty() { self.path.clone() } else { format!("{}?{}", self.path, pairs.join("&")) }
     }
 
@@ -115,6 +124,29 @@ impl Setting {
     pub(crate) fn language_cookie(&self) -> Option<HeaderValue> {
         let chosen = Language::of_tag(self.parameter("lang")?)?;
         HeaderValue::from_str(&format!("lang={}; Path=/; Max-Age=31536000; SameSite=Lax", chosen.tag())).ok()
+    }
+}
+
+#[cfg(test)]
+impl Setting {
+    /// An English page at an address.
+    pub(crate) fn for_tests(path: &str, query: &str) -> Self {
+        let words = Words(Language::English);
+        let uri: http::Uri = format!("{path}?{query}").parse().expect("a test's address parses");
+        let Query(query) = Query::try_from_uri(&uri).expect("a test's query parses");
+        let zone = jiff::tz::TimeZone::UTC;
+        let now = seatrial_core::time::Timestamp::from_micros(0);
+        Self {
+            words,
+            moments: Moments { words, zone, now },
+            path: path.to_owned(),
+            query,
+            wanted: Wanted::Html,
+            version: String::new(),
+            address: String::new(),
+            viewer: None,
+            logout: None,
+        }
     }
 }
 

@@ -409,26 +409,96 @@ async fn raw_samples_leave_as_they_came() {
     assert_eq!(json["processes"][0]["latency_ns"], serde_json::json!(packed));
 }
 
-#[tokio::test]
-async fn the_stream_of_a_run_sends_its_parts_by_id() {
-    let request = Request::get("/runs/611/live?lang=zh").body(Body::empty()).unwrap();
+/// The first fragments of a stream.
+async fn fragments(path: &str, wanted: usize) -> String {
+    let request = Request::get(path).body(Body::empty()).unwrap();
     let response = fixture::router(Lab::full(), Role::Viewer).oneshot(request).await.unwrap();
     assert_eq!(response.headers()[header::CONTENT_TYPE], "text/event-stream");
     let mut body = response.into_body();
     let mut text = String::new();
-    for _ in 0..3 {
-        let frame = tokio::time::timeout(std::time::Duration::from_secs(20), body.frame())
-            .await
-            .expect("a fragment comes at once")
-            .unwrap()
-            .unwrap();
+    for _ in 0..wanted {
+        let frame =
+            tokio::time::timeout(std::time::Duration::from_secs(20), body.frame()).await.unwrap().unwrap().unwrap();
         text.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
     }
-    for id in ["run-head", "run-matrix", "run-now"] {
+    text
+}
+
+#[tokio::test]
+async fn the_stream_of_a_run_sends_its_parts_by_id_and_the_matrix_row_by_row() {
+    let text = fragments("/runs/611/live?lang=zh", 6).await;
+    for id in ["run-head", "run-now", "row-0", "row-3"] {
         assert!(text.contains(&format!("id: {id}")), "{id}");
         assert!(text.contains(&format!("id=\"{id}\"")), "the element of {id}");
     }
     assert!(text.contains("个作业已完成"), "in the language of the page");
+}
+
+#[tokio::test]
+async fn the_stream_of_a_job_sends_its_stage_and_progress() {
+    let lab = Lab::full();
+    let leased = lab.live.iter().find_map(|device| device.job.clone()).expect("the lab has a running job");
+    let text = fragments(&format!("/jobs/{}/live?lang=zh", leased.job), 2).await;
+    for part in ["id: job-head", "id: job-body", "measure：62 %", "已运行"] {
+        assert!(text.contains(part), "{part}");
+    }
+    let page = get(Lab::full(), Role::Viewer, &format!("/jobs/{}", leased.job)).await;
+    assert!(page.text().contains(&format!("data-live=\"/jobs/{}/live", leased.job)), "the page follows the stream");
+    let ended = lab.jobs.iter().find(|job| job.row.finished_at.is_some()).unwrap();
+    let page = get(Lab::full(), Role::Viewer, &format!("/jobs/{}", ended.row.id)).await;
+    assert!(!page.text().contains("data-live"), "an ended job has nothing to follow");
+}
+
+#[tokio::test]
+async fn a_run_of_two_thousand_jobs_is_one_page_of_bounded_size_whose_list_has_all() {
+    let page = get(Lab::large(), Role::Viewer, "/runs/612").await;
+    let text = page.text();
+    assert_eq!(text.matches("id=\"row-").count(), 41, "rows of the matrix, one of them of misfits");
+    assert_eq!(text.matches("data-tip=\"model-").count(), 2000, "cells");
+    assert!(text.len() < 1_000_000, "{} bytes", text.len());
+    let listed = |text: &str| text.matches("class=\"nw j-id\"").count();
+    // 50 that need eyes, and the first page of the list.
+    assert_eq!(listed(text), 250);
+
+    let mut path = "/runs/612?sort=-p50".to_owned();
+    let (mut seen, mut pages) = (std::collections::BTreeSet::new(), 0);
+    loop {
+        let page = get(Lab::large(), Role::Viewer, &path).await;
+        let list = page.text().split_once("id=\"jobs\"").unwrap().1;
+        seen.extend(list.split("j-id\"><a class=\"mono\" href=\"").skip(1).map(|rest| rest[..41].to_owned()));
+        pages += 1;
+        let Some((before, _)) = list.split_once("\" rel=\"next\"") else { break };
+        path = before.rsplit_once("href=\"").unwrap().1.replace("&amp;", "&").replace("&#38;", "&");
+    }
+    assert_eq!((seen.len(), pages), (2000, 10));
+}
+
+#[tokio::test]
+async fn a_list_is_sorted_and_filtered_by_its_address() {
+    let sorted = get(Lab::full(), Role::Viewer, "/runs/610?sort=-p50&show=valid").await;
+    let list = sorted.text().split_once("id=\"jobs\"").unwrap().1;
+    assert!(list.contains("<details open>"), "what the address asks for is shown");
+    assert!(list.contains("aria-sort=\"descending\""));
+    assert!(list.contains("show=valid&amp;sort=p50#jobs"), "the other way round, with the filter kept");
+    assert_eq!(list.matches("data-row").count(), 35);
+    let nothing = get(Lab::full(), Role::Viewer, "/runs/610?show=cancelled").await;
+    assert!(
+        nothing.text().contains("Without &#34;cancelled&#34; there are 40"),
+        "a filter that leaves nothing says so"
+    );
+    let models = get(Lab::full(), Role::Viewer, "/models?sort=-name").await;
+    let (cnn, mlp) = (models.text().find("/models/digits-cnn"), models.text().find("/models/digits-mlp"));
+    assert!(mlp < cnn, "descending");
+}
+
+#[tokio::test]
+async fn only_a_session_can_be_signed_out() {
+    let form = "<form method=\"post\" action=\"/logout\"><input type=\"hidden\" name=\"csrf\" value=\"form-token\">";
+    assert!(get(Lab::full(), Role::Viewer, "/runs").await.text().contains(form));
+    let user = seatrial_dashboards::Viewer { session: false, ..fixture::viewer(Role::Admin) };
+    let router = seatrial_dashboards::router(fixture::dashboards(Lab::full())).layer(axum::Extension(user));
+    let page = send(router, Request::get("/runs").body(Body::empty()).unwrap()).await;
+    assert!(page.text().contains("lin, admin") && !page.text().contains("/logout"), "the user of this machine");
 }
 
 #[tokio::test]

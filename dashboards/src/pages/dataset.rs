@@ -5,6 +5,7 @@ use axum::response::Response;
 use seatrial_core::store::{DatasetDetail, DatasetRow, DatasetVersionRow};
 use serde::Serialize;
 
+use super::list::{Asked, Column};
 use crate::Dashboards;
 use crate::export::csv;
 use crate::failure::Failure;
@@ -34,7 +35,36 @@ struct DatasetLine {
 struct ListPage {
     frame: Frame,
     sentence: String,
+    heads: Vec<Html>,
     datasets: Vec<DatasetLine>,
+    place: String,
+    first: Option<String>,
+    next: Option<String>,
+}
+
+fn list_columns<'a>() -> Vec<Column<'a, &'a DatasetRow>> {
+    vec![
+        Column::text("name", "col.dataset", |row: &&DatasetRow| row.name.clone()),
+        Column::text("task", "dataset.task", |row: &&DatasetRow| row.task.as_str().to_owned()),
+        Column::number("examples", "dataset.examples", |row: &&DatasetRow| Some(f64::from(row.examples))),
+        Column::number("classes", "dataset.classes", |row: &&DatasetRow| Some(f64::from(row.classes))),
+        Column::number("size", "job.figure_size", |row: &&DatasetRow| Some(row.size as f64)),
+        Column::number("versions", "col.versions", |row: &&DatasetRow| Some(f64::from(row.versions))),
+        Column::number("when", "col.when", |row: &&DatasetRow| Some(row.created_at.as_micros() as f64)),
+    ]
+}
+
+fn dataset_line(row: &DatasetRow, moments: &Moments) -> DatasetLine {
+    DatasetLine {
+        name: row.name.clone(),
+        href: format!("/datasets/{}", encode(&row.name)),
+        task: row.task.as_str(),
+        versions: row.versions,
+        examples: count(row.examples.into()),
+        classes: count(row.classes.into()),
+        size: file_size(row.size),
+        when: html::ago(row.created_at, moments),
+    }
 }
 
 pub(crate) async fn list(State(state): State<Dashboards>, visit: Visit) -> Result<Response, Failure> {
@@ -55,6 +85,11 @@ pub(crate) async fn list(State(state): State<Dashboards>, visit: Visit) -> Resul
         csv::write(&["name", "task", "versions", "examples", "classes", "size_bytes"], rows)
     };
     visit.answer(&data, Some(&table), || {
+        let listing = Asked { setting: &visit.setting, anchor: "list" }.list(
+            &list_columns(),
+            data.datasets.iter().collect(),
+            |row| row.name.clone(),
+        );
         let examples: u64 = data.datasets.iter().map(|row| u64::from(row.examples)).sum();
         ListPage {
             frame: Frame::new(&visit.setting, words.t("nav.datasets").into_owned(), Nav::Datasets)
@@ -64,20 +99,11 @@ pub(crate) async fn list(State(state): State<Dashboards>, visit: Visit) -> Resul
             } else {
                 words.count("dataset.list_sentence", data.datasets.len() as u64, &[("examples", &count(examples))])
             },
-            datasets: data
-                .datasets
-                .iter()
-                .map(|row| DatasetLine {
-                    name: row.name.clone(),
-                    href: format!("/datasets/{}", encode(&row.name)),
-                    task: row.task.as_str(),
-                    versions: row.versions,
-                    examples: count(row.examples.into()),
-                    classes: count(row.classes.into()),
-                    size: file_size(row.size),
-                    when: html::ago(row.created_at, moments),
-                })
-                .collect(),
+            heads: listing.head_cells(),
+            datasets: listing.rows.into_iter().map(|row| dataset_line(row, moments)).collect(),
+            place: listing.place,
+            first: listing.first,
+            next: listing.next,
         }
     })
 }

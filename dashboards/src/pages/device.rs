@@ -1,13 +1,16 @@
 //! A device: whether it is healthy, what it is, what it did.
 
+use std::collections::HashMap;
+
 use axum::extract::{Path, State};
 use axum::response::Response;
+use seatrial_core::ids::JobId;
 use seatrial_core::outcome::Family;
 use seatrial_core::reading::Reading;
 use seatrial_core::store::{DeviceRow, JobRow, TransitionRow};
 use serde::Serialize;
 
-use super::{JobLines, job_line, reading, sessions};
+use super::{JobLines, Numbers, job_line, numbers_of, reading, sessions};
 use crate::Dashboards;
 use crate::failure::Failure;
 use crate::format::{DASH, Moments, count, memory_size};
@@ -26,6 +29,8 @@ struct Data {
     online: bool,
     transitions: Vec<TransitionRow>,
     jobs: Vec<JobRow>,
+    #[serde(skip)]
+    numbers: HashMap<JobId, Numbers>,
 }
 
 struct TransitionLine {
@@ -63,10 +68,12 @@ pub(crate) async fn page(
     let gone = || Failure::NotFound { what: "gone.device", id: id.chars().take(40).collect() };
     let id = id.parse().map_err(|_| gone())?;
     let device = state.read.device(id).await?.ok_or_else(gone)?;
+    let jobs = state.read.device_jobs(id, RECENT).await?;
     let data = Data {
+        numbers: numbers_of(&state, &jobs).await?,
+        jobs,
         online: sessions(&state).contains_key(&id),
         transitions: state.read.device_transitions(id, RECENT).await?,
-        jobs: state.read.device_jobs(id, RECENT).await?,
         device,
     };
     let moments = &visit.setting.moments;
@@ -109,7 +116,10 @@ pub(crate) async fn page(
                     reason: words.phrase(&row.reason),
                 })
                 .collect(),
-            jobs: data.jobs.iter().map(|job| job_line(job, None, moments)).collect(),
+            jobs: {
+                let lines = data.jobs.iter().map(|job| job_line(job, data.numbers.get(&job.id), moments));
+                JobLines { of_device: true, ..lines.collect() }
+            },
         }
     })
 }

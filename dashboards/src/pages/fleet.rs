@@ -10,6 +10,7 @@ use seatrial_core::stage::Stage;
 use seatrial_core::store::DeviceRow;
 use serde::Serialize;
 
+use super::list::{Asked, Facet, Listing};
 use super::{order, reading, sessions};
 use crate::Dashboards;
 use crate::charts::progress;
@@ -71,13 +72,6 @@ pub(crate) struct Fleet {
     pub simulated: bool,
 }
 
-struct Facet {
-    label: String,
-    count: String,
-    href: String,
-    current: bool,
-}
-
 struct Shelf {
     name: String,
     note: String,
@@ -96,6 +90,10 @@ struct Page {
     command: String,
     empty: bool,
     none_match: String,
+    /// Which devices of how many, when not all are on this page.
+    part: String,
+    first: Option<String>,
+    next: Option<String>,
 }
 
 /// The command that makes this machine a device.
@@ -222,7 +220,10 @@ pub(crate) async fn page(State(state): State<Dashboards>, visit: Visit) -> Resul
     };
     visit.answer(&data, Some(&|| table(&data.devices)), || {
         let mut shelves: BTreeMap<String, Vec<Card>> = BTreeMap::new();
-        for device in &data.devices {
+        let asked = Asked { setting: &visit.setting, anchor: "wall" };
+        let Listing { rows, place: part, first, next, .. } =
+            asked.list(&[], data.devices.iter().collect(), |device| device.id.to_string());
+        for device in rows {
             shelves.entry(place(device)).or_default().push(card(device, live.get(&device.id), moments));
         }
         Page {
@@ -244,6 +245,9 @@ pub(crate) async fn page(State(state): State<Dashboards>, visit: Visit) -> Resul
             persons: fleet.persons,
             shelves: shelves.into_iter().map(|(name, cards)| shelf(&name, cards, words)).collect(),
             command: join_command(&visit.setting),
+            part,
+            first,
+            next,
             frame: Frame {
                 full: true,
                 live: Some(visit.setting.link_to("/devices/live")),
@@ -290,13 +294,13 @@ fn facets(
     let all = Facet {
         label: words.t("fleet.all").into_owned(),
         count: count(devices.len() as u64),
-        href: setting.link("state", None),
+        href: setting.link_with(&[("state", None), ("after", None)]),
         current: current.is_none(),
     };
     let each = states.into_iter().map(|(state, (label, n))| Facet {
         label,
         count: count(n as u64),
-        href: setting.link("state", Some(state)),
+        href: setting.link_with(&[("state", Some(state)), ("after", None)]),
         current: current == Some(state),
     });
     std::iter::once(all).chain(each).collect()

@@ -15,7 +15,7 @@ use seatrial_core::live::Event;
 use seatrial_core::store::RunState;
 
 use super::run::{parse_number, parts, read};
-use super::{fleet, sessions};
+use super::{fleet, job, sessions};
 use crate::Dashboards;
 use crate::failure::Failure;
 use crate::frame::{Frame, Nav};
@@ -46,9 +46,7 @@ pub(crate) async fn run(
     let round = move |state: Dashboards, visit: Visit| async move {
         let data = read(&state, &visit, number).await?;
         let frame = Frame::new(&visit.setting, String::new(), Nav::Runs);
-        let parts = parts(&data, &visit, &frame)?;
-        let parts = parts.into_iter().map(|(id, html)| (id.to_owned(), html)).collect();
-        Ok(Round { parts, over: data.is_over() })
+        Ok(Round { parts: parts(&data, &visit, &frame)?.live(), over: data.is_over() })
     };
     Ok(stream(state, visit, concerns, round))
 }
@@ -59,6 +57,28 @@ fn concerns_run(event: &Event, run: RunId) -> bool {
         Event::Gap => true,
         Event::Device(_) => false,
     }
+}
+
+/// `/jobs/{id}/live`.
+pub(crate) async fn job(
+    State(state): State<Dashboards>,
+    Path(id): Path<String>,
+    visit: Visit,
+) -> Result<Response, Failure> {
+    let wanted = job::find(&state, &visit, &id).await?.id;
+    let concerns = move |event: &Event| match event {
+        Event::Job { job, .. } => *job == wanted,
+        Event::Gap => true,
+        Event::Run(_) | Event::Device(_) => false,
+    };
+    let round = move |state: Dashboards, visit: Visit| async move {
+        let data = job::read(&state, &visit, &wanted.to_string()).await?;
+        let mut frame = Frame::new(&visit.setting, String::new(), Nav::Runs);
+        frame.permalink = format!("/jobs/{wanted}");
+        let parts = job::parts(&data, &visit, &frame)?;
+        Ok(Round { parts: parts.map(|(id, html)| (id.to_owned(), html)).to_vec(), over: data.is_over() })
+    };
+    Ok(stream(state, visit, concerns, round))
 }
 
 /// `/devices/live`.

@@ -32,7 +32,12 @@ pub(crate) struct Matrix {
     pub rows: Vec<Row>,
     /// Columns; few of them are not stretched over the whole page.
     pub columns: usize,
+    /// What the matrix leaves out, since a page is not larger than a person can read; empty when nothing.
+    pub left: String,
 }
+
+/// Cells that a page shows.
+const MOST_CELLS: usize = 4000;
 
 /// What distinguishes rows; model first, so that variants of a model stand together.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -77,8 +82,13 @@ pub(crate) fn matrix(sources: &Sources<'_>, words: Words) -> Matrix {
             })
             .collect(),
     };
+    let most = (MOST_CELLS / flat.len().max(1)).max(1);
     Matrix {
-        rows: rows.iter().map(row).collect(),
+        left: match rows.len().saturating_sub(most) {
+            0 => String::new(),
+            rest => words.count("run.rows_left", rest as u64, &[]),
+        },
+        rows: rows.iter().take(most).map(row).collect(),
         columns: flat.len(),
         groups: columns
             .into_iter()
@@ -187,14 +197,12 @@ fn job_cell(job: &JobRow, numbers: Option<&Numbers>, live: Option<&LiveJob>, wor
             }
         }
     };
-    let label = format!("{}: {}", lines[0], state.word);
-    let html = format!(
-        r#"<a class="{class}" href="/jobs/{}" data-tip="{}" aria-label="{}">{content}</a>"#,
-        job.id,
-        tip(&lines),
-        escape(&label)
-    );
-    Html::trusted(html)
+    // The heads of its row and column say what a cell is of; its word says what the glyph does.
+    let (class, word) = match class {
+        "" => (String::new(), String::new()),
+        class => (format!(r#" class="{class}""#), format!(r#"<span class="vh">{}</span>"#, escape(&state.word))),
+    };
+    Html::trusted(format!(r#"<a{class} href="/jobs/{}" data-tip="{}">{content}{word}</a>"#, job.id, tip(&lines)))
 }
 
 /// p50 in ms, or the share of right answers where nothing was timed: tip and cell.

@@ -6,11 +6,13 @@ pub(crate) mod examples;
 pub(crate) mod fleet;
 pub(crate) mod home;
 pub(crate) mod job;
+pub(crate) mod list;
 pub(crate) mod live;
 pub(crate) mod matrix;
 pub(crate) mod model;
 pub(crate) mod new_run;
 pub(crate) mod run;
+mod run_jobs;
 pub(crate) mod runs;
 pub(crate) mod samples;
 pub(crate) mod search;
@@ -19,11 +21,13 @@ pub(crate) mod suite;
 use std::collections::HashMap;
 
 use seatrial_core::ids::{DeviceId, JobId};
+use seatrial_core::job::AttemptRef;
 use seatrial_core::live::LiveDevice;
 use seatrial_core::metric::{Estimate, Metric};
 use seatrial_core::reading::Reading;
-use seatrial_core::store::{DeviceRow, JobRow};
+use seatrial_core::store::{DeviceRow, JobRow, StoreError};
 
+use self::list::Head;
 use crate::Dashboards;
 use crate::format::{DASH, Moments, Shown};
 use crate::html::{self, Html};
@@ -64,6 +68,16 @@ pub(crate) fn by_job(metrics: Vec<(JobId, Metric)>) -> HashMap<JobId, Numbers> {
         jobs.entry(job).or_default().push(metric);
     }
     jobs.into_iter().map(|(job, metrics)| (job, Numbers::new(metrics))).collect()
+}
+
+/// Numbers of the last attempts of a few jobs of different runs.
+pub(crate) async fn numbers_of(state: &Dashboards, jobs: &[JobRow]) -> Result<HashMap<JobId, Numbers>, StoreError> {
+    let ended = jobs.iter().filter(|job| job.attempt > 0);
+    let each = ended.map(|job| async {
+        let metrics = state.read.metrics(AttemptRef { job: job.id, attempt: job.attempt }).await?;
+        Ok((job.id, Numbers::new(metrics)))
+    });
+    futures::future::try_join_all(each).await.map(HashMap::from_iter)
 }
 
 /// Devices with an open session, by id.
@@ -113,32 +127,64 @@ pub(crate) struct JobLine {
     pub when: Html,
 }
 
-/// The rows of a table of jobs.
-pub(crate) struct JobLines(Vec<JobLine>);
+/// A table of jobs. Without heads of its own it has plain ones.
+#[derive(Default)]
+pub(crate) struct JobLines {
+    lines: Vec<JobLine>,
+    /// Heads that sort, for the columns that every such table has, in their order.
+    heads: Vec<Head>,
+    /// The device and the model stand in the page's title already.
+    pub of_device: bool,
+    pub of_model: bool,
+}
 
 impl FromIterator<JobLine> for JobLines {
     fn from_iter<T: IntoIterator<Item = JobLine>>(lines: T) -> Self {
-        Self(lines.into_iter().collect())
+        Self { lines: lines.into_iter().collect(), ..Self::default() }
     }
 }
 
 impl JobLines {
-    pub(crate) fn iter(&self) -> std::slice::Iter<'_, JobLine> {
-        self.0.iter()
+    pub(crate) fn sorted_by(self, heads: Vec<Head>) -> Self {
+        Self { heads, ..self }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
+    pub(crate) fn iter(&self) -> std::slice::Iter<'_, JobLine> {
+        self.lines.iter()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.lines.is_empty()
     }
 
     /// Whether any row has a latency; a column without one is left out.
     pub(crate) fn timed(&self) -> bool {
-        self.0.iter().any(|line| !line.p50.is_empty())
+        self.lines.iter().any(|line| !line.p50.is_empty())
     }
+
+    /// The head of a column: sorting when the table is a listing, plain otherwise.
+    pub(crate) fn head(&self, name: &str, label: impl AsRef<str>) -> Html {
+        let sorting = self.heads.iter().find(|head| head.name == name);
+        sorting.map_or_else(|| html::head(label.as_ref(), name == "p50"), html::sorting_head)
+    }
+}
+
+/// What a listing of jobs can be sorted by.
+pub(crate) fn job_columns(numbers: &HashMap<JobId, Numbers>, words: Words) -> Vec<list::Column<'_, &JobRow>> {
+    use list::Column;
+    let p50 = |job: &&JobRow| Some(numbers.get(&job.id)?.estimate("lat_p50_ms")?.value);
+    let when = |job: &&JobRow| Some(job.finished_at.or(job.started_at).unwrap_or(job.created_at).as_micros() as f64);
+    vec![
+        Column::text("job", "col.job", |job: &&JobRow| job.short.clone()),
+        Column::text("state", "col.state", move |job: &&JobRow| status::job(job, words).word),
+        Column::text("model", "col.model", |job: &&JobRow| model_name(job)),
+        Column::text("dataset", "col.dataset", |job: &&JobRow| job.dataset.clone().unwrap_or_default()),
+        Column::text("device", "col.device", |job: &&JobRow| job.device_name.clone()),
+        Column::text("backend", "col.backend", |job: &&JobRow| job.backend.clone()),
+        Column::text("profile", "col.profile", |job: &&JobRow| job.profile.clone()),
+        Column::number("p50", "p50", p50),
+        Column::number("when", "col.when", when),
+    ]
 }
 
 pub(crate) fn job_line(job: &JobRow, numbers: Option<&Numbers>, moments: &Moments) -> JobLine {

@@ -6,14 +6,15 @@ use std::collections::{BTreeMap, HashMap};
 use axum::extract::{Path, State};
 use axum::response::Response;
 use seatrial_core::backend::Accelerator;
-use seatrial_core::ids::{DeviceId, RunId};
+use seatrial_core::ids::{DeviceId, JobId, RunId};
 use seatrial_core::job::AttemptRef;
 use seatrial_core::metric::Metric;
 use seatrial_core::model::{SignatureStanding, TensorSpec};
 use seatrial_core::store::{DeviceRow, JobRow, ModelDetail, ModelRow, VersionRow};
 use serde::Serialize;
 
-use super::{JobLines, Numbers, job_line};
+use super::list::{Asked, Column};
+use super::{JobLines, Numbers, job_line, numbers_of};
 use crate::Dashboards;
 use crate::charts::tradeoff::{self, Point};
 use crate::export::csv;
@@ -49,7 +50,11 @@ struct ModelLine {
 struct ListPage {
     frame: Frame,
     sentence: String,
+    heads: Vec<Html>,
     models: Vec<ModelLine>,
+    place: String,
+    first: Option<String>,
+    next: Option<String>,
 }
 
 pub(crate) async fn list(State(state): State<Dashboards>, visit: Visit) -> Result<Response, Failure> {
@@ -70,6 +75,11 @@ pub(crate) async fn list(State(state): State<Dashboards>, visit: Visit) -> Resul
     };
     visit.answer(&data, Some(&table), || {
         let variants: usize = data.models.iter().map(|model| model.variants.len()).sum();
+        let listing = Asked { setting: &visit.setting, anchor: "list" }.list(
+            &list_columns(),
+            data.models.iter().collect(),
+            |model| model.name.clone(),
+        );
         ListPage {
             frame: Frame::new(&visit.setting, words.t("nav.models").into_owned(), Nav::Models)
                 .with_exports(&visit.setting, true),
@@ -78,20 +88,34 @@ pub(crate) async fn list(State(state): State<Dashboards>, visit: Visit) -> Resul
             } else {
                 words.count("model.list_sentence", data.models.len() as u64, &[("variants", &count(variants as u64))])
             },
-            models: data
-                .models
-                .iter()
-                .map(|model| ModelLine {
-                    name: model.name.clone(),
-                    href: format!("/models/{}", encode(&model.name)),
-                    latest: model.latest,
-                    versions: model.versions,
-                    variants: model.variants.join(", "),
-                    updated: html::ago(model.updated_at, moments),
-                })
-                .collect(),
+            heads: listing.head_cells(),
+            models: listing.rows.into_iter().map(|model| model_line(model, moments)).collect(),
+            place: listing.place,
+            first: listing.first,
+            next: listing.next,
         }
     })
+}
+
+fn list_columns<'a>() -> Vec<Column<'a, &'a ModelRow>> {
+    vec![
+        Column::text("name", "col.model", |model: &&ModelRow| model.name.clone()),
+        Column::text("variants", "col.variants", |model: &&ModelRow| model.variants.join(", ")),
+        Column::number("latest", "col.latest", |model: &&ModelRow| Some(f64::from(model.latest))),
+        Column::number("versions", "col.versions", |model: &&ModelRow| Some(f64::from(model.versions))),
+        Column::number("changed", "col.changed", |model: &&ModelRow| Some(model.updated_at.as_micros() as f64)),
+    ]
+}
+
+fn model_line(model: &ModelRow, moments: &Moments) -> ModelLine {
+    ModelLine {
+        name: model.name.clone(),
+        href: format!("/models/{}", encode(&model.name)),
+        latest: model.latest,
+        versions: model.versions,
+        variants: model.variants.join(", "),
+        updated: html::ago(model.updated_at, moments),
+    }
 }
 
 /// The newest valid result of a variant on a backend of one device.
@@ -109,6 +133,8 @@ struct Data {
     device: Option<DeviceRow>,
     results: Vec<Best>,
     jobs: Vec<JobRow>,
+    #[serde(skip)]
+    numbers: HashMap<JobId, Numbers>,
     #[serde(skip)]
     devices: Vec<(DeviceId, String)>,
 }
@@ -194,7 +220,8 @@ async fn read(state: &Dashboards, visit: &Visit, name: &str) -> Result<Data, Fai
     };
     let newest = model.versions.first().map_or(0, |version| version.number);
     let results = results(state, &model, &jobs, chosen, newest).await?;
-    Ok(Data { model, device, results, jobs, devices })
+    let numbers = numbers_of(state, jobs.get(..LISTED).unwrap_or(&jobs)).await?;
+    Ok(Data { model, device, results, jobs, numbers, devices })
 }
 
 /// The newest valid job of each variant, backend and profile of the newest version, with its metrics. Those of a run
@@ -251,7 +278,11 @@ fn accelerator(backend: &str) -> Accelerator {
 /// Points for the chart: results with a latency and a share of right answers, one a variant and backend.
 fn points(results: &[Best]) -> Vec<(usize, Point)> {
     let mut points: Vec<(usize, Point)> = Vec::new();
+    let same = |a: &Best, b: &Best| a.job.variant == b.job.variant && a.job.backend == b.job.backend;
     for (i, best) in results.iter().enumerate() {
+        // Two profiles of one combination are two points, which their names must tell apart.
+        let twice = results.iter().filter(|other| same(best, other)).count() > 1;
+        let profile = if twice { format!(", {}", best.job.profile) } else { String::new() };
         let numbers = Numbers::new(best.metrics.clone());
         let (Some(p50), Some(top1)) = (numbers.estimate("lat_p50_ms"), numbers.estimate("top1")) else { continue };
         if !best.job.invalid.is_empty() {
@@ -260,7 +291,7 @@ fn points(results: &[Best]) -> Vec<(usize, Point)> {
         points.push((
             i,
             Point {
-                name: format!("{} {}", best.job.variant, best.job.backend),
+                name: format!("{} {}{profile}", best.job.variant, best.job.backend),
                 accelerator: accelerator(&best.job.backend),
                 latency: p50.value,
                 accuracy: top1.value * 100.0,
@@ -326,7 +357,11 @@ pub(crate) async fn page(
                 })
                 .collect(),
             facts: newest.map(|version| facts(version, words)).unwrap_or_default(),
-            jobs: data.jobs.iter().take(LISTED).map(|job| job_line(job, None, moments)).collect(),
+            jobs: {
+                let listed = data.jobs.iter().take(LISTED);
+                let lines = listed.map(|job| job_line(job, data.numbers.get(&job.id), moments));
+                JobLines { of_model: true, ..lines.collect() }
+            },
         }
     })
 }

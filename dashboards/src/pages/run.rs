@@ -15,7 +15,8 @@ use seatrial_core::role::Role;
 use seatrial_core::store::{DeviceRow, JobRow, MisfitRow, RunRow, RunState};
 use serde::{Deserialize, Serialize};
 
-use super::matrix::{Matrix, Sources, matrix};
+use super::matrix::{Matrix, Row, Sources, matrix};
+use super::run_jobs::{ATTENTION, Jobs, jobs, needs_eyes};
 use super::runs::{sentence, trouble};
 use super::{JobLines, Numbers, by_job, job_line, order, run_number};
 use crate::Dashboards;
@@ -30,8 +31,10 @@ use crate::i18n::Words;
 use crate::status;
 use crate::visit::{Visit, file};
 
-/// Jobs and misfits that a page lists; all of them are in the exports.
+/// Misfits that a page lists; all of them are in the exports.
 const LISTED: usize = 200;
+/// Jobs that need eyes and findings of the gate that a page lists; all of them are in the list of all jobs.
+const MARKED: usize = 50;
 
 /// Everything that the page is made from.
 #[derive(Serialize)]
@@ -91,8 +94,35 @@ struct Head<'a> {
 #[template(path = "parts/run_matrix.html")]
 struct MatrixPart<'a> {
     frame: &'a Frame,
-    matrix: Matrix,
+    matrix: &'a Matrix,
+    rows: &'a [(String, Html)],
     live: bool,
+}
+
+/// A row of the matrix, which a live page replaces alone: a large run has many, and few change at once.
+#[derive(askama::Template)]
+#[template(path = "parts/matrix_row.html")]
+struct RowPart<'a> {
+    n: usize,
+    row: &'a Row,
+}
+
+/// The page's parts. While the run goes on, the matrix keeps its frame and changes row by row.
+pub(crate) struct Parts {
+    head: Html,
+    matrix: Html,
+    /// By the id of their elements.
+    rows: Vec<(String, Html)>,
+    now: Html,
+}
+
+impl Parts {
+    /// What a live page replaces, by element id.
+    pub(crate) fn live(self) -> Vec<(String, Html)> {
+        let Self { head, matrix: _, rows, now } = self;
+        let ends = [("run-head", head), ("run-now", now)].map(|(id, html)| (id.to_owned(), html));
+        rows.into_iter().chain(ends).collect()
+    }
 }
 
 struct Running {
@@ -112,6 +142,9 @@ struct NowPart<'a> {
     frame: &'a Frame,
     running: Vec<Running>,
     attention: JobLines,
+    attention_total: String,
+    /// What the list of those that need eyes leaves out, and the address of all.
+    attention_left: Option<(String, String)>,
     gate: Option<GatePart>,
 }
 
@@ -133,15 +166,14 @@ struct Page<'a> {
     now: Html,
     misfits: Vec<MisfitRow>,
     misfits_left: String,
-    jobs: JobLines,
-    jobs_left: String,
+    jobs: Jobs,
     number: i64,
     suite_text: String,
     rerun_of: Option<(String, String)>,
 }
 
 /// The live parts as `(element id, markup)`.
-pub(crate) fn parts(data: &Data, visit: &Visit, frame: &Frame) -> Result<Vec<(&'static str, Html)>, Failure> {
+pub(crate) fn parts(data: &Data, visit: &Visit, frame: &Frame) -> Result<Parts, Failure> {
     let moments = &visit.setting.moments;
     let words = moments.words;
     let run = &data.run;
@@ -163,15 +195,24 @@ pub(crate) fn parts(data: &Data, visit: &Visit, frame: &Frame) -> Result<Vec<(&'
         numbers: &data.numbers,
         live: &data.live,
     };
-    let matrix = MatrixPart { frame, matrix: matrix(&sources, words), live: run.state == RunState::Running };
+    let matrix = matrix(&sources, words);
+    let render = |part: &dyn askama::DynTemplate| part.dyn_render().map(Html::trusted);
+    let row = |(n, row): (usize, &Row)| Ok((format!("row-{n}"), render(&RowPart { n, row })?));
+    let rows: Vec<(String, Html)> = matrix.rows.iter().enumerate().map(row).collect::<Result<_, askama::Error>>()?;
+    let matrix = MatrixPart { frame, matrix: &matrix, rows: &rows, live: run.state == RunState::Running };
+    let (attention, marked) = attention(data, moments);
+    let all = || format!("/runs/{}?show={ATTENTION}#jobs", run.number);
     let now = NowPart {
         frame,
         running: running(data, moments),
-        attention: attention(data, moments),
+        attention_left: marked
+            .checked_sub(MARKED + 1)
+            .map(|rest| (words.count("run.attention_left", rest as u64 + 1, &[]), all())),
+        attention_total: count(marked as u64),
+        attention,
         gate: gate(data, moments),
     };
-    let render = |part: &dyn askama::DynTemplate| part.dyn_render().map(Html::trusted);
-    Ok(vec![("run-head", render(&head)?), ("run-matrix", render(&matrix)?), ("run-now", render(&now)?)])
+    Ok(Parts { head: render(&head)?, matrix: render(&matrix)?, now: render(&now)?, rows })
 }
 
 fn sub(data: &Data, moments: &Moments) -> String {
@@ -269,31 +310,11 @@ fn running(data: &Data, moments: &Moments) -> Vec<Running> {
         .collect()
 }
 
-/// Jobs that need eyes: everything that has ended without a valid result of what was asked.
-fn attention(data: &Data, moments: &Moments) -> JobLines {
-    let needs_eyes = |job: &&JobRow| match job.state {
-        JobState::Queued | JobState::Leased { .. } => false,
-        JobState::Quarantined => true,
-        JobState::Done { outcome } => {
-            use seatrial_core::outcome::Family;
-            match outcome.family() {
-                Family::Ok => !job.invalid.is_empty(),
-                Family::Ended => false,
-                Family::Fallback
-                | Family::Died
-                | Family::Hung
-                | Family::WrongOutput
-                | Family::CannotLoad
-                | Family::LabOrRom => true,
-            }
-        }
-    };
-    data.jobs
-        .iter()
-        .filter(needs_eyes)
-        .take(LISTED)
-        .map(|job| job_line(job, data.numbers.get(&job.id), moments))
-        .collect()
+/// Jobs that need eyes, as many as are listed, and how many there are.
+fn attention(data: &Data, moments: &Moments) -> (JobLines, usize) {
+    let marked = || data.jobs.iter().filter(|job| needs_eyes(job));
+    let lines = marked().take(MARKED).map(|job| job_line(job, data.numbers.get(&job.id), moments));
+    (lines.collect(), marked().count())
 }
 
 fn gate(data: &Data, moments: &Moments) -> Option<GatePart> {
@@ -311,8 +332,8 @@ fn gate(data: &Data, moments: &Moments) -> Option<GatePart> {
             html::tag(&status::failed(words.t("state.gate_failed")))
         },
         summary: words.with("run.gate_summary", &[("jobs", &jobs), ("comparisons", &comparisons)]),
-        findings: judgement.findings.iter().take(LISTED).map(finding).collect(),
-        omitted: left(judgement.findings.len() + judgement.omitted as usize, moments),
+        findings: judgement.findings.iter().take(MARKED).map(finding).collect(),
+        omitted: left(judgement.findings.len() + judgement.omitted as usize, MARKED, moments),
     })
 }
 
@@ -330,8 +351,9 @@ fn finding_text(data: &Data, finding: &Finding, words: Words) -> String {
 }
 
 /// What a list leaves out; empty when nothing.
-fn left(total: usize, moments: &Moments) -> String {
-    if total > LISTED { moments.words.count("run.left", (total - LISTED) as u64, &[]) } else { String::new() }
+fn left(total: usize, listed: usize, moments: &Moments) -> String {
+    let rest = total.saturating_sub(listed);
+    if rest > 0 { moments.words.count("run.left", rest as u64, &[]) } else { String::new() }
 }
 
 fn simulated(data: &Data) -> bool {
@@ -361,9 +383,7 @@ pub(crate) async fn page(
         };
         frame.exports.push((label, format!("/runs/{number}/export.{}", format.ending())));
     }
-    let mut parts = parts(&data, &visit, &frame)?.into_iter().map(|(_, html)| html);
-    let mut part = || parts.next().unwrap_or_default();
-    let (head, matrix, now) = (part(), part(), part());
+    let Parts { head, matrix, now, rows: _ } = parts(&data, &visit, &frame)?;
     visit.answer(
         &data,
         Some(&|| {
@@ -383,9 +403,8 @@ pub(crate) async fn page(
             matrix,
             now,
             misfits: data.misfits.iter().take(LISTED).cloned().collect(),
-            misfits_left: left(data.misfits.len(), moments),
-            jobs: data.jobs.iter().take(LISTED).map(|job| job_line(job, data.numbers.get(&job.id), moments)).collect(),
-            jobs_left: left(data.jobs.len(), moments),
+            misfits_left: left(data.misfits.len(), LISTED, moments),
+            jobs: jobs(&data.jobs, &data.numbers, &visit.setting),
             number,
             suite_text: data.run.suite_text.clone(),
             rerun_of: data.run.rerun_of.map(|job| (format!("/jobs/{job}"), job.short())),

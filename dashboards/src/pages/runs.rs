@@ -140,6 +140,7 @@ struct Page {
     sub: String,
     runs: Vec<RunLine>,
     older: Option<String>,
+    newest: Option<String>,
     command: Option<&'static str>,
 }
 
@@ -171,6 +172,7 @@ pub(crate) async fn page(State(state): State<Dashboards>, visit: Visit) -> Resul
             },
             command: data.runs.is_empty().then_some("seatrial run suite.toml"),
             runs: data.runs.iter().map(|run| run_line(run, moments)).collect(),
+            newest: before.is_some().then(|| visit.setting.link("before", None)),
             older: data.before.map(|before| visit.setting.link("before", Some(&before.to_string()))),
         }
     })

@@ -269,6 +269,7 @@ impl Doors {
                 role: caller.role,
                 project: caller.project,
                 csrf: self.form_token(session.as_ref()),
+                session: session.is_some(),
             });
         }
         head.extensions.insert(caller.clone());

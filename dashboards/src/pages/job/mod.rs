@@ -1,9 +1,11 @@
 //! A job: what exactly was measured, and whether to believe it.
 
+use askama::Template;
 use axum::Form;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use seatrial_core::job::{AttemptRef, JobSpec, JobState};
+use seatrial_core::live::LiveJob;
 use seatrial_core::metric::Metric;
 use seatrial_core::report::Report;
 use seatrial_core::role::Role;
@@ -17,10 +19,10 @@ mod words;
 
 use self::accuracy::Accuracy;
 use self::tables::{
-    AttemptLine, GoldenLine, MetricLine, PercentileLine, SensorPart, accuracy, attempts, comparison, environment,
-    golden, guides, metric_lines, metrics_table, percentile_lines, sensors, strip,
+    AttemptLine, Golden, MetricLine, PercentileLine, SensorPart, accuracy, attempts, comparison, environment, golden,
+    guides, metric_lines, metrics_table, percentile_lines, sensors, strip,
 };
-use self::words::{determinism, evidence, figures, processes, sentence, sub, tail_note};
+use self::words::{determinism, evidence, figures, now, processes, sentence, sub, tail_note};
 use super::run::CsrfForm;
 use super::samples::Samples;
 use super::{Numbers, model_name, run_number};
@@ -33,7 +35,7 @@ use crate::status;
 use crate::visit::{Setting, Visit};
 
 #[derive(Serialize)]
-struct Data {
+pub(crate) struct Data {
     job: JobRow,
     attempts: Vec<AttemptRow>,
     /// The attempt that the rest is of.
@@ -44,6 +46,8 @@ struct Data {
     samples: usize,
     /// Recounted from labels and predictions; absent without a labelled dataset.
     accuracy: Option<Accuracy>,
+    #[serde(skip)]
+    live: Option<LiveJob>,
     #[serde(skip)]
     device: Option<DeviceRow>,
     #[serde(skip)]
@@ -85,7 +89,7 @@ pub(crate) fn document<T: serde::de::DeserializeOwned>(
         .ok()
 }
 
-async fn read(state: &Dashboards, visit: &Visit, id: &str) -> Result<Data, Failure> {
+pub(crate) async fn read(state: &Dashboards, visit: &Visit, id: &str) -> Result<Data, Failure> {
     let job = find(state, visit, id).await?;
     let number = attempt_number(&visit.setting, job.attempt);
     let attempt = AttemptRef { job: job.id, attempt: number };
@@ -104,6 +108,7 @@ async fn read(state: &Dashboards, visit: &Visit, id: &str) -> Result<Data, Failu
         attempt: number,
         report: document(state.read.report(attempt).await?, "report", &job),
         metrics: state.read.metrics(attempt).await?,
+        live: state.live.devices().into_iter().filter_map(|device| device.job).find(|live| live.job == job.id),
         device: state.read.device(job.device).await?,
         samples: samples.count(),
         unpacked: samples,
@@ -113,15 +118,13 @@ async fn read(state: &Dashboards, visit: &Visit, id: &str) -> Result<Data, Failu
     })
 }
 
-#[derive(askama::Template)]
-#[template(path = "pages/job.html")]
-struct Page {
-    frame: Frame,
-    crumb: Vec<(String, String)>,
-    crumb_end: String,
+/// What the parts of the page say.
+struct View {
     tag: Html,
     sentence: String,
     sub: String,
+    /// How far an attempt is that runs.
+    now: Option<Html>,
     invalid: Vec<String>,
     csrf: Option<String>,
     rerun: String,
@@ -143,7 +146,7 @@ struct Page {
     accuracy_note: String,
     accuracy_absent: String,
     classes: Vec<[String; 5]>,
-    golden: Vec<GoldenLine>,
+    golden: Golden,
     golden_note: String,
     environment: Vec<(String, String)>,
     comparison: Vec<(String, String, String)>,
@@ -154,73 +157,123 @@ struct Page {
     spec: String,
 }
 
+/// What answers the page's question. Its id is that of the element that a live page replaces.
+#[derive(askama::Template)]
+#[template(path = "parts/job_head.html")]
+struct Head<'a> {
+    frame: &'a Frame,
+    page: &'a View,
+}
+
+/// The evidence.
+#[derive(askama::Template)]
+#[template(path = "parts/job_body.html")]
+struct Body<'a> {
+    frame: &'a Frame,
+    page: &'a View,
+}
+
+#[derive(askama::Template)]
+#[template(path = "pages/job.html")]
+struct Page<'a> {
+    frame: &'a Frame,
+    crumb: Vec<(String, String)>,
+    crumb_end: String,
+    head: Html,
+    body: Html,
+}
+
 pub(crate) async fn page(
     State(state): State<Dashboards>,
     Path(id): Path<String>,
     visit: Visit,
 ) -> Result<Response, Failure> {
     let data = read(&state, &visit, &id).await?;
+    let words = visit.setting.words;
+    let job = &data.job;
+    let mut frame = Frame::new(&visit.setting, words.with("job.title", &[("job", &job.short)]), Nav::Runs)
+        .with_exports(&visit.setting, true)
+        .simulated(data.device.as_ref().is_some_and(|device| device.profile.simulated));
+    // An attempt that was asked for by number is history and stays as it is.
+    if !data.is_over() && visit.setting.parameter("attempt").is_none() {
+        frame.live = Some(visit.setting.link_to(&format!("/jobs/{}/live", job.id)));
+    }
+    let [(_, head), (_, body)] = parts(&data, &visit, &frame)?;
+    visit.answer(&data, Some(&|| metrics_table(&data)), || Page {
+        crumb: vec![
+            (words.with("run.title", &[("run", &run_number(job.run_number))]), format!("/runs/{}", job.run_number)),
+            (model_name(job), format!("/models/{}", crate::visit::encode(&job.model))),
+            (job.device_name.clone(), format!("/devices/{}", job.device)),
+        ],
+        crumb_end: words.with("job.crumb", &[("job", &job.short), ("n", &data.attempt.to_string())]),
+        head,
+        body,
+        frame: &frame,
+    })
+}
+
+/// What changes while the job runs, as `(element id, markup)`.
+pub(crate) fn parts(data: &Data, visit: &Visit, frame: &Frame) -> Result<[(&'static str, Html); 2], Failure> {
+    let page = &view(data, visit);
+    let head = Template::render(&Head { frame, page })?;
+    let body = Template::render(&Body { frame, page })?;
+    Ok([("job-head", Html::trusted(head)), ("job-body", Html::trusted(body))])
+}
+
+impl Data {
+    /// Whether nothing of the page will change any more.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.job.state, JobState::Done { .. } | JobState::Quarantined)
+    }
+}
+
+fn view(data: &Data, visit: &Visit) -> View {
     let moments = &visit.setting.moments;
     let words = moments.words;
-    visit.answer(&data, Some(&|| metrics_table(&data)), || {
-        let job = &data.job;
-        let numbers = Numbers::new(data.metrics.clone());
-        let milliseconds = data.unpacked.milliseconds();
-        let all: Vec<f64> = milliseconds.concat();
-        let (confusion, accuracy_note, accuracy_absent, classes) = accuracy(&data, &numbers, words);
-        let failed_stage = data.report.as_ref().and_then(|report| report.failed_stage).or_else(|| current_failure(job));
-        let may_rerun = visit.viewer.role.includes(Role::Submitter);
-        let has_samples = !all.is_empty();
-        let simulated = data.device.as_ref().is_some_and(|device| device.profile.simulated);
-        let mut frame = Frame::new(&visit.setting, words.with("job.title", &[("job", &job.short)]), Nav::Runs)
-            .with_exports(&visit.setting, true)
-            .simulated(simulated);
-        if !matches!(job.state, JobState::Done { .. } | JobState::Quarantined) {
-            frame.live = None;
-        }
-        Page {
-            crumb: vec![
-                (words.with("run.title", &[("run", &run_number(job.run_number))]), format!("/runs/{}", job.run_number)),
-                (model_name(job), format!("/models/{}", crate::visit::encode(&job.model))),
-                (job.device_name.clone(), format!("/devices/{}", job.device)),
-            ],
-            crumb_end: words.with("job.crumb", &[("job", &job.short), ("n", &data.attempt.to_string())]),
-            tag: html::tag(&status::job(job, words)),
-            sentence: sentence(&data, &numbers, words),
-            sub: sub(&data, &numbers, words),
-            invalid: job.invalid.iter().map(|reason| words.reason(reason)).collect(),
-            csrf: may_rerun.then(|| visit.viewer.csrf.clone()),
-            rerun: format!("seatrial rerun {}", job.short),
-            samples_csv: has_samples.then(|| format!("/jobs/{}/samples.csv?attempt={}", job.id, data.attempt)),
-            figures: figures(&data, &numbers, words),
-            failed: job.outcome.is_some_and(|outcome| !status::has_result(outcome)),
-            evidence: evidence(&data, words),
-            stages: stages::chart(stage_records(&data), failed_stage, words),
-            stages_note: processes(&data, words),
-            trace: if has_samples { trace::chart(&milliseconds, words) } else { Html::default() },
-            trace_note: words.count("job.trace_note", all.len() as u64, &[]),
-            histogram: if has_samples { histogram::chart(&all, &guides(&numbers), words) } else { Html::default() },
-            few: all.len() < histogram::FEWEST,
-            strip: strip(&numbers, words),
-            percentiles: percentile_lines(&numbers, all.len(), words),
-            percentiles_note: tail_note(all.len(), words),
-            sensors: sensors(&data, words),
-            confusion,
-            accuracy_note,
-            accuracy_absent,
-            classes,
-            golden: golden(&data),
-            golden_note: determinism(&data, words),
-            environment: environment(&data, words),
-            comparison: comparison(&data, words),
-            attempts: attempts(&data, moments),
-            log: data.report.as_ref().map(|report| report.log.clone()).unwrap_or_default(),
-            bounds: data.report.as_ref().map(|report| report.bounds_hit.clone()).unwrap_or_default(),
-            metrics: metric_lines(&numbers, words),
-            spec: data.spec.as_ref().and_then(|spec| serde_json::to_string_pretty(spec).ok()).unwrap_or_default(),
-            frame,
-        }
-    })
+    let job = &data.job;
+    let numbers = Numbers::new(data.metrics.clone());
+    let milliseconds = data.unpacked.milliseconds();
+    let all: Vec<f64> = milliseconds.concat();
+    let (confusion, accuracy_note, accuracy_absent, classes) = accuracy(data, &numbers, words);
+    let failed_stage = data.report.as_ref().and_then(|report| report.failed_stage).or_else(|| current_failure(job));
+    let may_rerun = visit.viewer.role.includes(Role::Submitter);
+    let has_samples = !all.is_empty();
+    View {
+        tag: html::tag(&status::job(job, words)),
+        sentence: sentence(data, &numbers, words),
+        sub: sub(data, &numbers, words),
+        now: now(data, words),
+        invalid: job.invalid.iter().map(|reason| words.reason(reason)).collect(),
+        csrf: may_rerun.then(|| visit.viewer.csrf.clone()),
+        rerun: format!("seatrial rerun {}", job.short),
+        samples_csv: has_samples.then(|| format!("/jobs/{}/samples.csv?attempt={}", job.id, data.attempt)),
+        figures: figures(data, &numbers, words),
+        failed: job.outcome.is_some_and(|outcome| !status::has_result(outcome)),
+        evidence: evidence(data, words),
+        stages: stages::chart(stage_records(data), failed_stage, words),
+        stages_note: processes(data, words),
+        trace: if has_samples { trace::chart(&milliseconds, words) } else { Html::default() },
+        trace_note: words.count("job.trace_note", all.len() as u64, &[]),
+        histogram: if has_samples { histogram::chart(&all, &guides(&numbers), words) } else { Html::default() },
+        few: all.len() < histogram::FEWEST,
+        strip: strip(&numbers, words),
+        percentiles: percentile_lines(&numbers, all.len(), words),
+        percentiles_note: tail_note(all.len(), words),
+        sensors: sensors(data, words),
+        confusion,
+        accuracy_note,
+        accuracy_absent,
+        classes,
+        golden: golden(data, words),
+        golden_note: determinism(data, words),
+        environment: environment(data, words),
+        comparison: comparison(data, words),
+        attempts: attempts(data, moments),
+        log: data.report.as_ref().map(|report| report.log.clone()).unwrap_or_default(),
+        bounds: data.report.as_ref().map(|report| report.bounds_hit.clone()).unwrap_or_default(),
+        metrics: metric_lines(&numbers, words),
+        spec: data.spec.as_ref().and_then(|spec| serde_json::to_string_pretty(spec).ok()).unwrap_or_default(),
+    }
 }
 
 fn current_failure(job: &JobRow) -> Option<Stage> {

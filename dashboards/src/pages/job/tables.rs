@@ -1,8 +1,9 @@
 //! The tables and small charts of a job's page.
 
+use seatrial_core::accuracy::golden::Comparison;
 use seatrial_core::metric;
 use seatrial_core::reading::Reading;
-use seatrial_core::report::{GoldenRecord, SensorTrace};
+use seatrial_core::report::SensorTrace;
 use seatrial_core::stage::Stage;
 use seatrial_core::store::AttemptRow;
 
@@ -20,9 +21,10 @@ pub(super) struct SensorPart {
     pub absent: String,
 }
 
-pub(super) struct GoldenLine {
-    pub output: String,
-    pub cells: [String; 7],
+/// The comparison with reference outputs: a column an output, a row a measure.
+pub(super) struct Golden {
+    pub outputs: Vec<String>,
+    pub rows: Vec<(String, Vec<String>)>,
 }
 
 pub(super) struct AttemptLine {
@@ -157,24 +159,24 @@ pub(super) fn accuracy(data: &Data, numbers: &Numbers, words: Words) -> Accuracy
     (confusion::chart(&data.classes, &counts, words), words.list(&note), String::new(), rows)
 }
 
-pub(super) fn golden(data: &Data) -> Vec<GoldenLine> {
-    let Some(report) = &data.report else { return Vec::new() };
-    let line = |record: &GoldenRecord| {
-        let c = record.comparison;
-        GoldenLine {
-            output: record.output.clone(),
-            cells: [
-                format::small(c.max_abs),
-                format::small(c.mean_abs),
-                c.cosine.map_or_else(|| DASH.to_string(), |cosine| format::fixed(cosine, 6)),
-                c.sqnr_db.map_or_else(|| "∞".to_owned(), significant),
-                format!("{} / {}", count(c.argmax_agree.into()), count(c.examples.into())),
-                count(c.nan_count),
-                count(c.inf_count),
-            ],
-        }
+pub(super) fn golden(data: &Data, words: Words) -> Golden {
+    let records = data.report.as_ref().map_or(&[][..], |report| report.golden.as_slice());
+    let row = |label: String, cell: fn(&Comparison) -> String| {
+        (label, records.iter().map(|record| cell(&record.comparison)).collect())
     };
-    report.golden.iter().map(line).collect()
+    let label = |key: &str| words.t(key).into_owned();
+    Golden {
+        outputs: records.iter().map(|record| record.output.clone()).collect(),
+        rows: vec![
+            row("max |Δ|".to_owned(), |c| format::small(c.max_abs)),
+            row(label("job.mean_abs"), |c| format::small(c.mean_abs)),
+            row(label("job.cosine"), |c| c.cosine.map_or_else(|| DASH.to_string(), |cosine| format::fixed(cosine, 6))),
+            row("SQNR, dB".to_owned(), |c| c.sqnr_db.map_or_else(|| "∞".to_owned(), significant)),
+            row(label("job.argmax"), |c| format!("{} / {}", count(c.argmax_agree.into()), count(c.examples.into()))),
+            row("NaN".to_owned(), |c| count(c.nan_count)),
+            row("Inf".to_owned(), |c| count(c.inf_count)),
+        ],
+    }
 }
 
 pub(super) fn environment(data: &Data, words: Words) -> Vec<(String, String)> {

@@ -8,6 +8,7 @@ use seatrial_core::report::{ProcessRecord, ProcessRole};
 use super::super::Numbers;
 use super::Data;
 use super::tables::PERCENTILES;
+use crate::charts::progress;
 use crate::format::{self, DASH, count, significant};
 use crate::html::{self, Html};
 use crate::i18n::Words;
@@ -20,7 +21,8 @@ pub(super) fn sentence(data: &Data, numbers: &Numbers, words: Words) -> String {
     let outcome = match job.state {
         JobState::Queued => return words.with("job.sentence_queued", &on),
         JobState::Leased { .. } => {
-            let stage = job.stage.map_or_else(|| DASH.to_string(), |stage| stage.to_string());
+            let stage = data.live.as_ref().map(|live| live.stage).or(job.stage);
+            let stage = stage.map_or_else(|| DASH.to_string(), |stage| stage.to_string());
             return words.with("job.sentence_running", &[on[0], on[1], ("stage", &stage)]);
         }
         JobState::Quarantined => return words.with("job.sentence_quarantined", &on),
@@ -59,6 +61,17 @@ pub(super) fn sentence(data: &Data, numbers: &Numbers, words: Words) -> String {
         parts.push(words.with("job.sentence_ran", &on));
     }
     words.sentences(&parts)
+}
+
+/// How far the attempt is within its stage, and how long it has been at it.
+pub(super) fn now(data: &Data, words: Words) -> Option<Html> {
+    let live = data.live.as_ref()?;
+    let age = words.with("job.running_for", &[("age", &format::duration(live.age, words))]);
+    let Some(share) = live.progress else { return Some(Html::trusted(html::escape(&age))) };
+    let percent = count((share.clamp(0.0, 1.0) * 100.0).round() as u64);
+    let of_stage = words.with("job.progress", &[("stage", live.stage.as_str()), ("percent", &percent)]);
+    let bar = progress::chart(share, &words.with("chart.progress", &[("percent", &percent)]));
+    Some(Html::trusted(format!("{bar} {} · {}", html::escape(&of_stage), html::escape(&age))))
 }
 
 /// Fewer than 20 examples are counted, not expressed in per cent.
