@@ -78,6 +78,15 @@ impl Reason {
         arguments.map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
+    /// A reason of the registry from its English text alone, for texts that crossed a border as text. Arguments are
+    /// words: a text that would need one of several words, or none, is not known again.
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
+        let known = |code: &Code| Some((*code, unfill(code.template(), text)?));
+        let (code, arguments) = Code::ALL.iter().find_map(known)?;
+        Some(Self { text: text.to_owned(), told: Some(Told { code, process: None, arguments }) })
+    }
+
     /// Several reasons as one line.
     #[must_use]
     pub fn joined(reasons: &[Self]) -> String {
@@ -97,6 +106,25 @@ fn fill(template: &str, arguments: &[(String, String)]) -> String {
     }
     text.push_str(rest);
     text
+}
+
+/// The arguments with which a template becomes this text.
+fn unfill(template: &str, text: &str) -> Option<Vec<(String, String)>> {
+    let (mut template, mut text) = (template, text);
+    let mut arguments = Vec::new();
+    while let Some((before, after)) = template.split_once('{') {
+        let (name, after) = after.split_once('}')?;
+        text = text.strip_prefix(before)?;
+        let next = after.split_once('{').map_or(after, |(next, _)| next);
+        let end = if next.is_empty() { text.len() } else { text.find(next)? };
+        let (value, rest) = text.split_at(end);
+        if value.is_empty() || value.contains(char::is_whitespace) {
+            return None;
+        }
+        arguments.push((name.to_owned(), value.to_owned()));
+        (template, text) = (after, rest);
+    }
+    (template == text).then_some(arguments)
 }
 
 impl Deref for Reason {
@@ -204,13 +232,6 @@ impl Code {
     fn parse(word: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|code| code.as_str() == word)
     }
-
-    /// The code whose whole text this is, for texts that cross a border as text alone. Only a template without
-    /// placeholders has a whole text.
-    #[must_use]
-    pub fn of_text(text: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|code| code.template() == text)
-    }
 }
 
 codes! {
@@ -290,6 +311,13 @@ codes! {
     NotAndroid, "not_android", "not an Android device, or its properties cannot be read";
     NoGpuKnown, "no_gpu_known", "no GPU is known to this kernel, or it may not be asked";
     NoGpuDriver, "no_gpu_driver", "no GPU driver is loaded";
+    NoFile, "no_file", "there is no {path}";
+    NoBattery, "no_battery", "there is no battery under {path}";
+    NoFrequencies, "no_frequencies", "there is no {path}: this kernel or machine does not show frequencies";
+    NoGovernor, "no_governor", "there is no governor under {path}";
+    NoThermalZone, "no_thermal_zone", "there is no thermal zone under {path}";
+    NoPowerSensor, "no_power_sensor", "there is neither RAPL under {rapl} nor a power sensor under {hwmon}";
+    AsInModel, "as_in_model", "as in the model";
     NotProbed, "not_probed", "the attempt ended before the device was probed";
     Attached, "attached", "its agent has attached";
     WentAway, "went_away", "the device went away before it was given the job";
@@ -329,13 +357,36 @@ mod tests {
     }
 
     #[test]
+    fn a_text_alone_is_known_again_when_it_is_a_template_filled_with_words() {
+        let code = |text: &str| Reason::read(text).and_then(|reason| reason.code());
+        assert_eq!(code("not a finite number"), Some(Code::NotFinite));
+        assert_eq!(code("there is no /sys/class/dmi/id/product_name"), Some(Code::NoFile));
+        assert_eq!(code("there is no battery under /sys/class/power_supply"), Some(Code::NoBattery));
+        assert_eq!(
+            code("there is no /sys/x: this kernel or machine does not show frequencies"),
+            Some(Code::NoFrequencies)
+        );
+        for text in ["there is no hope at all", "there is no ", "the moon was full", "not a finite number, or is it"] {
+            assert_eq!(code(text), None, "{text}");
+        }
+        for code in Code::ALL {
+            let names: Vec<&str> =
+                code.template().split('{').skip(1).filter_map(|rest| rest.split('}').next()).collect();
+            let arguments: Vec<(&str, &dyn fmt::Display)> = names.iter().map(|name| (*name, name as _)).collect();
+            let reason = Reason::new(*code, &arguments);
+            let read = Reason::read(reason.text()).unwrap();
+            assert_eq!(read.text(), reason.text());
+            assert_eq!(read.code(), Some(*code), "{reason}");
+        }
+    }
+
+    #[test]
     fn codes_and_templates_are_distinct_and_templates_are_lowercase_fragments() {
         let words: BTreeSet<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
         let templates: BTreeSet<&str> = Code::ALL.iter().map(|code| code.template()).collect();
         assert_eq!((words.len(), templates.len()), (Code::ALL.len(), Code::ALL.len()));
         for code in Code::ALL {
             assert!(!code.template().ends_with('.') && !code.template().starts_with(char::is_uppercase), "{code:?}");
-            assert_eq!(Code::of_text(code.template()), Some(*code));
         }
     }
 }

@@ -79,7 +79,14 @@
   const live = d.body.dataset.live;
   if (live && window.EventSource) {
     const waiting = new Map(), stale = d.querySelector('.stale');
-    let lost = 0;
+    let lost = 0, told = d.querySelector('h1')?.textContent, last = 0;
+    // what changed is said in one sentence, at most every 20 s, and its end at once
+    const say = over => {
+      const now = d.querySelector('h1')?.textContent;
+      if (now === told || (!over && Date.now() - last < 20000)) return;
+      told = now; last = Date.now();
+      d.getElementById('said').textContent = now;
+    };
     const put = (id, html) => {
       const old = d.getElementById(id);
       if (!old) return;
@@ -96,8 +103,8 @@
     };
     d.addEventListener('focusout', () => setTimeout(() => { for (const [id, html] of waiting) { waiting.delete(id); put(id, html); } }));
     const stream = new EventSource(live);
-    stream.addEventListener('fragment', e => { put(e.lastEventId, e.data); });
-    stream.addEventListener('over', () => stream.close());
+    stream.addEventListener('fragment', e => { put(e.lastEventId, e.data); say(false); });
+    stream.addEventListener('over', () => { stream.close(); say(true); });
     stream.onopen = () => { lost = 0; if (stale) stale.hidden = true; };
     stream.onerror = () => { lost ||= Date.now(); };
     setInterval(() => {

@@ -224,6 +224,21 @@ pub fn duration(length: Duration, words: Words) -> String {
     format!("{first} {second}")
 }
 
+/// Large text with no line end inside a quantity: a number keeps its unit, and a value its interval.
+#[must_use]
+pub fn glued(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 8);
+    let mut characters = text.chars().peekable();
+    let mut before = ' ';
+    while let Some(c) = characters.next() {
+        let after = characters.peek().copied().unwrap_or(' ');
+        let binds = before.is_ascii_digit() && (after.is_alphabetic() || "%°[/×µ".contains(after)) || after == '[';
+        out.push(if c == ' ' && binds { '\u{a0}' } else { c });
+        before = c;
+    }
+    out
+}
+
 /// Where and when a page is read: turns moments into words.
 #[derive(Debug, Clone)]
 pub struct Moments {
@@ -381,6 +396,15 @@ mod tests {
         assert_eq!(file_size(512), "512 B");
         assert_eq!(file_size(6_300_000), "6.30 MB");
         assert_eq!(memory_size(16 << 30), "16.0 GiB");
+    }
+
+    #[test]
+    fn a_quantity_in_large_text_does_not_end_a_line_in_its_middle() {
+        assert_eq!(
+            glued("16.1 ms [15.9–16.4] an inference on 2 phones."),
+            "16.1\u{a0}ms\u{a0}[15.9–16.4] an inference on 2\u{a0}phones."
+        );
+        assert_eq!(glued("in 3 分 6 秒"), "in 3\u{a0}分 6\u{a0}秒");
     }
 
     #[test]

@@ -107,6 +107,11 @@ impl Frame {
         glyph(name)
     }
 
+    /// A sentence in large type.
+    pub fn glue(&self, text: &str) -> String {
+        crate::format::glued(text)
+    }
+
     pub fn sprite(&self) -> Html {
         Html::trusted(assets::SPRITE.to_owned())
     }

@@ -194,10 +194,12 @@ impl Words {
     /// the reasons that we know; left as it is otherwise.
     #[must_use]
     pub fn phrase(&self, text: &str) -> String {
-        match (self.0, Code::of_text(text)) {
-            (Language::Chinese, Some(code)) => self.t(&reason_key(code)).into_owned(),
-            (Language::Chinese, None) | (Language::English, _) => text.to_owned(),
-        }
+        let known = if self.0 == Language::Chinese { Reason::read(text) } else { None };
+        let said = known.and_then(|reason| {
+            let arguments: Vec<(&str, &str)> = reason.arguments().collect();
+            Some(self.with(&reason_key(reason.code()?), &arguments))
+        });
+        said.unwrap_or_else(|| text.to_owned())
     }
 
     /// What stands in the place of a number that is not there.
@@ -318,7 +320,8 @@ mod tests {
         let sources = sources();
         let quoted: BTreeSet<&str> = sources.split('"').filter(|text| text.len() < 60).collect();
         // Keys that are made from the words of an enum; `words.rs` makes them and its test goes through all values.
-        let made = ["state.", "outcome.", "why."];
+        // Those of facts are made from the names that agents give.
+        let made = ["state.", "outcome.", "why.", "fact."];
         for key in english.keys() {
             let base = key.trim_end_matches("_one").trim_end_matches("_other");
             let used =

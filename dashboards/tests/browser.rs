@@ -9,6 +9,7 @@ mod fixture;
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fixture::Lab;
@@ -136,6 +137,25 @@ impl Browser {
         panic!("{expression} is {last}, not {wanted}");
     }
 
+    /// Follows the link that a reader would click.
+    fn click(&mut self, selector: &str) {
+        let clicked =
+            self.value(&format!("(e => {{ e?.click(); return !!e; }})(document.querySelector({selector:?}))"));
+        assert_eq!(clicked, json!(true), "nothing to click at {selector}");
+    }
+
+    fn tab(&mut self) {
+        for kind in ["rawKeyDown", "keyUp"] {
+            let key = json!({ "type": kind, "key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9 });
+            self.call("Input.dispatchKeyEvent", &key);
+        }
+    }
+
+    /// Without script, or with it again.
+    fn script(&mut self, on: bool) {
+        self.call("Emulation.setScriptExecutionDisabled", &json!({ "value": !on }));
+    }
+
     fn press(&mut self, key: &str) {
         self.call("Input.dispatchKeyEvent", &json!({ "type": "keyDown", "key": key, "text": key }));
         self.call("Input.dispatchKeyEvent", &json!({ "type": "keyUp", "key": key }));
@@ -165,10 +185,14 @@ impl Drop for Browser {
 
 /// Serves the lab on a free port for as long as the runtime lives.
 fn serve() -> (tokio::runtime::Runtime, String) {
+    serve_lab(Lab::full())
+}
+
+fn serve_lab(lab: Arc<Lab>) -> (tokio::runtime::Runtime, String) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
-    runtime.spawn(async move { axum::serve(listener, fixture::running(Lab::full(), Role::Submitter)).await });
+    runtime.spawn(async move { axum::serve(listener, fixture::running(lab, Role::Submitter)).await });
     (runtime, address)
 }
 
@@ -196,6 +220,49 @@ fn pages() -> Vec<String> {
     pages
 }
 
+/// Texts whose contrast with what is behind them is below 4.5, with the ratio.
+const FAINT: &str = r"(() => {
+    const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+    const parse = color => {
+        canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = color; canvas.fillRect(0, 0, 1, 1);
+        return [...canvas.getImageData(0, 0, 1, 1).data];
+    };
+    const over = ([r, g, b, a], under) => [r, g, b].map((c, i) => c * a / 255 + under[i] * (1 - a / 255));
+    const light = rgb => rgb.map(c => c / 255).map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+    const behind = e => {
+        if (!e) return [255, 255, 255];
+        const own = parse(getComputedStyle(e).backgroundColor);
+        return own[3] === 255 ? own.slice(0, 3) : over(own, behind(e.parentElement));
+    };
+    const bad = new Set();
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) {
+        const e = walker.currentNode.parentElement;
+        if (!walker.currentNode.data.trim() || e.closest('svg,script,.vh,:disabled') || !e.checkVisibility()) continue;
+        const back = behind(e), front = over(parse(getComputedStyle(e).color), back);
+        const [a, b] = [light(front), light(back)].sort((x, y) => y - x), ratio = (a + 0.05) / (b + 0.05);
+        if (ratio < 4.5) bad.add(`${walker.currentNode.data.trim().slice(0, 30)} ${ratio.toFixed(2)}`);
+    }
+    return [...bad];
+})()";
+
+/// Parts that a reader who does not see the page could not use.
+const MUTE: &str = r"(() => {
+    const wrong = [], all = selector => [...document.querySelectorAll(selector)];
+    const ids = all('[id]').map(e => e.id);
+    ids.filter((id, i) => ids.indexOf(id) !== i).forEach(id => wrong.push('two elements are ' + id));
+    if (all('h1').length !== 1) wrong.push(all('h1').length + ' first headings');
+    all('th:not([scope])').forEach(e => wrong.push('no scope: ' + e.textContent));
+    all('table:not(:has(thead))').forEach(e => wrong.push('no heads: ' + e.textContent.slice(0, 40)));
+    all('.chart svg:not([role=img][aria-label])').forEach(e => wrong.push('no text for a drawing: ' + e.outerHTML.slice(0, 80)));
+    all('input:not([type=hidden]),textarea').filter(e => !e.labels?.length && !e.ariaLabel).forEach(e => wrong.push('no label: ' + e.name));
+    all('a,button').filter(e => !e.textContent.trim() && !e.ariaLabel).forEach(e => wrong.push('no name: ' + e.outerHTML.slice(0, 80)));
+    all('[tabindex]').filter(e => e.tabIndex > 0).forEach(e => wrong.push('an order of its own: ' + e.outerHTML.slice(0, 80)));
+    if (!document.querySelector('#said[role=status]')) wrong.push('no place for what changes');
+    return wrong;
+})()";
+
 #[test]
 fn no_page_complains_or_overflows_in_any_language_theme_or_width() {
     let (_server, address) = serve();
@@ -213,6 +280,8 @@ fn no_page_complains_or_overflows_in_any_language_theme_or_width() {
                 assert_eq!(styled, json!(true), "{page}: style or script did not load");
             }
             assert!(browser.complaints.is_empty(), "{page} in {lang}, {scheme}: {:?}", browser.complaints);
+            assert_eq!(browser.value(FAINT), json!([]), "{page} in {lang}, {scheme}: text without enough contrast");
+            assert_eq!(browser.value(MUTE), json!([]), "{page} in {lang}: what assistive technology needs is missing");
         }
     }
 }
@@ -279,5 +348,107 @@ fn the_count_of_a_selector_follows_the_typing() {
         "/^\\d+ of 7 devices match\\.$|simulated/.test(document.querySelector('#count').textContent)",
         &json!(true),
     );
+    assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
+}
+
+#[test]
+fn a_page_without_script_sorts_filters_and_pages_by_its_links() {
+    let (_server, address) = serve_lab(Lab::large());
+    let mut browser = Browser::start();
+    browser.size(1440, 900);
+    browser.open(&format!("{address}/runs/612?lang=en"));
+    let ids = "[...document.querySelectorAll('#jobs [data-row] th a')].map(a => a.textContent)";
+    let first = browser.value(ids);
+    browser.script(false);
+    let follow = |browser: &mut Browser, link: &str| {
+        browser.script(true);
+        let href = browser.value(&format!("document.querySelector({link:?}).href"));
+        browser.script(false);
+        browser.open(href.as_str().unwrap());
+        browser.script(true);
+    };
+    follow(&mut browser, "#jobs .fac a[href*='show=failed']");
+    assert_eq!(browser.value("document.querySelector('#jobs .fac [aria-current]').textContent"), json!("Failed150"));
+    assert_eq!(browser.value("document.querySelectorAll('#jobs [data-row]').length"), json!(150));
+    follow(&mut browser, "#jobs .fac a[href*='show=valid']");
+    follow(&mut browser, "#jobs th a[href*='sort=-p50']");
+    assert_eq!(browser.value("document.querySelector('#jobs th[aria-sort]').ariaSort"), json!("descending"));
+    assert_eq!(browser.value("document.querySelector('#jobs .pager span').textContent"), json!("1 to 200 of 1,750"));
+    let sorted = browser.value(ids);
+    assert_ne!(sorted, first, "the order is another");
+    follow(&mut browser, "#jobs a[rel=next]");
+    assert_eq!(browser.value("document.querySelector('#jobs .pager span').textContent"), json!("201 to 400 of 1,750"));
+    assert!(browser.value("location.search").as_str().unwrap().contains("show=valid"), "the filter stays");
+    assert_ne!(browser.value(ids), sorted, "other rows");
+    assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
+}
+
+#[test]
+fn a_running_jobs_page_follows_it_and_leaves_what_the_reader_is_at() {
+    let (_server, address) = serve();
+    let lab = Lab::full();
+    let job = lab.live.iter().find_map(|device| device.job.clone()).unwrap().job;
+    let mut browser = Browser::start();
+    browser.open(&format!("{address}/jobs/{job}?lang=zh"));
+    let text = "document.querySelector('#job-head .now').textContent";
+    let before = browser.value(text);
+    assert!(before.as_str().unwrap().contains("measure：6"), "{before}");
+    browser.value("document.querySelector('#spec details').open = true");
+    browser.eventually(&format!("{text} !== {before}"), &json!(true));
+    assert_eq!(
+        browser.value("document.querySelector('#spec details').open"),
+        json!(true),
+        "what was opened stays open"
+    );
+
+    browser.value("document.querySelector('#job-head .acts a').focus()");
+    let held = browser.value(text);
+    let later = format!("new Promise(done => setTimeout(() => done({text}), 3000))");
+    assert_eq!(browser.value(&later), held, "what has the focus waits");
+    browser.value("document.activeElement.blur()");
+    browser.eventually(&format!("{text} !== {held}"), &json!(true));
+    assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
+}
+
+#[test]
+fn a_reader_with_a_keyboard_sees_where_they_are_and_can_skip_the_bar() {
+    let (_server, address) = serve();
+    let mut browser = Browser::start();
+    browser.size(1440, 900);
+    browser.open(&format!("{address}/runs/610?lang=en"));
+    browser.tab();
+    browser.eventually("document.activeElement.className", &json!("skip"));
+    assert_eq!(browser.value("document.activeElement.getBoundingClientRect().left >= 0"), json!(true), "it is shown");
+    let outlined =
+        "(s => s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) >= 2)(getComputedStyle(document.activeElement))";
+    for _ in 0..12 {
+        browser.tab();
+        assert_eq!(browser.value(outlined), json!(true), "{}", browser.value("document.activeElement.outerHTML"));
+    }
+    browser.value("document.querySelector('.heat td a').focus()");
+    browser.eventually("document.querySelector('#tip').style.display", &json!("block"));
+    browser.press("/");
+    browser.eventually("document.activeElement.name", &json!("q"));
+    browser.press("j");
+    assert_eq!(browser.value("document.querySelector('[aria-selected]')"), Value::Null, "no key acts inside a field");
+    assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
+}
+
+#[test]
+fn buttons_switch_theme_and_language_as_the_keys_do() {
+    let (_server, address) = serve();
+    let mut browser = Browser::start();
+    browser.size(390, 800);
+    browser.scheme("dark");
+    browser.open(&format!("{address}/models?lang=en&sort=-name"));
+    browser.click("[data-act=theme]");
+    browser.eventually("document.documentElement.dataset.theme", &json!("light"));
+    browser.click("[data-act=language]");
+    browser.eventually("document.documentElement.lang", &json!("zh-CN"));
+    browser.loaded();
+    assert_eq!(browser.value("document.documentElement.dataset.theme"), json!("light"), "the theme stays");
+    assert!(browser.value("location.search").as_str().unwrap().contains("sort=-name"), "and so does the order");
+    browser.open(&format!("{address}/runs"));
+    assert_eq!(browser.value("document.documentElement.lang"), json!("zh-CN"), "the language is kept for other pages");
     assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
 }

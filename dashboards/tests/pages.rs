@@ -22,6 +22,10 @@ impl Answer {
     fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
+
+    fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
 }
 
 async fn send(router: axum::Router, request: Request<Body>) -> Answer {
@@ -360,7 +364,7 @@ async fn a_choice_becomes_a_suite_and_a_preview_without_script() {
     let page = get(Lab::full(), Role::Submitter, "/runs/new?variant=digits-cnn/int8&threads=1&runtime=tract&profile=quick&name=try&devices=gpu%20%3D%3D%20%27x%27").await;
     for text in [
         "variants = [&#34;int8&#34;]",
-        "2 jobs would start",
+        "2\u{a0}jobs would start",
         "tract 0.23.9 has no gpu on this device",
         "0 of 7 devices match",
     ] {
@@ -492,6 +496,58 @@ async fn a_list_is_sorted_and_filtered_by_its_address() {
 }
 
 #[tokio::test]
+async fn a_list_as_data_is_the_rows_of_the_page_with_the_cursor_of_the_next() {
+    let page = get(Lab::full(), Role::Viewer, "/models?sort=-name&format=json").await.json();
+    let names: Vec<&str> = page["models"].as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["digits-mlp", "digits-cnn"], "in the order asked for");
+    assert_eq!((&page["total"], &page["after"]), (&serde_json::json!(2), &serde_json::Value::Null));
+    let rest = get(Lab::full(), Role::Viewer, "/models?sort=-name&after=digits-mlp&format=json").await.json();
+    assert_eq!(rest["models"].as_array().unwrap().len(), 1);
+    let waiting = get(Lab::full(), Role::Viewer, "/devices?state=unauthorized&format=json").await.json();
+    assert_eq!((waiting["devices"].as_array().unwrap().len(), &waiting["total"]), (1, &serde_json::json!(1)));
+}
+
+#[tokio::test]
+async fn thinned_samples_are_said_to_be_some_of_all_inferences() {
+    let of = |profile: &str| Lab::full().jobs.iter().find(|job| job.row.profile == profile).unwrap().row.id;
+    let (thinned, whole) = (of("sustained"), of("quick"));
+    let page = get(Lab::full(), Role::Viewer, &format!("/jobs/{thinned}")).await;
+    assert!(page.text().contains("1,500 samples, 1 of every 8 of 12,000 inferences, ms"));
+    assert!(page.text().contains("Only 1 of every 8 inferences is shown"));
+    let chinese = get(Lab::full(), Role::Viewer, &format!("/jobs/{thinned}?lang=zh")).await;
+    assert!(chinese.text().contains("共 12,000 次推理，每 8 次取 1 个样本"));
+    let csv = get(Lab::full(), Role::Viewer, &format!("/jobs/{thinned}/samples.csv")).await;
+    assert!(csv.text().lines().nth(2).unwrap().starts_with("0,8,"), "the index is that of the inference");
+    let page = get(Lab::full(), Role::Viewer, &format!("/jobs/{whole}")).await;
+    assert!(page.text().contains("1,500 inferences, ms; every one kept") && !page.text().contains("1 of every"));
+}
+
+#[tokio::test]
+async fn a_job_offers_the_files_that_it_has() {
+    let lab = Lab::full();
+    let of = |outcome| lab.jobs.iter().find(|job| job.row.outcome == Some(outcome)).unwrap().row.clone();
+    let ok = of(seatrial_core::outcome::Outcome::Ok);
+    let page = get(Lab::full(), Role::Viewer, &format!("/jobs/{}", ok.id)).await;
+    assert!(page.text().contains(&format!("href=\"/jobs/{}/predictions.csv?attempt=1\"", ok.id)));
+    assert!(!page.text().contains("outputs.csv"), "none were kept");
+    let file = get(Lab::full(), Role::Viewer, &format!("/jobs/{}/predictions.csv?attempt=1", ok.id)).await;
+    let rows: Vec<&str> = file.text().lines().collect();
+    assert_eq!(rows.len(), 361, "a head and an example a row");
+    assert!(rows[1].contains(&ok.id.to_string()) && rows[0].ends_with("label,class_1,class_2,class_3,class_4,class_5"));
+    let died = of(seatrial_core::outcome::Outcome::CrashSignal(11));
+    let page = get(Lab::full(), Role::Viewer, &format!("/jobs/{}", died.id)).await;
+    assert!(!page.text().contains("predictions.csv") && !page.text().contains("samples.csv"));
+}
+
+#[tokio::test]
+async fn what_a_running_job_is_at_is_in_its_data() {
+    let lab = Lab::full();
+    let leased = lab.live.iter().find_map(|device| device.job.clone()).unwrap();
+    let data = get(Lab::full(), Role::Viewer, &format!("/jobs/{}?format=json", leased.job)).await.json();
+    assert_eq!(data["now"], serde_json::json!({ "stage": "measure", "progress": 0.62, "age_s": 31.0 }));
+}
+
+#[tokio::test]
 async fn only_a_session_can_be_signed_out() {
     let form = "<form method=\"post\" action=\"/logout\"><input type=\"hidden\" name=\"csrf\" value=\"form-token\">";
     assert!(get(Lab::full(), Role::Viewer, "/runs").await.text().contains(form));
@@ -508,7 +564,7 @@ async fn first_sentences_are_as_agreed() {
     for path in paths(&lab) {
         for lang in ["en", "zh-CN"] {
             let page = get(Lab::full(), Role::Submitter, &with(&path, &format!("lang={lang}"))).await;
-            let h1 = page.text().split_once("<h1>").unwrap().1.split_once("</h1>").unwrap().0.to_owned();
+            let h1 = page.text().split_once("<h1>").unwrap().1.split_once("</h1>").unwrap().0.replace('\u{a0}', " ");
             let text: String = h1.split('<').map(|part| part.split_once('>').map_or(part, |(_, text)| text)).collect();
             sentences.push_str(&[lang, " ", &text, "\n"].concat());
         }

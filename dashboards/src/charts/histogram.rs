@@ -42,7 +42,9 @@ pub fn chart(samples: &[f64], guides: &[(&str, f64)], words: Words) -> Html {
     svg.line((LEFT, BASE + 0.5), (WIDTH - 14.0, BASE + 0.5), "ax");
     let marks = ticks(first, limit, 5);
     let decimals = super::tick_decimals(&marks);
-    for tick in marks {
+    let over = sorted.last().is_some_and(|last| *last > limit);
+    // The overflow bin's own label stands at the end.
+    for tick in marks.into_iter().filter(|tick| !over || x.at(*tick) < RIGHT - 24.0) {
         svg.text((x.at(tick), 166.0), &crate::format::fixed(tick, decimals), "", Anchor::Middle);
     }
     svg.finish()

@@ -8,7 +8,7 @@ use crate::html::Html;
 use crate::i18n::Words;
 
 const LEFT: f64 = 56.0;
-const RIGHT: f64 = 366.0;
+const RIGHT: f64 = 336.0;
 
 /// Name and value in ms, in order.
 #[must_use]

@@ -12,7 +12,7 @@ const RIGHT: f64 = 990.0;
 const TOP: f64 = 34.0;
 const BOTTOM: f64 = 190.0;
 /// Above this, columns instead of points.
-const POINTS: usize = 2000;
+pub const POINTS: usize = 2000;
 /// Columns that carry a tip.
 const TIPS: usize = 47;
 
@@ -71,20 +71,24 @@ fn points(svg: &mut Svg, samples: &[f64], x: &Axis, y: &Axis) {
     svg.path(&d, "pt", None);
 }
 
-/// The range of each unit of width, and its median as a darker mark.
+/// The whole range of each unit of width, the range of its central 90 % darker, and its median darkest.
 fn columns(svg: &mut Svg, samples: &[f64], x: &Axis, y: &Axis) {
     let width = (RIGHT - LEFT) as usize;
-    let (mut ranges, mut medians) = (String::new(), String::new());
+    let (mut ranges, mut centres, mut medians) = (String::new(), String::new(), String::new());
     for chunk in samples.chunks(samples.len().div_ceil(width)).enumerate() {
         let (index, chunk) = chunk;
         let mut sorted = chunk.to_vec();
         sorted.sort_by(f64::total_cmp);
         let at = x.at((index * samples.len().div_ceil(width)) as f64);
-        let (bottom, top) = (y.at(quantile(&sorted, 0.0)), y.at(quantile(&sorted, 1.0)));
-        let _ = write!(ranges, "M{} {}V{}", n(at), n(bottom + 0.5), n(top - 0.5));
+        let span = |low: f64, high: f64| {
+            format!("M{} {}V{}", n(at), n(y.at(quantile(&sorted, low)) + 0.5), n(y.at(quantile(&sorted, high)) - 0.5))
+        };
+        ranges.push_str(&span(0.0, 1.0));
+        centres.push_str(&span(0.05, 0.95));
         let _ = write!(medians, "M{} {}h1v1h-1z", n(at - 0.5), n(y.at(quantile(&sorted, 0.5)) - 0.5));
     }
-    svg.path(&ranges, "wk", None);
+    svg.path(&ranges, "rg", None);
+    svg.path(&centres, "wk", None);
     svg.path(&medians, "pt", None);
 }
 

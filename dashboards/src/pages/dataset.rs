@@ -14,9 +14,16 @@ use crate::frame::{Frame, Nav};
 use crate::html::{self, Html};
 use crate::visit::{Visit, encode};
 
+/// Versions that a page lists; all of them are in its JSON.
+const VERSIONS: usize = 50;
+
 #[derive(Serialize)]
 struct ListData {
+    /// Those of this page, in the order asked for.
     datasets: Vec<DatasetRow>,
+    total: usize,
+    /// Value of `after` for the next page, when there is one.
+    after: Option<String>,
 }
 
 struct DatasetLine {
@@ -42,15 +49,15 @@ struct ListPage {
     next: Option<String>,
 }
 
-fn list_columns<'a>() -> Vec<Column<'a, &'a DatasetRow>> {
+fn list_columns() -> Vec<Column<'static, DatasetRow>> {
     vec![
-        Column::text("name", "col.dataset", |row: &&DatasetRow| row.name.clone()),
-        Column::text("task", "dataset.task", |row: &&DatasetRow| row.task.as_str().to_owned()),
-        Column::number("examples", "dataset.examples", |row: &&DatasetRow| Some(f64::from(row.examples))),
-        Column::number("classes", "dataset.classes", |row: &&DatasetRow| Some(f64::from(row.classes))),
-        Column::number("size", "job.figure_size", |row: &&DatasetRow| Some(row.size as f64)),
-        Column::number("versions", "col.versions", |row: &&DatasetRow| Some(f64::from(row.versions))),
-        Column::number("when", "col.when", |row: &&DatasetRow| Some(row.created_at.as_micros() as f64)),
+        Column::text("name", "col.dataset", |row: &DatasetRow| row.name.clone()),
+        Column::text("task", "dataset.task", |row: &DatasetRow| row.task.as_str().to_owned()),
+        Column::number("examples", "dataset.examples", |row: &DatasetRow| Some(f64::from(row.examples))),
+        Column::number("classes", "dataset.classes", |row: &DatasetRow| Some(f64::from(row.classes))),
+        Column::number("size", "job.figure_size", |row: &DatasetRow| Some(row.size as f64)),
+        Column::number("versions", "col.versions", |row: &DatasetRow| Some(f64::from(row.versions))),
+        Column::moment("when", "col.when", |row: &DatasetRow| row.created_at),
     ]
 }
 
@@ -68,7 +75,12 @@ fn dataset_line(row: &DatasetRow, moments: &Moments) -> DatasetLine {
 }
 
 pub(crate) async fn list(State(state): State<Dashboards>, visit: Visit) -> Result<Response, Failure> {
-    let data = ListData { datasets: state.read.datasets(visit.viewer.project).await? };
+    let datasets = state.read.datasets(visit.viewer.project).await?;
+    let examples: u64 = datasets.iter().map(|row| u64::from(row.examples)).sum();
+    let asked = Asked { setting: &visit.setting, anchor: "list" };
+    let listing = asked.list(&list_columns(), datasets, |row| row.name.clone());
+    let heads = listing.head_cells();
+    let data = ListData { datasets: listing.rows, total: listing.total, after: listing.after };
     let moments = &visit.setting.moments;
     let words = moments.words;
     let table = || {
@@ -84,33 +96,26 @@ pub(crate) async fn list(State(state): State<Dashboards>, visit: Visit) -> Resul
         });
         csv::write(&["name", "task", "versions", "examples", "classes", "size_bytes"], rows)
     };
-    visit.answer(&data, Some(&table), || {
-        let listing = Asked { setting: &visit.setting, anchor: "list" }.list(
-            &list_columns(),
-            data.datasets.iter().collect(),
-            |row| row.name.clone(),
-        );
-        let examples: u64 = data.datasets.iter().map(|row| u64::from(row.examples)).sum();
-        ListPage {
-            frame: Frame::new(&visit.setting, words.t("nav.datasets").into_owned(), Nav::Datasets)
-                .with_exports(&visit.setting, true),
-            sentence: if data.datasets.is_empty() {
-                words.t("dataset.none").into_owned()
-            } else {
-                words.count("dataset.list_sentence", data.datasets.len() as u64, &[("examples", &count(examples))])
-            },
-            heads: listing.head_cells(),
-            datasets: listing.rows.into_iter().map(|row| dataset_line(row, moments)).collect(),
-            place: listing.place,
-            first: listing.first,
-            next: listing.next,
-        }
+    visit.answer(&data, Some(&table), || ListPage {
+        frame: Frame::new(&visit.setting, words.t("nav.datasets").into_owned(), Nav::Datasets)
+            .with_exports(&visit.setting, true),
+        sentence: if data.datasets.is_empty() {
+            words.t("dataset.none").into_owned()
+        } else {
+            words.count("dataset.list_sentence", data.total as u64, &[("examples", &count(examples))])
+        },
+        heads,
+        datasets: data.datasets.iter().map(|row| dataset_line(row, moments)).collect(),
+        place: listing.place,
+        first: listing.first,
+        next: listing.next,
     })
 }
 
 struct VersionLine {
     number: u32,
     digest: String,
+    short: String,
     examples: String,
     classes: String,
     size: String,
@@ -126,6 +131,7 @@ struct Page {
     sentence: String,
     facts: Vec<(String, String)>,
     versions: Vec<VersionLine>,
+    versions_left: String,
     classes: Vec<String>,
 }
 
@@ -166,7 +172,8 @@ pub(crate) async fn page(
                 (words.t("model.origin").into_owned(), or(newest.and_then(|version| version.origin.as_ref()))),
                 (words.t("model.licence").into_owned(), or(newest.and_then(|version| version.license.as_ref()))),
             ],
-            versions: data.versions.iter().map(|version| line(version, moments)).collect(),
+            versions: data.versions.iter().take(VERSIONS).map(|version| line(version, moments)).collect(),
+            versions_left: super::left(data.versions.len(), VERSIONS, words),
             classes: newest.map(|version| version.classes.clone()).unwrap_or_default(),
         }
     })
@@ -176,6 +183,7 @@ fn line(version: &DatasetVersionRow, moments: &Moments) -> VersionLine {
     VersionLine {
         number: version.number,
         digest: version.digest.to_string(),
+        short: version.digest.short(),
         examples: count(version.examples.into()),
         classes: count(version.classes.len() as u64),
         size: file_size(version.size),

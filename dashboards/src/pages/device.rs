@@ -92,7 +92,7 @@ pub(crate) async fn page(
             sub: sub(&data, moments),
             facts: facts(device, words),
             clusters: profile.cpu.clusters.iter().map(|cluster| cluster_line(cluster, words)).collect(),
-            features: if profile.cpu.features.is_empty() { DASH.to_string() } else { profile.cpu.features.join(" ") },
+            features: profile.cpu.features.join(" "),
             runtimes: profile
                 .runtimes
                 .iter()
@@ -172,6 +172,7 @@ fn facts(device: &DeviceRow, words: Words) -> Vec<(String, String)> {
     vec![
         fact("device.brand", reading(&profile.brand, words)),
         fact("device.product", reading(&profile.product, words)),
+        fact("device.hostname", reading(&profile.hostname, words)),
         fact("device.os", reading(&profile.os, words)),
         fact("device.kernel", reading(&profile.kernel, words)),
         fact("device.soc", reading(&profile.soc, words)),

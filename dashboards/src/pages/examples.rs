@@ -1,5 +1,5 @@
-//! `/runs/{number}/predictions.{csv|parquet}` and `/runs/{number}/outputs.{csv|parquet}`: sent job by job, so that no
-//! run is too large to be exported.
+//! `predictions.{csv|parquet}` and `outputs.{csv|parquet}` of a run or of one job: sent job by job, so that no run is
+//! too large to be exported.
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -16,15 +16,16 @@ use crate::export::examples::{Asked, Kind, Table, Writer};
 use crate::failure::Failure;
 use crate::visit::Visit;
 
-pub(crate) async fn download(
-    state: &Dashboards,
-    visit: &Visit,
-    number: i64,
-    asked: Asked,
-) -> Result<Response, Failure> {
+/// Of all jobs of a run.
+pub(crate) async fn of_run(state: &Dashboards, visit: &Visit, number: i64, asked: Asked) -> Result<Response, Failure> {
     let run = state.read.run_by_number(visit.viewer.project, number).await?;
     let run = run.ok_or_else(|| Failure::NotFound { what: "gone.run", id: run_number(number) })?;
     let jobs = state.read.jobs(run.id).await?;
+    Ok(download(state, jobs, &format!("run-{}", run_number(number)), asked))
+}
+
+/// Of the attempts that the rows name, in a file that begins with `name`.
+pub(crate) fn download(state: &Dashboards, jobs: Vec<JobRow>, name: &str, asked: Asked) -> Response {
     let making = Making {
         state: state.clone(),
         kind: asked.kind,
@@ -36,13 +37,13 @@ pub(crate) async fn download(
         Ok::<_, Failure>(making.next().await?.map(|bytes| (bytes, making)))
     });
     let parts = parts.filter(|part| std::future::ready(!matches!(part, Ok(bytes) if bytes.is_empty())));
-    let disposition = format!("attachment; filename=\"run-{}-{}\"", run_number(number), asked.file_name());
+    let disposition = format!("attachment; filename=\"{name}-{}\"", asked.file_name());
     let headers = [
         (header::CONTENT_TYPE, asked.mime().to_owned()),
         (header::CACHE_CONTROL, "no-store".to_owned()),
         (header::CONTENT_DISPOSITION, disposition),
     ];
-    Ok((headers, Body::from_stream(parts)).into_response())
+    (headers, Body::from_stream(parts)).into_response()
 }
 
 struct Making {

@@ -35,8 +35,12 @@ struct Now {
 
 #[derive(Serialize)]
 struct Data {
+    /// Those of this page.
     devices: Vec<DeviceRow>,
     now: Vec<Now>,
+    total: usize,
+    /// Value of `after` for the next page, when there is one.
+    after: Option<String>,
 }
 
 /// A device that waits for somebody.
@@ -66,7 +70,10 @@ pub(crate) struct Fleet {
     pub devices: Vec<DeviceRow>,
     pub online: usize,
     pub sentence: String,
+    /// The first of those that wait.
     pub persons: Vec<Person>,
+    /// How many there are.
+    pub waiting: usize,
     /// Status with the number of devices in it.
     pub counts: Vec<(Html, usize)>,
     pub simulated: bool,
@@ -86,6 +93,7 @@ struct Page {
     sub: String,
     facets: Vec<Facet>,
     persons: Vec<Person>,
+    waiting: usize,
     shelves: Vec<Shelf>,
     command: String,
     empty: bool,
@@ -95,6 +103,9 @@ struct Page {
     first: Option<String>,
     next: Option<String>,
 }
+
+/// Devices that need a person and are listed for it; all are on the wall.
+const PERSONS: usize = 20;
 
 /// The command that makes this machine a device.
 pub(crate) fn join_command(setting: &Setting) -> String {
@@ -183,7 +194,8 @@ pub(crate) fn fleet(state: &Dashboards, mut devices: Vec<DeviceRow>, moments: &M
     Fleet {
         online: devices.iter().filter(|device| sessions.contains_key(&device.id)).count(),
         sentence,
-        persons,
+        waiting: persons.len(),
+        persons: persons.into_iter().take(PERSONS).collect(),
         counts: counts.into_iter().map(|(status, n)| (html::status(&status), n)).collect(),
         simulated: devices.iter().any(|device| device.profile.simulated),
         devices,
@@ -209,21 +221,15 @@ pub(crate) async fn page(State(state): State<Dashboards>, visit: Visit) -> Resul
     let wanted: Vec<&str> = visit.setting.parameters("state").collect();
     let shown =
         |device: &DeviceRow| wanted.is_empty() || wanted.contains(&shown_state(device, live.contains_key(&device.id)));
-    let data = Data {
-        now: fleet
-            .devices
-            .iter()
-            .filter(|device| shown(device))
-            .map(|device| now(device, live.get(&device.id)))
-            .collect(),
-        devices: fleet.devices.iter().filter(|device| shown(device)).cloned().collect(),
-    };
+    let matching: Vec<DeviceRow> = fleet.devices.iter().filter(|device| shown(device)).cloned().collect();
+    let asked = Asked { setting: &visit.setting, anchor: "wall" };
+    let Listing { rows, total, after, place: part, first, next, .. } =
+        asked.list(&[], matching, |device| device.id.to_string());
+    let now = rows.iter().map(|device| now(device, live.get(&device.id))).collect();
+    let data = Data { now, devices: rows, total, after };
     visit.answer(&data, Some(&|| table(&data.devices)), || {
         let mut shelves: BTreeMap<String, Vec<Card>> = BTreeMap::new();
-        let asked = Asked { setting: &visit.setting, anchor: "wall" };
-        let Listing { rows, place: part, first, next, .. } =
-            asked.list(&[], data.devices.iter().collect(), |device| device.id.to_string());
-        for device in rows {
+        for device in &data.devices {
             shelves.entry(place(device)).or_default().push(card(device, live.get(&device.id), moments));
         }
         Page {
@@ -243,6 +249,7 @@ pub(crate) async fn page(State(state): State<Dashboards>, visit: Visit) -> Resul
             empty: fleet.devices.is_empty(),
             sentence: fleet.sentence,
             persons: fleet.persons,
+            waiting: fleet.waiting,
             shelves: shelves.into_iter().map(|(name, cards)| shelf(&name, cards, words)).collect(),
             command: join_command(&visit.setting),
             part,

@@ -37,6 +37,7 @@ struct Page {
     newest: Option<i64>,
     fleet_sentence: String,
     persons: Vec<Person>,
+    waiting: usize,
     counts: Vec<(Html, usize)>,
     runs: Vec<RunLine>,
     /// The command that starts what is missing.
@@ -59,7 +60,7 @@ pub(crate) async fn page(State(state): State<Dashboards>, visit: Visit) -> Resul
     let online = fleet.online;
     let data = Data { runs, devices: fleet.devices.clone(), online };
     visit.answer(&data, None, || {
-        let Fleet { persons, counts, sentence: fleet_sentence, simulated, .. } = fleet;
+        let Fleet { persons, waiting, counts, sentence: fleet_sentence, simulated, .. } = fleet;
         let (sentence, command, tag) = match &newest {
             _ if data.devices.is_empty() && newest.is_none() => (
                 words.t("home.no_fleet").into_owned(),
@@ -90,6 +91,7 @@ pub(crate) async fn page(State(state): State<Dashboards>, visit: Visit) -> Resul
             newest: newest.map(|run| run.number),
             fleet_sentence,
             persons,
+            waiting,
             counts,
             runs: data.runs.iter().map(|run| run_line(run, moments)).collect(),
             command,

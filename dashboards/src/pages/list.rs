@@ -5,6 +5,8 @@
 
 use std::cmp::Ordering;
 
+use seatrial_core::time::Timestamp;
+
 use crate::format::count;
 use crate::html::{self, Html};
 use crate::visit::Setting;
@@ -44,7 +46,10 @@ pub(crate) struct Column<'a, T> {
     pub name: &'static str,
     /// Key of the catalogue, or the text itself.
     pub label: &'static str,
+    /// Aligned right, as numbers are.
     pub numeric: bool,
+    /// Sorted from the largest or the latest first.
+    pub largest_first: bool,
     pub key: Box<dyn Fn(&T) -> Key + 'a>,
 }
 
@@ -54,11 +59,18 @@ impl<'a, T> Column<'a, T> {
             text if text.is_empty() => Key::Missing,
             text => Key::Text(text),
         };
-        Self { name, label, numeric: false, key: Box::new(key) }
+        Self { name, label, numeric: false, largest_first: false, key: Box::new(key) }
     }
 
     pub(crate) fn number(name: &'static str, label: &'static str, value: impl Fn(&T) -> Option<f64> + 'a) -> Self {
-        Self { name, label, numeric: true, key: Box::new(move |row| Key::number(value(row))) }
+        let key = move |row: &T| Key::number(value(row));
+        Self { name, label, numeric: true, largest_first: true, key: Box::new(key) }
+    }
+
+    /// A moment reads as words and sorts as a number.
+    pub(crate) fn moment(name: &'static str, label: &'static str, moment: impl Fn(&T) -> Timestamp + 'a) -> Self {
+        let column = Self::number(name, label, move |row| Some(moment(row).as_micros() as f64));
+        Self { numeric: false, ..column }
     }
 }
 
@@ -84,6 +96,10 @@ pub(crate) struct Head {
 pub(crate) struct Listing<T> {
     pub heads: Vec<Head>,
     pub rows: Vec<T>,
+    /// Rows of all pages.
+    pub total: usize,
+    /// Value of `after` for the next page, when there is one.
+    pub after: Option<String>,
     /// "201 to 400 of 2,000"; empty when there is one page.
     pub place: String,
     pub first: Option<String>,
@@ -120,7 +136,7 @@ impl Asked<'_> {
         let from = after.and_then(|after| rows.iter().position(|row| id(row) == after)).map_or(0, |at| at + 1);
         let rows: Vec<T> = rows.into_iter().skip(from).take(PAGE).collect();
         let until = from + rows.len();
-        let last = rows.last().map(&id);
+        let after = rows.last().map(&id).filter(|_| until < total);
         Listing {
             heads: columns.iter().map(|column| self.head(column, wanted, descending)).collect(),
             place: if total > PAGE {
@@ -131,7 +147,9 @@ impl Asked<'_> {
                 String::new()
             },
             first: (from > 0).then(|| self.link(&[("after", None)])),
-            next: last.filter(|_| until < total).map(|last| self.link(&[("after", Some(&last))])),
+            next: after.as_ref().map(|last| self.link(&[("after", Some(last))])),
+            total,
+            after,
             rows,
         }
     }
@@ -139,7 +157,7 @@ impl Asked<'_> {
     /// Sorts by a column; once more, the other way round. Numbers begin with the largest.
     fn head<T>(&self, column: &Column<'_, T>, wanted: &str, descending: bool) -> Head {
         let current = column.name == wanted;
-        let down = if current { !descending } else { column.numeric };
+        let down = if current { !descending } else { column.largest_first };
         let sort = if down { format!("-{}", column.name) } else { column.name.to_owned() };
         Head {
             name: column.name,

@@ -68,7 +68,11 @@ pub(crate) fn matrix(sources: &Sources<'_>, words: Words) -> Matrix {
     let flat: Vec<(DeviceId, &String)> =
         columns.iter().flat_map(|(device, _, backends)| backends.iter().map(move |b| (*device, b))).collect();
     let row = |key: &RowKey| Row {
-        model: format!("{} v{} {}", key.model, key.version, key.variant),
+        // A misfit alone does not say of which version it was.
+        model: match key.version {
+            0 => format!("{} {}", key.model, key.variant),
+            version => format!("{} v{version} {}", key.model, key.variant),
+        },
         href: format!("/models/{}", crate::visit::encode(&key.model)),
         note: {
             let dataset = key.dataset.clone().filter(|_| datasets);

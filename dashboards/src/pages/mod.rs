@@ -26,6 +26,7 @@ use seatrial_core::live::LiveDevice;
 use seatrial_core::metric::{Estimate, Metric};
 use seatrial_core::reading::Reading;
 use seatrial_core::store::{DeviceRow, JobRow, StoreError};
+use seatrial_core::time::Timestamp;
 
 use self::list::Head;
 use crate::Dashboards;
@@ -124,6 +125,7 @@ pub(crate) struct JobLine {
     /// Class, stage and message of a failure; reasons of an invalid one.
     pub detail: String,
     pub p50: Html,
+    timed: bool,
     pub when: Html,
 }
 
@@ -159,7 +161,7 @@ impl JobLines {
 
     /// Whether any row has a latency; a column without one is left out.
     pub(crate) fn timed(&self) -> bool {
-        self.lines.iter().any(|line| !line.p50.is_empty())
+        self.lines.iter().any(|line| line.timed)
     }
 
     /// The head of a column: sorting when the table is a listing, plain otherwise.
@@ -173,7 +175,6 @@ impl JobLines {
 pub(crate) fn job_columns(numbers: &HashMap<JobId, Numbers>, words: Words) -> Vec<list::Column<'_, &JobRow>> {
     use list::Column;
     let p50 = |job: &&JobRow| Some(numbers.get(&job.id)?.estimate("lat_p50_ms")?.value);
-    let when = |job: &&JobRow| Some(job.finished_at.or(job.started_at).unwrap_or(job.created_at).as_micros() as f64);
     vec![
         Column::text("job", "col.job", |job: &&JobRow| job.short.clone()),
         Column::text("state", "col.state", move |job: &&JobRow| status::job(job, words).word),
@@ -183,15 +184,24 @@ pub(crate) fn job_columns(numbers: &HashMap<JobId, Numbers>, words: Words) -> Ve
         Column::text("backend", "col.backend", |job: &&JobRow| job.backend.clone()),
         Column::text("profile", "col.profile", |job: &&JobRow| job.profile.clone()),
         Column::number("p50", "p50", p50),
-        Column::number("when", "col.when", when),
+        Column::moment("when", "col.when", |job: &&JobRow| last_moment(job)),
     ]
+}
+
+/// When something last happened to a job.
+fn last_moment(job: &JobRow) -> Timestamp {
+    job.finished_at.or(job.started_at).unwrap_or(job.created_at)
 }
 
 pub(crate) fn job_line(job: &JobRow, numbers: Option<&Numbers>, moments: &Moments) -> JobLine {
     let words = moments.words;
-    let moment = job.finished_at.or(job.started_at).unwrap_or(job.created_at);
     let mut detail = failure(job, words);
-    detail.extend(job.invalid.iter().map(|reason| words.reason(reason)));
+    // The job's own page has all of them.
+    if let [first, rest @ ..] = job.invalid.as_slice() {
+        detail.push(words.reason(first));
+        detail.extend((!rest.is_empty()).then(|| words.count("job.more_reasons", rest.len() as u64, &[])));
+    }
+    let p50 = numbers.and_then(|numbers| numbers.shown("lat_p50_ms"));
     JobLine {
         href: format!("/jobs/{}", job.id),
         short: job.short.clone(),
@@ -204,12 +214,13 @@ pub(crate) fn job_line(job: &JobRow, numbers: Option<&Numbers>, moments: &Moment
         dataset: job.dataset.clone().unwrap_or_else(|| DASH.to_string()),
         status: html::status(&status::job(job, words)),
         detail: detail.join(" · "),
-        p50: match numbers.and_then(|numbers| numbers.shown("lat_p50_ms")) {
+        timed: p50.as_ref().is_some_and(|shown| shown.absent.is_empty()),
+        p50: match p50 {
             Some(shown) if shown.absent.is_empty() => html::shown(&shown, words),
             Some(shown) => html::cell(&shown, words),
             None => Html::default(),
         },
-        when: html::ago(moment, moments),
+        when: html::ago(last_moment(job), moments),
     }
 }
 
@@ -222,6 +233,12 @@ pub(crate) fn failure(job: &JobRow, words: Words) -> Vec<String> {
     }
     parts.extend(job.message.as_deref().map(|message| words.phrase(message)));
     parts
+}
+
+/// What a table leaves out; empty when nothing.
+pub(crate) fn left(total: usize, listed: usize, words: Words) -> String {
+    let rest = total.saturating_sub(listed);
+    if rest > 0 { words.count("run.left", rest as u64, &[]) } else { String::new() }
 }
 
 /// An address that is none of ours.

@@ -30,10 +30,16 @@ use crate::visit::{Visit, encode};
 const LOOK_BACK: u32 = 200;
 /// Jobs that it lists.
 const LISTED: usize = 20;
+/// Versions that it lists; all of them are in its JSON.
+const VERSIONS: usize = 50;
 
 #[derive(Serialize)]
 struct ListData {
+    /// Those of this page, in the order asked for.
     models: Vec<ModelRow>,
+    total: usize,
+    /// Value of `after` for the next page, when there is one.
+    after: Option<String>,
 }
 
 struct ModelLine {
@@ -58,7 +64,12 @@ struct ListPage {
 }
 
 pub(crate) async fn list(State(state): State<Dashboards>, visit: Visit) -> Result<Response, Failure> {
-    let data = ListData { models: state.read.models(visit.viewer.project).await? };
+    let models = state.read.models(visit.viewer.project).await?;
+    let variants: usize = models.iter().map(|model| model.variants.len()).sum();
+    let asked = Asked { setting: &visit.setting, anchor: "list" };
+    let listing = asked.list(&list_columns(), models, |model| model.name.clone());
+    let heads = listing.head_cells();
+    let data = ListData { models: listing.rows, total: listing.total, after: listing.after };
     let moments = &visit.setting.moments;
     let words = moments.words;
     let table = || {
@@ -73,37 +84,29 @@ pub(crate) async fn list(State(state): State<Dashboards>, visit: Visit) -> Resul
         });
         csv::write(&["name", "latest", "versions", "variants", "updated_us"], rows)
     };
-    visit.answer(&data, Some(&table), || {
-        let variants: usize = data.models.iter().map(|model| model.variants.len()).sum();
-        let listing = Asked { setting: &visit.setting, anchor: "list" }.list(
-            &list_columns(),
-            data.models.iter().collect(),
-            |model| model.name.clone(),
-        );
-        ListPage {
-            frame: Frame::new(&visit.setting, words.t("nav.models").into_owned(), Nav::Models)
-                .with_exports(&visit.setting, true),
-            sentence: if data.models.is_empty() {
-                words.t("model.none").into_owned()
-            } else {
-                words.count("model.list_sentence", data.models.len() as u64, &[("variants", &count(variants as u64))])
-            },
-            heads: listing.head_cells(),
-            models: listing.rows.into_iter().map(|model| model_line(model, moments)).collect(),
-            place: listing.place,
-            first: listing.first,
-            next: listing.next,
-        }
+    visit.answer(&data, Some(&table), || ListPage {
+        frame: Frame::new(&visit.setting, words.t("nav.models").into_owned(), Nav::Models)
+            .with_exports(&visit.setting, true),
+        sentence: if data.models.is_empty() {
+            words.t("model.none").into_owned()
+        } else {
+            words.count("model.list_sentence", data.total as u64, &[("variants", &count(variants as u64))])
+        },
+        heads,
+        models: data.models.iter().map(|model| model_line(model, moments)).collect(),
+        place: listing.place,
+        first: listing.first,
+        next: listing.next,
     })
 }
 
-fn list_columns<'a>() -> Vec<Column<'a, &'a ModelRow>> {
+fn list_columns() -> Vec<Column<'static, ModelRow>> {
     vec![
-        Column::text("name", "col.model", |model: &&ModelRow| model.name.clone()),
-        Column::text("variants", "col.variants", |model: &&ModelRow| model.variants.join(", ")),
-        Column::number("latest", "col.latest", |model: &&ModelRow| Some(f64::from(model.latest))),
-        Column::number("versions", "col.versions", |model: &&ModelRow| Some(f64::from(model.versions))),
-        Column::number("changed", "col.changed", |model: &&ModelRow| Some(model.updated_at.as_micros() as f64)),
+        Column::text("name", "col.model", |model: &ModelRow| model.name.clone()),
+        Column::text("variants", "col.variants", |model: &ModelRow| model.variants.join(", ")),
+        Column::number("latest", "col.latest", |model: &ModelRow| Some(f64::from(model.latest))),
+        Column::number("versions", "col.versions", |model: &ModelRow| Some(f64::from(model.versions))),
+        Column::moment("changed", "col.changed", |model: &ModelRow| model.updated_at),
     ]
 }
 
@@ -159,7 +162,8 @@ struct VariantLine {
     format: &'static str,
     precision: &'static str,
     size: String,
-    files: String,
+    /// Name; role and digest.
+    files: Vec<(String, String)>,
     standing: Html,
     inputs: String,
     outputs: String,
@@ -195,6 +199,7 @@ struct Page {
     results: Vec<ResultLine>,
     variants: Vec<VariantLine>,
     versions: Vec<VersionLine>,
+    versions_left: String,
     aliases: Vec<(String, u32, Html, String)>,
     facts: Vec<(String, String)>,
     jobs: JobLines,
@@ -347,7 +352,14 @@ pub(crate) async fn page(
             },
             results: result_lines(&data.results, &points, &beaten, words),
             variants: newest.map(|version| variant_lines(version, words)).unwrap_or_default(),
-            versions: data.model.versions.iter().map(|version| version_line(&data.model, version, moments)).collect(),
+            versions: data
+                .model
+                .versions
+                .iter()
+                .take(VERSIONS)
+                .map(|version| version_line(&data.model, version, moments))
+                .collect(),
+            versions_left: super::left(data.model.versions.len(), VERSIONS, words),
             aliases: data
                 .model
                 .aliases
@@ -482,9 +494,8 @@ fn variant_lines(version: &VersionRow, words: Words) -> Vec<VariantLine> {
                 .manifest
                 .entries
                 .iter()
-                .map(|entry| format!("{} {} b3:{}", entry.role, entry.file_name, entry.digest.short()))
-                .collect::<Vec<_>>()
-                .join("; "),
+                .map(|entry| (entry.file_name.clone(), format!("{}, b3:{}", entry.role, entry.digest.short())))
+                .collect(),
             standing: html::status(&standing(variant.standing)),
             inputs: tensors(&variant.signature.inputs),
             outputs: tensors(&variant.signature.outputs),
@@ -502,7 +513,9 @@ fn version_line(model: &ModelDetail, version: &VersionRow, moments: &Moments) ->
     VersionLine {
         number: version.number,
         aliases: aliases.join(", "),
-        parent: version.parent.map_or_else(|| DASH.to_string(), |parent| parent.to_string()),
+        parent: version
+            .parent
+            .map_or_else(String::new, |parent| moments.words.with("model.from_version", &[("n", &parent.to_string())])),
         commit: version.commit.clone().unwrap_or_else(|| DASH.to_string()),
         by: version.created_by.clone(),
         when: html::ago(version.created_at, moments),

@@ -217,7 +217,7 @@ fn render(visit: &Visit, offer: &Offer, choice: &Choice, data: &Data) -> Page {
     let words = visit.setting.words;
     let may_submit = visit.viewer.role.includes(Role::Submitter);
     let preview = data.preview.clone().unwrap_or_default();
-    let left = |n: usize| if n > LISTED { words.count("run.left", (n - LISTED) as u64, &[]) } else { String::new() };
+    let left = |n: usize| super::left(n, LISTED, words);
     let sentence = if !data.problems.is_empty() {
         words.count("error.suite", data.problems.len() as u64, &[])
     } else if data.preview.is_some() {

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::matrix::{Matrix, Row, Sources, matrix};
 use super::run_jobs::{ATTENTION, Jobs, jobs, needs_eyes};
 use super::runs::{sentence, trouble};
-use super::{JobLines, Numbers, by_job, job_line, order, run_number};
+use super::{JobLines, Numbers, by_job, job_line, model_name, order, run_number};
 use crate::Dashboards;
 use crate::charts::{burnup, progress};
 use crate::eta::{self, Eta};
@@ -125,6 +125,16 @@ impl Parts {
     }
 }
 
+/// What a gate has found: of one job, or of the run as a whole.
+struct FindingLine {
+    href: String,
+    /// Short id of the job, or what else was judged.
+    subject: String,
+    /// What the job was; empty when it is no job.
+    what: String,
+    message: String,
+}
+
 struct Running {
     device: String,
     device_href: String,
@@ -151,8 +161,7 @@ struct NowPart<'a> {
 struct GatePart {
     status: Html,
     summary: String,
-    /// Address of the job, subject and message.
-    findings: Vec<(String, String, String)>,
+    findings: Vec<FindingLine>,
     omitted: String,
 }
 
@@ -322,8 +331,15 @@ fn gate(data: &Data, moments: &Moments) -> Option<GatePart> {
     let judgement = data.gate.as_ref()?;
     let (jobs, comparisons) = (count(judgement.jobs.into()), count(judgement.comparisons.into()));
     let finding = |finding: &Finding| {
-        let href = finding.job.map_or_else(String::new, |job| format!("/jobs/{job}"));
-        (href, finding.subject.clone(), finding_text(data, finding, words))
+        let job = finding.job.and_then(|id| data.jobs.iter().find(|job| job.id == id));
+        FindingLine {
+            href: finding.job.map_or_else(String::new, |job| format!("/jobs/{job}")),
+            subject: job.map_or_else(|| finding.subject.clone(), |job| job.short.clone()),
+            what: job.map_or_else(String::new, |job| {
+                [model_name(job), job.backend.clone(), job.profile.clone(), job.device_name.clone()].join(" · ")
+            }),
+            message: finding_text(data, finding, words),
+        }
     };
     Some(GatePart {
         status: if judgement.passed {
@@ -333,7 +349,7 @@ fn gate(data: &Data, moments: &Moments) -> Option<GatePart> {
         },
         summary: words.with("run.gate_summary", &[("jobs", &jobs), ("comparisons", &comparisons)]),
         findings: judgement.findings.iter().take(MARKED).map(finding).collect(),
-        omitted: left(judgement.findings.len() + judgement.omitted as usize, MARKED, moments),
+        omitted: super::left(judgement.findings.len() + judgement.omitted as usize, MARKED, words),
     })
 }
 
@@ -348,12 +364,6 @@ fn finding_text(data: &Data, finding: &Finding, words: Words) -> String {
         (_, _, Some(reason)) => words.reason(reason),
         (_, _, None) => finding.message.clone(),
     }
-}
-
-/// What a list leaves out; empty when nothing.
-fn left(total: usize, listed: usize, moments: &Moments) -> String {
-    let rest = total.saturating_sub(listed);
-    if rest > 0 { moments.words.count("run.left", rest as u64, &[]) } else { String::new() }
 }
 
 fn simulated(data: &Data) -> bool {
@@ -403,7 +413,7 @@ pub(crate) async fn page(
             matrix,
             now,
             misfits: data.misfits.iter().take(LISTED).cloned().collect(),
-            misfits_left: left(data.misfits.len(), LISTED, moments),
+            misfits_left: super::left(data.misfits.len(), LISTED, words),
             jobs: jobs(&data.jobs, &data.numbers, &visit.setting),
             number,
             suite_text: data.run.suite_text.clone(),
@@ -435,7 +445,7 @@ pub(crate) async fn export(
     let number = parse_number(&number)?;
     let unknown = || Failure::NotFound { what: "gone.export", id: name.chars().take(40).collect() };
     if let Some(asked) = export::examples::Asked::parse(&name) {
-        return super::examples::download(&state, &visit, number, asked).await;
+        return super::examples::of_run(&state, &visit, number, asked).await;
     }
     let format: export::Format = name.strip_prefix("export.").ok_or_else(unknown)?.parse().map_err(|_| unknown())?;
     let data = read(&state, &visit, number).await?;

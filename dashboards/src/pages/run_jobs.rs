@@ -89,7 +89,7 @@ pub(crate) fn jobs(rows: &[JobRow], numbers: &HashMap<JobId, Numbers>, setting: 
     } else {
         String::new()
     };
-    let Listing { heads, rows: page, place, first, next } =
+    let Listing { heads, rows: page, place, first, next, .. } =
         asked.list(&job_columns(numbers, words), chosen, |job| job.id.to_string());
     let lines = page.into_iter().map(|job| job_line(job, numbers.get(&job.id), &setting.moments));
     Jobs {

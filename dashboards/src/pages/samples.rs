@@ -6,12 +6,13 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use seatrial_core::accuracy::classification::{self, Classification};
 use seatrial_core::job::AttemptRef;
-use seatrial_core::report::{Block, BlockKind};
-use seatrial_core::store::StoreError;
+use seatrial_core::report::{Block, BlockKind, Report};
+use seatrial_core::store::{JobRow, StoreError};
 use serde::Serialize;
 
 use crate::Dashboards;
 use crate::export::csv;
+use crate::export::examples::Asked;
 use crate::failure::Failure;
 use crate::visit::{Visit, file, json};
 
@@ -20,6 +21,10 @@ use crate::visit::{Visit, file, json};
 pub(crate) struct Process {
     pub index: u8,
     pub latency_ns: Vec<i64>,
+    /// Every how many inferences one is a sample, counted from the first.
+    pub every: u32,
+    /// Inferences that were timed, whether or not they are samples.
+    pub inferences: u64,
     /// Since the first inference; as long as `latency_ns`, or empty when it was not recorded.
     pub start_us: Vec<i64>,
 }
@@ -35,6 +40,20 @@ pub(crate) struct Samples {
 }
 
 impl Samples {
+    /// The report says which of the inferences the samples are.
+    pub(crate) fn of(blocks: &[Block], report: Option<&Report>) -> Result<Self, Failure> {
+        let mut samples = Self::unpack(blocks)?;
+        for process in &mut samples.processes {
+            let records = report.map_or(&[][..], |report| report.processes.as_slice());
+            let record = records.iter().find(|record| record.index == process.index);
+            if let Some(thinned) = record.and_then(|record| record.thinned) {
+                process.every = thinned.every.max(1);
+                process.inferences = thinned.inferences;
+            }
+        }
+        Ok(samples)
+    }
+
     pub(crate) fn unpack(blocks: &[Block]) -> Result<Self, Failure> {
         let mut processes: BTreeMap<u8, Process> = BTreeMap::new();
         let mut samples = Self::default();
@@ -43,7 +62,7 @@ impl Samples {
                 let what = format!("{} block of process {}", block.metric.as_str(), block.process);
                 StoreError::Corrupt { what, why: error.to_string() }
             })?;
-            let entry = || Process { index: block.process, ..Process::default() };
+            let entry = || Process { index: block.process, every: 1, ..Process::default() };
             match block.metric {
                 BlockKind::LatencyNs => processes.entry(block.process).or_insert_with(entry).latency_ns = values,
                 BlockKind::StartUs => processes.entry(block.process).or_insert_with(entry).start_us = values,
@@ -55,12 +74,19 @@ impl Samples {
             }
         }
         samples.processes = processes.into_values().filter(|process| !process.latency_ns.is_empty()).collect();
+        samples.processes.iter_mut().for_each(|process| process.inferences = process.latency_ns.len() as u64);
         Ok(samples)
     }
 
     /// In ms, a vector a process.
     pub(crate) fn milliseconds(&self) -> Vec<Vec<f64>> {
         self.processes.iter().map(|process| process.latency_ns.iter().map(|ns| *ns as f64 / 1e6).collect()).collect()
+    }
+
+    /// Every how many inferences one is a sample, and how many were timed; `None` when all of them are samples.
+    pub(crate) fn thinned(&self) -> Option<(u32, u64)> {
+        let every = self.processes.iter().map(|process| process.every).max().filter(|every| *every > 1)?;
+        Some((every, self.processes.iter().map(|process| process.inferences).sum()))
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -87,7 +113,8 @@ struct Document<'a> {
     processes: &'a [Process],
 }
 
-/// `/jobs/{id}/samples.csv` and `/jobs/{id}/samples.json`, of the last attempt or of `?attempt=n`.
+/// `/jobs/{id}/samples.{csv|json}`, and what the model answered as `predictions.{csv|parquet}` and
+/// `outputs.{csv|parquet}`: of the last attempt, or of `?attempt=n`.
 pub(crate) async fn download(
     State(state): State<Dashboards>,
     Path((id, name)): Path<(String, String)>,
@@ -95,17 +122,24 @@ pub(crate) async fn download(
 ) -> Result<Response, Failure> {
     let job = super::job::find(&state, &visit, &id).await?;
     let attempt = super::job::attempt_number(&visit.setting, job.attempt);
+    if let Some(asked) = Asked::parse(&name) {
+        let name = format!("job-{}-{attempt}", job.short);
+        return Ok(super::examples::download(&state, vec![JobRow { attempt, ..job }], &name, asked));
+    }
     let blocks = state.read.blocks(AttemptRef { job: job.id, attempt }).await?;
-    let samples = Samples::unpack(&blocks)?;
+    let report = super::job::document(state.read.report(AttemptRef { job: job.id, attempt }).await?, "report", &job);
+    let samples = Samples::of(&blocks, report.as_ref())?;
     let document = Document { job: job.id.to_string(), attempt, processes: &samples.processes };
     match name.as_str() {
         "samples.json" => json(&document),
         "samples.csv" => {
+            // The index is that of the inference, so that what was left out shows.
             let head = ["process", "index", "start_us", "latency_ns"];
             let rows = samples.processes.iter().flat_map(|process| {
                 process.latency_ns.iter().enumerate().map(|(i, latency)| {
                     let start = process.start_us.get(i).map(i64::to_string).unwrap_or_default();
-                    vec![process.index.to_string(), i.to_string(), start, latency.to_string()]
+                    let inference = i as u64 * u64::from(process.every);
+                    vec![process.index.to_string(), inference.to_string(), start, latency.to_string()]
                 })
             });
             Ok(file(

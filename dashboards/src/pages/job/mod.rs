@@ -22,7 +22,7 @@ use self::tables::{
     AttemptLine, Golden, MetricLine, PercentileLine, SensorPart, accuracy, attempts, comparison, environment, golden,
     guides, metric_lines, metrics_table, percentile_lines, sensors, strip,
 };
-use self::words::{determinism, evidence, figures, now, processes, sentence, sub, tail_note};
+use self::words::{determinism, evidence, figures, now, processes, sentence, sub, tail_note, thinned, trace_note};
 use super::run::CsrfForm;
 use super::samples::Samples;
 use super::{Numbers, model_name, run_number};
@@ -31,6 +31,7 @@ use crate::charts::{histogram, stages, trace};
 use crate::failure::Failure;
 use crate::frame::{Frame, Nav};
 use crate::html::{self, Html};
+use crate::i18n::Words;
 use crate::status;
 use crate::visit::{Setting, Visit};
 
@@ -44,6 +45,8 @@ pub(crate) struct Data {
     report: Option<Report>,
     metrics: Vec<Metric>,
     samples: usize,
+    /// Where an attempt is that runs now.
+    now: Option<Now>,
     /// Recounted from labels and predictions; absent without a labelled dataset.
     accuracy: Option<Accuracy>,
     #[serde(skip)]
@@ -54,6 +57,16 @@ pub(crate) struct Data {
     unpacked: Samples,
     #[serde(skip)]
     classes: Vec<String>,
+}
+
+/// A running attempt, as far as its agent has told.
+#[derive(Serialize)]
+struct Now {
+    stage: Stage,
+    /// 0 to 1 within the stage.
+    progress: Option<f64>,
+    /// Since the attempt was granted.
+    age_s: f64,
 }
 
 /// By id or by short id.
@@ -100,15 +113,27 @@ pub(crate) async fn read(state: &Dashboards, visit: &Visit, id: &str) -> Result<
     };
     let classes =
         dataset.and_then(|(detail, number)| detail.versions.into_iter().find(|version| version.number == number));
-    let samples = Samples::unpack(&state.read.blocks(attempt).await?)?;
+    let report: Option<Report> = document(state.read.report(attempt).await?, "report", &job);
+    let samples = Samples::of(&state.read.blocks(attempt).await?, report.as_ref())?;
+    let live = state
+        .live
+        .devices()
+        .into_iter()
+        .filter_map(|device| device.job)
+        .find(|live| live.job == job.id && live.attempt == number);
     let classes = classes.map(|version| version.classes).unwrap_or_default();
     Ok(Data {
         accuracy: Accuracy::of(&samples, &classes),
         attempts: state.read.attempts(job.id).await?,
         attempt: number,
-        report: document(state.read.report(attempt).await?, "report", &job),
+        report,
         metrics: state.read.metrics(attempt).await?,
-        live: state.live.devices().into_iter().filter_map(|device| device.job).find(|live| live.job == job.id),
+        now: live.as_ref().map(|live| Now {
+            stage: live.stage,
+            progress: live.progress,
+            age_s: live.age.as_secs_f64(),
+        }),
+        live,
         device: state.read.device(job.device).await?,
         samples: samples.count(),
         unpacked: samples,
@@ -128,14 +153,18 @@ struct View {
     invalid: Vec<String>,
     csrf: Option<String>,
     rerun: String,
-    samples_csv: Option<String>,
+    /// Label and address of each file that there is.
+    downloads: Vec<(String, String)>,
     figures: Vec<(String, Html)>,
     failed: bool,
+    reported: bool,
     evidence: Vec<(String, String)>,
     stages: Html,
     stages_note: String,
     trace: Html,
     trace_note: String,
+    /// That not every inference is a sample, and what that means; empty when every one is.
+    thinned: String,
     histogram: Html,
     few: bool,
     strip: Html,
@@ -246,14 +275,16 @@ fn view(data: &Data, visit: &Visit) -> View {
         invalid: job.invalid.iter().map(|reason| words.reason(reason)).collect(),
         csrf: may_rerun.then(|| visit.viewer.csrf.clone()),
         rerun: format!("seatrial rerun {}", job.short),
-        samples_csv: has_samples.then(|| format!("/jobs/{}/samples.csv?attempt={}", job.id, data.attempt)),
+        downloads: downloads(data, words),
         figures: figures(data, &numbers, words),
         failed: job.outcome.is_some_and(|outcome| !status::has_result(outcome)),
+        reported: data.report.is_some(),
         evidence: evidence(data, words),
         stages: stages::chart(stage_records(data), failed_stage, words),
         stages_note: processes(data, words),
         trace: if has_samples { trace::chart(&milliseconds, words) } else { Html::default() },
-        trace_note: words.count("job.trace_note", all.len() as u64, &[]),
+        trace_note: trace_note(data, all.len(), words),
+        thinned: thinned(data, words),
         histogram: if has_samples { histogram::chart(&all, &guides(&numbers), words) } else { Html::default() },
         few: all.len() < histogram::FEWEST,
         strip: strip(&numbers, words),
@@ -274,6 +305,23 @@ fn view(data: &Data, visit: &Visit) -> View {
         metrics: metric_lines(&numbers, words),
         spec: data.spec.as_ref().and_then(|spec| serde_json::to_string_pretty(spec).ok()).unwrap_or_default(),
     }
+}
+
+/// Files of this attempt.
+fn downloads(data: &Data, words: Words) -> Vec<(String, String)> {
+    let samples = &data.unpacked;
+    let outputs = data.report.iter().flat_map(|report| &report.golden).any(|record| record.kept.is_some());
+    [
+        ("job.raw_samples", "samples.csv", samples.count() > 0),
+        ("job.predictions", "predictions.csv", !samples.labels.is_empty()),
+        ("job.outputs", "outputs.csv", outputs && !samples.outputs.is_empty()),
+    ]
+    .into_iter()
+    .filter(|(_, _, exists)| *exists)
+    .map(|(label, file, _)| {
+        (words.t(label).into_owned(), format!("/jobs/{}/{file}?attempt={}", data.job.id, data.attempt))
+    })
+    .collect()
 }
 
 fn current_failure(job: &JobRow) -> Option<Stage> {

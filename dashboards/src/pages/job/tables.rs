@@ -1,5 +1,7 @@
 //! The tables and small charts of a job's page.
 
+use std::time::Duration;
+
 use seatrial_core::accuracy::golden::Comparison;
 use seatrial_core::metric;
 use seatrial_core::reading::Reading;
@@ -94,6 +96,11 @@ pub(super) fn sensors(data: &Data, words: Words) -> Vec<SensorPart> {
         .map(|record| seconds(record.start_us + record.duration_us.unwrap_or(0)))
         .fold(0.0, f64::max);
     let part = |trace: &SensorTrace| match &trace.points {
+        Reading::Present(points) if points.len() == 1 => {
+            let value = format!("{} {}", significant(points[0].1), trace.unit);
+            let absent = words.with("job.read_once", &[("value", &value)]);
+            SensorPart { name: trace.sensor.clone(), chart: Html::default(), absent }
+        }
         Reading::Present(points) => {
             let points: Vec<(f64, f64)> = points.iter().map(|(at, value)| (f64::from(*at) / 1e3, *value)).collect();
             let chart = sensor::chart(&sensor::Sensor {
@@ -217,7 +224,7 @@ pub(super) fn environment(data: &Data, words: Words) -> Vec<(String, String)> {
         line("job.env_kernel", reading(&env.kernel, words));
         line("job.env_governor", reading(&env.governor, words));
         line("job.env_launch", env.launch.clone());
-        lines.extend(env.facts.iter().map(|(key, value)| (key.clone(), value.clone())));
+        lines.extend(env.facts.iter().map(|(key, value)| fact(key, value, words)));
     }
     if let Some(device) = &data.device {
         lines.push((words.t("device.soc").into_owned(), reading(&device.profile.soc, words)));
@@ -225,11 +232,29 @@ pub(super) fn environment(data: &Data, words: Words) -> Vec<(String, String)> {
     lines
 }
 
+/// What the agent found, with a label that people read; a fact that we do not know is shown as it is.
+fn fact(name: &str, value: &str, words: Words) -> (String, String) {
+    let key = format!("fact.{}", name.replace('.', "_"));
+    let label = words.t(&key);
+    let label = if label == key { name.to_owned() } else { label.into_owned() };
+    let number = |unit: &str| value.strip_suffix(unit).and_then(|text| text.trim_end().parse::<f64>().ok());
+    let shown = match (value.strip_prefix("absent: "), number("bytes"), number("s")) {
+        (Some(reason), ..) => words.absent(reason),
+        (None, Some(bytes), _) => format::memory_size(bytes as u64),
+        (None, None, Some(seconds)) if seconds >= 0.0 => format::duration(Duration::from_secs_f64(seconds), words),
+        (None, None, _) => words.phrase(value),
+    };
+    (label, shown)
+}
+
 /// Requested against actual: a CPU fallback is never a GPU result.
 pub(super) fn comparison(data: &Data, words: Words) -> Vec<(String, String, String)> {
     let (Some(spec), Some(report)) = (&data.spec, &data.report) else { return Vec::new() };
     let (asked, got) = (&spec.backend, &report.actual);
-    let text = |reading: Reading<String>| super::super::reading(&reading, words);
+    let text = |reading: Reading<String>| match reading {
+        Reading::Present(text) => words.phrase(&text),
+        Reading::Absent(reason) => words.absent(&reason),
+    };
     let row = |key: &str, asked: String, got: String| (words.t(key).into_owned(), asked, got);
     let list = |cpus: &[u16]| cpus.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
     vec![

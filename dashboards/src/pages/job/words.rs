@@ -8,7 +8,7 @@ use seatrial_core::report::{ProcessRecord, ProcessRole};
 use super::super::Numbers;
 use super::Data;
 use super::tables::PERCENTILES;
-use crate::charts::progress;
+use crate::charts::{progress, trace};
 use crate::format::{self, DASH, count, significant};
 use crate::html::{self, Html};
 use crate::i18n::Words;
@@ -172,6 +172,25 @@ pub(super) fn exit(exit: Exit, words: Words) -> String {
         Exit::Deadline => words.t("job.exit_deadline").into_owned(),
         Exit::Stopped => words.t("job.exit_stopped").into_owned(),
     }
+}
+
+pub(super) fn trace_note(data: &Data, samples: usize, words: Words) -> String {
+    let of = match data.unpacked.thinned() {
+        None => words.count("job.trace_note", samples as u64, &[]),
+        Some((every, inferences)) => words.with(
+            "job.trace_thinned",
+            &[("k", &every.to_string()), ("all", &count(inferences)), ("n", &count(samples as u64))],
+        ),
+    };
+    let columns = (samples > trace::POINTS).then(|| words.t("job.trace_columns").into_owned());
+    std::iter::once(of).chain(columns).collect::<Vec<_>>().join(words.semicolon())
+}
+
+/// What of the numbers rests on the samples alone, when those are not all inferences.
+pub(super) fn thinned(data: &Data, words: Words) -> String {
+    data.unpacked
+        .thinned()
+        .map_or_else(String::new, |(every, _)| words.with("job.thinned", &[("k", &every.to_string())]))
 }
 
 pub(super) fn processes(data: &Data, words: Words) -> String {
