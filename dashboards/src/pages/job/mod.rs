@@ -186,6 +186,16 @@ struct View {
     spec: String,
 }
 
+impl View {
+    fn has_charts(&self) -> bool {
+        self.sensors.iter().any(|sensor| sensor.absent.is_empty())
+    }
+
+    fn has_absent(&self) -> bool {
+        self.sensors.iter().any(|sensor| !sensor.absent.is_empty())
+    }
+}
+
 /// What answers the page's question. Its id is that of the element that a live page replaces.
 #[derive(askama::Template)]
 #[template(path = "parts/job_head.html")]
