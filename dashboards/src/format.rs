@@ -234,6 +234,10 @@ pub fn glued(text: &str) -> String {
         let after = characters.peek().copied().unwrap_or(' ');
         let binds = before.is_ascii_digit() && (after.is_alphabetic() || "%°[/×µ".contains(after)) || after == '[';
         out.push(if c == ' ' && binds { '\u{a0}' } else { c });
+        // A range is one word.
+        if c == DASH && after.is_ascii_digit() {
+            out.push('\u{2060}');
+        }
         before = c;
     }
     out
@@ -369,7 +373,7 @@ mod tests {
     fn an_interval_limits_the_digits_of_its_value() {
         assert_eq!(shown(12.34, Some((12.1, 12.6)), "ms"), "12.3 ms [12.1–12.6]");
         assert_eq!(shown(16.2, Some((16.18, 16.22)), "ms"), "16.20 ms [16.18–16.22]");
-        assert_eq!(shown(0.111_886, Some((0.111_876, 0.111_896)), "ms"), "111.886 µs [111.876–111.896]");
+        assert_eq!(shown(0.111_886, Some((0.111_876, 0.111_896)), "ms"), "111.89 µs [111.88–111.90]");
         assert_eq!(shown(12.34, Some((9.0, 15.0)), "ms"), "12 ms [9–15]");
         assert_eq!(shown(-1.9, Some((-2.4, -1.4)), "pt"), "−1.9 pt [−2.4, −1.4]");
         assert_eq!(shown(5.0, Some((5.0, 5.0)), "ms"), "5.00 ms [5.00–5.00]", "no width limits nothing");
@@ -402,7 +406,7 @@ mod tests {
     fn a_quantity_in_large_text_does_not_end_a_line_in_its_middle() {
         assert_eq!(
             glued("16.1 ms [15.9–16.4] an inference on 2 phones."),
-            "16.1\u{a0}ms\u{a0}[15.9–16.4] an inference on 2\u{a0}phones."
+            "16.1\u{a0}ms\u{a0}[15.9–\u{2060}16.4] an inference on 2\u{a0}phones."
         );
         assert_eq!(glued("in 3 分 6 秒"), "in 3\u{a0}分 6\u{a0}秒");
     }

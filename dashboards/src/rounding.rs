@@ -1,13 +1,13 @@
 //! How many digits a number is written with: one rule for a value and its interval, wherever people read them.
 //!
 //! An interval decides for itself and its value: the digits that its half-width supports, which is one significant
-//! digit, and two where the first is a 1, since half of it would be lost otherwise. So `111.886 [111.876–111.896]`
+//! digit, and two where the first is a 1, since half of it would be lost otherwise. So `16.20 [16.18–16.22]`
 //! and `12.3 [12.1–12.6]`, and never a value with fewer digits than its own bounds.
 
 /// Significant digits of a number without an interval.
 const PLAIN: i32 = 3;
 /// No number is written with more significant digits than this, however narrow its interval.
-const MOST: i32 = 6;
+const MOST: i32 = 5;
 /// No number has more digits after the point than this.
 const FINEST: i32 = 9;
 
@@ -72,7 +72,8 @@ mod tests {
     #[test]
     fn an_interval_gives_its_value_the_digits_of_its_half_width() {
         for (value, bounds, wanted) in [
-            (111.886, (111.876, 111.896), 3),
+            (111.886, (111.876, 111.896), 2),
+            (21.222, (21.221, 21.222), 3),
             (12.34, (12.1, 12.6), 1),
             (12.34, (9.0, 15.0), 0),
             (16.2, (16.18, 16.22), 2),
@@ -126,11 +127,11 @@ mod tests {
         }
 
         #[test]
-        fn no_number_has_more_than_six_significant_digits_or_nine_after_the_point((value, bounds) in estimates()) {
+        fn no_number_has_more_than_five_significant_digits_or_nine_after_the_point((value, bounds) in estimates()) {
             let decimals = decimals(value, Some(bounds));
             prop_assert!(decimals <= 9);
             let whole = value.abs().max(1.0).log10().floor() as usize + 1;
-            prop_assert!(decimals == 0 || value.abs() < 1.0 || whole + decimals <= 7, "{value} at {decimals}");
+            prop_assert!(decimals == 0 || value.abs() < 1.0 || whole + decimals <= 6, "{value} at {decimals}");
         }
 
         #[test]

@@ -564,7 +564,16 @@ async fn first_sentences_are_as_agreed() {
     for path in paths(&lab) {
         for lang in ["en", "zh-CN"] {
             let page = get(Lab::full(), Role::Submitter, &with(&path, &format!("lang={lang}"))).await;
-            let h1 = page.text().split_once("<h1>").unwrap().1.split_once("</h1>").unwrap().0.replace('\u{a0}', " ");
+            let h1 = page
+                .text()
+                .split_once("<h1>")
+                .unwrap()
+                .1
+                .split_once("</h1>")
+                .unwrap()
+                .0
+                .replace('\u{a0}', " ")
+                .replace('\u{2060}', "");
             let text: String = h1.split('<').map(|part| part.split_once('>').map_or(part, |(_, text)| text)).collect();
             sentences.push_str(&[lang, " ", &text, "\n"].concat());
         }

@@ -38,7 +38,10 @@ pub fn chart(burn: &BurnUp<'_>, moments: &Moments) -> Html {
     let label = words
         .with("chart.burnup", &[("done", &count(burn.ended.len() as u64)), ("total", &count(u64::from(burn.total)))]);
     let mut svg = Svg::new(WIDTH, 152.0, &label);
-    let marks: Vec<f64> = ticks(0.0, f64::from(burn.total), 3).into_iter().filter(|tick| tick.fract() == 0.0).collect();
+    let total = f64::from(burn.total);
+    // The total is always a mark, instead of one that would stand too near to it.
+    let whole = |tick: &f64| tick.fract() == 0.0 && *tick < total * 0.85;
+    let marks: Vec<f64> = ticks(0.0, total, 3).into_iter().filter(whole).chain([total]).collect();
     svg.grid(&marks, &y, (LEFT, RIGHT));
 
     let done = burn.ended.len() as f64;

@@ -4,12 +4,14 @@ use std::collections::HashMap;
 
 use axum::extract::{Path, State};
 use axum::response::Response;
+use seatrial_core::device::DeviceState;
 use seatrial_core::ids::JobId;
 use seatrial_core::outcome::Family;
 use seatrial_core::reading::Reading;
 use seatrial_core::store::{DeviceRow, JobRow, TransitionRow};
 use serde::Serialize;
 
+use super::fleet::state_now;
 use super::{JobLines, Numbers, job_line, numbers_of, reading, sessions};
 use crate::Dashboards;
 use crate::failure::Failure;
@@ -27,6 +29,8 @@ const RECENT: u32 = 30;
 struct Data {
     device: DeviceRow,
     online: bool,
+    #[serde(skip)]
+    state: DeviceState,
     transitions: Vec<TransitionRow>,
     jobs: Vec<JobRow>,
     #[serde(skip)]
@@ -69,10 +73,12 @@ pub(crate) async fn page(
     let id = id.parse().map_err(|_| gone())?;
     let device = state.read.device(id).await?.ok_or_else(gone)?;
     let jobs = state.read.device_jobs(id, RECENT).await?;
+    let live = sessions(&state).remove(&id);
     let data = Data {
         numbers: numbers_of(&state, &jobs).await?,
         jobs,
-        online: sessions(&state).contains_key(&id),
+        online: live.is_some(),
+        state: state_now(&device, live.as_ref()),
         transitions: state.read.device_transitions(id, RECENT).await?,
         device,
     };
@@ -87,7 +93,7 @@ pub(crate) async fn page(
                 .simulated(profile.simulated),
             name: device.name.clone(),
             id: device.id.to_string(),
-            tag: html::tag(&status::device_now(device.state, data.online, words)),
+            tag: html::tag(&status::device_now(data.state, data.online, words)),
             sentence: sentence(&data, words),
             sub: sub(&data, moments),
             facts: facts(device, words),
@@ -125,7 +131,7 @@ pub(crate) async fn page(
 }
 
 fn sentence(data: &Data, words: Words) -> String {
-    let state = status::device_now(data.device.state, data.online, words).word;
+    let state = status::device_now(data.state, data.online, words).word;
     let failed = |job: &&JobRow| {
         job.outcome.is_some_and(|outcome| match outcome.family() {
             Family::Ok | Family::Fallback | Family::Ended => false,

@@ -143,9 +143,10 @@ pub(crate) fn fleet(state: &Dashboards, mut devices: Vec<DeviceRow>, moments: &M
     let mut persons = Vec::new();
     let mut fit_count = 0;
     for device in &devices {
-        let online = sessions.contains_key(&device.id);
+        let live = sessions.get(&device.id);
+        let online = live.is_some();
         fit_count += usize::from(fit(device, online));
-        let now = status::device_now(device.state, online, words);
+        let now = status::device_now(state_now(device, live), online, words);
         match counts.iter_mut().find(|(known, _)| *known == now) {
             Some((_, n)) => *n += 1,
             None => counts.push((now.clone(), 1)),
@@ -219,8 +220,7 @@ pub(crate) async fn page(State(state): State<Dashboards>, visit: Visit) -> Resul
     let fleet = fleet(&state, devices, moments);
     let live = sessions(&state);
     let wanted: Vec<&str> = visit.setting.parameters("state").collect();
-    let shown =
-        |device: &DeviceRow| wanted.is_empty() || wanted.contains(&shown_state(device, live.contains_key(&device.id)));
+    let shown = |device: &DeviceRow| wanted.is_empty() || wanted.contains(&shown_state(device, live.get(&device.id)));
     let matching: Vec<DeviceRow> = fleet.devices.iter().filter(|device| shown(device)).cloned().collect();
     let asked = Asked { setting: &visit.setting, anchor: "wall" };
     let Listing { rows, total, after, place: part, first, next, .. } =
@@ -279,8 +279,16 @@ fn shelf(name: &str, cards: Vec<Card>, words: crate::i18n::Words) -> Shelf {
 }
 
 /// The state as filters spell it: `offline` is not one of the store's.
-fn shown_state(device: &DeviceRow, online: bool) -> &'static str {
-    if !online && status::needs_session(device.state) { "offline" } else { device.state.as_str() }
+fn shown_state(device: &DeviceRow, live: Option<&LiveDevice>) -> &'static str {
+    if live.is_none() && status::needs_session(device.state) { "offline" } else { state_now(device, live).as_str() }
+}
+
+/// The state that is kept, or what the open session tells meanwhile: a device with an attempt is running.
+pub(crate) fn state_now(device: &DeviceRow, live: Option<&LiveDevice>) -> DeviceState {
+    match (device.state, live.and_then(|live| live.job.as_ref())) {
+        (DeviceState::Ready | DeviceState::Reserved | DeviceState::Preparing, Some(_)) => DeviceState::Running,
+        (state, _) => state,
+    }
 }
 
 fn facets(
@@ -292,10 +300,10 @@ fn facets(
     let current = setting.parameter("state");
     let mut states: BTreeMap<&str, (String, usize)> = BTreeMap::new();
     for device in devices {
-        let online = live.contains_key(&device.id);
+        let live = live.get(&device.id);
         let entry = states
-            .entry(shown_state(device, online))
-            .or_insert_with(|| (status::device_now(device.state, online, words).word, 0));
+            .entry(shown_state(device, live))
+            .or_insert_with(|| (status::device_now(state_now(device, live), live.is_some(), words).word, 0));
         entry.1 += 1;
     }
     let all = Facet {
@@ -330,10 +338,9 @@ pub(crate) fn card(device: &DeviceRow, live: Option<&LiveDevice>, moments: &Mome
     let meta = [&device.profile.soc, &device.profile.os].into_iter().filter_map(|reading| reading.present().cloned());
     let meta: Vec<String> = meta.collect();
     let job = live.and_then(|live| live.job.as_ref());
-    let mut now = status::device_now(device.state, live.is_some(), words);
+    let now = status::device_now(state_now(device, live), live.is_some(), words);
     let (detail, bar) = match job {
         Some(job) => {
-            now = status::device(DeviceState::Running, words);
             let age = crate::format::duration(job.age, words);
             let detail =
                 words.with("fleet.on_job", &[("job", &job.job.short()), ("stage", job.stage.as_str()), ("age", &age)]);

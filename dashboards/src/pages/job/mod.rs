@@ -244,7 +244,10 @@ pub(crate) async fn page(
             (model_name(job), format!("/models/{}", crate::visit::encode(&job.model))),
             (job.device_name.clone(), format!("/devices/{}", job.device)),
         ],
-        crumb_end: words.with("job.crumb", &[("job", &job.short), ("n", &data.attempt.to_string())]),
+        crumb_end: match data.attempt {
+            0 => words.with("job.title", &[("job", &job.short)]),
+            n => words.with("job.crumb", &[("job", &job.short), ("n", &n.to_string())]),
+        },
         head,
         body,
         frame: &frame,
