@@ -217,6 +217,9 @@ fn pages() -> Vec<String> {
     .to_vec();
     pages.push(format!("/devices/{}", lab.devices[0].id));
     pages.extend([Outcome::Ok, Outcome::CrashSignal(11)].map(|outcome| format!("/jobs/{}", of(outcome))));
+    let running = lab.live.iter().find_map(|device| device.job.clone()).unwrap().job;
+    let invalid = lab.jobs.iter().find(|job| !job.row.invalid.is_empty()).unwrap().row.id;
+    pages.extend([running, invalid].map(|job| format!("/jobs/{job}")));
     pages
 }
 
