@@ -68,7 +68,7 @@ fn dataset_line(row: &DatasetRow, moments: &Moments) -> DatasetLine {
         task: row.task.as_str(),
         versions: row.versions,
         examples: count(row.examples.into()),
-        classes: count(row.classes.into()),
+        classes: classes(row.classes.into()),
         size: file_size(row.size),
         when: html::ago(row.created_at, moments),
     }
@@ -179,13 +179,18 @@ pub(crate) async fn page(
     })
 }
 
+/// Only a classification has classes.
+fn classes(n: u64) -> String {
+    if n == 0 { DASH.to_string() } else { count(n) }
+}
+
 fn line(version: &DatasetVersionRow, moments: &Moments) -> VersionLine {
     VersionLine {
         number: version.number,
         digest: version.digest.to_string(),
         short: version.digest.short(),
         examples: count(version.examples.into()),
-        classes: count(version.classes.len() as u64),
+        classes: classes(version.classes.len() as u64),
         size: file_size(version.size),
         by: version.created_by.clone(),
         when: html::ago(version.created_at, moments),
