@@ -287,6 +287,15 @@ fn no_page_complains_or_overflows_in_any_language_theme_or_width() {
             assert_eq!(browser.value(MUTE), json!([]), "{page} in {lang}: what assistive technology needs is missing");
         }
     }
+    // The control: both audits find what is wrong.
+    browser.value(
+        "const p = document.createElement('p'); p.textContent = 'faint'; p.style.color = '#aaa'; p.style.background = '#fff';
+         const t = document.createElement('table'); t.innerHTML = '<tr><th>bare</th></tr>'; document.body.append(p, t);",
+    );
+    let found = format!("{} {}", browser.value(FAINT), browser.value(MUTE));
+    for wrong in ["faint 2.3", "no scope: bare", "no heads: bare"] {
+        assert!(found.contains(wrong), "{wrong} is not in {found}");
+    }
 }
 
 #[test]
