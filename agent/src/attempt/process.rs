@@ -11,7 +11,7 @@ use std::time::Duration;
 use fs_err as fs;
 use rustix::process::{Pid, Signal, kill_process_group};
 use seatrial_core::job::Limits;
-use seatrial_core::outcome::{Evidence, Exit};
+use seatrial_core::outcome::{Claim, Evidence, Exit};
 use seatrial_core::session::Stop;
 use seatrial_core::stage::Stage;
 use seatrial_core::time::Monotonic;
@@ -19,6 +19,7 @@ use seatrial_core::time::Monotonic;
 use super::guard::Danger;
 use super::output::Output;
 use super::{StopSignal, claim_word};
+use crate::child::FULL;
 use crate::child::events::{EventReader, StageEvent};
 use crate::child::progress;
 use crate::child::spec::{ChildResult, ChildSpec, RESULT_FILE, SENTINEL_FILE, SENTINEL_TEXT};
@@ -258,11 +259,19 @@ impl<'a> Supervisor<'a> {
 }
 
 impl Ended {
+    /// What the child said of its own failure; a child on a full disk can say it only by how it ends.
+    fn claim(&self) -> Option<Claim> {
+        match &self.result {
+            Some(result) => result.claim,
+            None => (self.exit == Exit::Code(FULL.into())).then_some(Claim::StorageFull),
+        }
+    }
+
     pub(super) fn evidence(&self) -> Evidence {
         Evidence {
             exit: self.exit,
             sentinel: self.sentinel,
-            claim: self.result.as_ref().and_then(|result| result.claim),
+            claim: self.claim(),
             out_of_memory: self.out_of_memory,
             memory_limit_hit: self.memory_limit_hit,
             fallback: self.result.as_ref().is_some_and(|result| result.actual.fallback.is_some()),
@@ -271,10 +280,9 @@ impl Ended {
 
     /// What happened, for a person.
     pub(super) fn account(&self, stage: Stage) -> String {
-        let said = self.result.as_ref().and_then(|result| {
-            let claim = result.claim?;
-            let detail = result.message.as_deref().unwrap_or("no detail");
-            Some(format!("{}: {detail}", claim_word(claim)))
+        let said = self.claim().map(|claim| {
+            let detail = self.result.as_ref().and_then(|result| result.message.as_deref());
+            format!("{}: {}", claim_word(claim), detail.unwrap_or("no detail"))
         });
         let end = match self.exit {
             Exit::Deadline => format!("did not leave stage {stage} within its deadline and was ended"),

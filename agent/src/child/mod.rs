@@ -42,6 +42,8 @@ use window::Snapshot;
 const CLAIMED: u8 = 70;
 /// Exit code of a child that could not even begin.
 const UNFIT: u8 = 71;
+/// Exit code of a child that found no room to say so in its result.
+pub(crate) const FULL: u8 = 72;
 /// Inferences of the memory pass.
 const MEMORY_RUNS: u32 = 5;
 /// Identical bits over this many repeats count as deterministic.
@@ -53,7 +55,7 @@ pub fn main(spec_path: &Path) -> ExitCode {
         Ok((tools, confinement)) => work(tools, confinement),
         Err(error) => {
             eprintln!("seatrial child: {error}");
-            ExitCode::from(UNFIT)
+            ExitCode::from(if crate::cache::is_full(&error) { FULL } else { UNFIT })
         }
     }
 }
@@ -96,7 +98,7 @@ fn work(tools: Tools, confinement: String) -> ExitCode {
         Ok(()) => code,
         Err(error) => {
             eprintln!("seatrial child: writing the result: {error}");
-            ExitCode::from(UNFIT)
+            ExitCode::from(if crate::cache::is_full(&error) { FULL } else { UNFIT })
         }
     }
 }
@@ -181,7 +183,7 @@ impl Worker<'_> {
     // --- tasks ---
 
     fn describe(&mut self, runtime: &dyn Runtime) -> Result<(), Failure> {
-        self.log.enter(Stage::Load)?;
+        self.enter(Stage::Load)?;
         self.result.signature = Some(runtime.describe(&self.files())?);
         Ok(())
     }
@@ -194,7 +196,7 @@ impl Worker<'_> {
         self.first_inference(session.as_mut(), &inputs)?;
         self.warm_up(session.as_mut())?;
 
-        self.log.enter(Stage::Measure)?;
+        self.enter(Stage::Measure)?;
         let allowed = self.result.actual.affinity.present().cloned();
         let before = Snapshot::take(allowed.as_deref());
         let interval = self.spec.job.profile.interval;
@@ -212,7 +214,7 @@ impl Worker<'_> {
 
         self.check_numbers(session.as_mut())?;
         if determinism {
-            self.log.enter(Stage::Accuracy)?;
+            self.enter(Stage::Accuracy)?;
             self.repeat(session.as_mut())?;
         }
         self.tear_down(session)
@@ -226,7 +228,7 @@ impl Worker<'_> {
         }
         let base = resident("VmRSS:");
         let mut session = self.load(runtime, &inputs)?;
-        self.log.enter(Stage::Accuracy)?;
+        self.enter(Stage::Accuracy)?;
         session.set_inputs(&inputs)?;
         for _ in 0..MEMORY_RUNS {
             session.make_ready();
@@ -243,11 +245,11 @@ impl Worker<'_> {
     }
 
     fn accuracy(&mut self, runtime: &dyn Runtime) -> Result<(), Failure> {
-        self.log.enter(Stage::Prepare)?;
+        self.enter(Stage::Prepare)?;
         let mut examples = self.examples()?;
         let first = examples.inputs(0)?;
         let mut session = self.load(runtime, &first)?;
-        self.log.enter(Stage::Accuracy)?;
+        self.enter(Stage::Accuracy)?;
         session.set_inputs(&first)?;
         self.repeat(session.as_mut())?;
         let mut scores = Scores::new(&self.spec.job.binding, &examples);
@@ -266,9 +268,18 @@ impl Worker<'_> {
 
     // --- stages ---
 
+    fn enter(&mut self, stage: Stage) -> Result<(), Failure> {
+        self.log.enter(stage)?;
+        #[cfg(feature = "faults")]
+        if self.spec.job.backend.runtime == "fake" {
+            runtime::fake::on_entering(stage, &self.files())?;
+        }
+        Ok(())
+    }
+
     /// Everything that the first inference is given, made before anything is timed.
     fn first_inputs(&mut self, runtime: &dyn Runtime) -> Result<Vec<NamedTensor>, Failure> {
-        self.log.enter(Stage::Prepare)?;
+        self.enter(Stage::Prepare)?;
         let job = &self.spec.job;
         if self.spec.dataset.is_some() {
             return Ok(self.examples()?.inputs(0)?);
@@ -290,7 +301,7 @@ impl Worker<'_> {
             precision: job.backend.precision,
             inputs,
         };
-        self.log.enter(Stage::Load)?;
+        self.enter(Stage::Load)?;
         let begun = Instant::now();
         let session = runtime.load(&self.files(), &request)?;
         let loaded = begun.elapsed();
@@ -304,7 +315,7 @@ impl Worker<'_> {
 
     fn first_inference(&mut self, session: &mut dyn Session, inputs: &[NamedTensor]) -> Result<(), Failure> {
         session.set_inputs(inputs)?;
-        self.log.enter(Stage::FirstInference)?;
+        self.enter(Stage::FirstInference)?;
         session.make_ready();
         let begun = Instant::now();
         session.infer()?;
@@ -313,7 +324,7 @@ impl Worker<'_> {
     }
 
     fn warm_up(&mut self, session: &mut dyn Session) -> Result<(), Failure> {
-        self.log.enter(Stage::Warmup)?;
+        self.enter(Stage::Warmup)?;
         let mut warmup = Warmup::new(self.spec.job.profile.warmup);
         let mut iterations = 0u32;
         loop {
@@ -329,7 +340,7 @@ impl Worker<'_> {
     }
 
     fn tear_down(&mut self, session: Box<dyn Session>) -> Result<(), Failure> {
-        self.log.enter(Stage::Teardown)?;
+        self.enter(Stage::Teardown)?;
         drop(session);
         Ok(())
     }

@@ -1,9 +1,11 @@
 //! A runtime that misbehaves on request, for tests of every outcome: the model's file is the request.
 //!
-//! `BEHAVIOUR` or `BEHAVIOUR in load` or `BEHAVIOUR in inference`, as in `segfault in load`.
+//! `BEHAVIOUR` or `BEHAVIOUR in PLACE`, as in `segfault in load`. A place is `load` or `inference`, in the middle of
+//! either, or another stage, where the child has just entered it: `wait for /tmp/go in warmup`.
 
 use std::fs;
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -15,6 +17,7 @@ use seatrial_core::model::{Axis, Format, Signature, TensorSpec};
 use seatrial_core::outcome::Claim;
 use seatrial_core::reading::Reading;
 use seatrial_core::report::Actual;
+use seatrial_core::stage::Stage;
 use seatrial_core::tensor::{DType, Tensor};
 
 use super::{LoadRequest, ModelFiles, Runtime, RuntimeError, Session};
@@ -24,9 +27,11 @@ use crate::data::NamedTensor;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fake;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Behaviour {
     Well,
+    /// Goes on once there is such a file.
+    WaitFor(PathBuf),
     Segfault,
     Abort,
     Exit(i32),
@@ -55,9 +60,10 @@ enum Behaviour {
 enum Place {
     Load,
     Inference,
+    Entering(Stage),
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Script {
     behaviour: Behaviour,
     place: Place,
@@ -71,7 +77,11 @@ impl FromStr for Script {
         let (behaviour, place) = match text.rsplit_once(" in ") {
             Some((behaviour, "load")) => (behaviour, Place::Load),
             Some((behaviour, "inference")) => (behaviour, Place::Inference),
-            Some(_) | None => (text, Place::Inference),
+            Some((behaviour, stage)) => match stage.parse() {
+                Ok(stage) => (behaviour, Place::Entering(stage)),
+                Err(_) => (text, Place::Inference),
+            },
+            None => (text, Place::Inference),
         };
         let behaviour = match behaviour {
             "well" => Behaviour::Well,
@@ -92,12 +102,32 @@ impl FromStr for Script {
             "run fail" => Behaviour::RunFail,
             "fallback" => Behaviour::Fallback,
             "panic" => Behaviour::Panic,
-            other => match other.strip_prefix("exit ").and_then(|code| code.parse().ok()) {
-                Some(code) => Behaviour::Exit(code),
-                None => return Err(RuntimeError::new(Claim::LoadFail, format!("{other:?} is no behaviour"))),
+            other => match (other.strip_prefix("wait for "), other.strip_prefix("exit ").map(str::parse)) {
+                (Some(path), _) => Behaviour::WaitFor(path.into()),
+                (None, Some(Ok(code))) => Behaviour::Exit(code),
+                (None, Some(Err(_)) | None) => {
+                    return Err(RuntimeError::new(Claim::LoadFail, format!("{other:?} is no behaviour")));
+                }
             },
         };
         Ok(Self { behaviour, place })
+    }
+}
+
+impl Script {
+    fn read(files: &ModelFiles<'_>) -> Result<Self, RuntimeError> {
+        let text = fs::read_to_string(files.main()?)
+            .map_err(|error| RuntimeError::new(Claim::LoadFail, format!("reading the script: {error}")))?;
+        text.parse()
+    }
+}
+
+/// What the script asks for where the child has just entered a stage.
+pub(crate) fn on_entering(stage: Stage, files: &ModelFiles<'_>) -> Result<(), RuntimeError> {
+    match Script::read(files) {
+        Ok(Script { behaviour, place }) if place == Place::Entering(stage) => misbehave(&behaviour),
+        // What cannot be read fails where it is loaded.
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 
@@ -129,11 +159,9 @@ impl Runtime for Fake {
     }
 
     fn load(&self, files: &ModelFiles<'_>, request: &LoadRequest<'_>) -> Result<Box<dyn Session>, RuntimeError> {
-        let text = fs::read_to_string(files.main()?)
-            .map_err(|error| RuntimeError::new(Claim::LoadFail, format!("reading the script: {error}")))?;
-        let script: Script = text.parse()?;
+        let script = Script::read(files)?;
         if script.place == Place::Load {
-            misbehave(script.behaviour)?;
+            misbehave(&script.behaviour)?;
         }
         if script.behaviour == Behaviour::UnsupportedOp {
             return Err(RuntimeError::new(Claim::UnsupportedOp, "operator Fancy is not implemented"));
@@ -160,7 +188,7 @@ impl Timed for Loaded {
     fn infer(&mut self) -> Result<(), RuntimeError> {
         if self.script.place == Place::Inference && !self.done {
             self.done = true;
-            misbehave(self.script.behaviour)?;
+            misbehave(&self.script.behaviour)?;
         }
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_micros(100) {
@@ -196,9 +224,15 @@ impl Session for Loaded {
     }
 }
 
-fn misbehave(behaviour: Behaviour) -> Result<(), RuntimeError> {
+fn misbehave(behaviour: &Behaviour) -> Result<(), RuntimeError> {
     match behaviour {
         Behaviour::Well | Behaviour::Nan | Behaviour::UnsupportedOp | Behaviour::LoadFail | Behaviour::Fallback => {
+            Ok(())
+        }
+        Behaviour::WaitFor(path) => {
+            while !path.exists() {
+                sleep(Duration::from_millis(10));
+            }
             Ok(())
         }
         Behaviour::RunFail => Err(RuntimeError::new(Claim::RunFail, "the engine returned error 7")),
@@ -212,7 +246,7 @@ fn misbehave(behaviour: Behaviour) -> Result<(), RuntimeError> {
         Behaviour::Segfault => hang_after(|| signal_self(Signal::SEGV)),
         Behaviour::Abort => std::process::abort(),
         #[expect(clippy::disallowed_methods, reason = "drivers do exactly this, in the middle of everything")]
-        Behaviour::Exit(code) => std::process::exit(code),
+        Behaviour::Exit(code) => std::process::exit(*code),
         Behaviour::Hang => hang_after(|| {}),
         Behaviour::Stubborn => {
             ignore_term();

@@ -1,7 +1,7 @@
 //! Inference engines, one file each. Used only inside a child: nothing else parses a model.
 
 #[cfg(feature = "faults")]
-mod fake;
+pub(crate) mod fake;
 #[cfg(feature = "tract")]
 mod tract;
 

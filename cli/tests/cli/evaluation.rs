@@ -152,7 +152,7 @@ fn a_run_ends_although_its_agent_is_killed_in_the_middle() {
     fleet.register_digits();
     let path = fleet.person.write("long.toml", &suite("[1, 2]", 4.0, ""));
     fleet.seatrial(&["run", path.to_str().unwrap()]).success();
-    fleet.eventually(|fleet| fleet.json(&["results", "1"])["jobs"][0]["stage"] == "measure");
+    fleet.eventually("it measures", |fleet| fleet.json(&["results", "1"])["jobs"][0]["stage"] == "measure");
     fleet.kill_agent();
     fleet.start_agent();
     let run = {

@@ -2,6 +2,8 @@
 
 mod command_line;
 mod evaluation;
+mod kills;
 mod reference;
+mod scripted;
 mod support;
 mod tls;

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of tests that cannot go on fails the test")]
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -18,6 +19,8 @@ pub const AUTHORITY: &str = "ca.pem";
 /// A folder that stands for everything that a person has: home, configuration, temporary files.
 pub struct Person {
     folder: TempDir,
+    /// Beside what every program of the person gets.
+    pub environment: Vec<(&'static str, String)>,
 }
 
 impl Person {
@@ -26,7 +29,7 @@ impl Person {
         for name in ["home", "tmp"] {
             std::fs::create_dir(folder.path().join(name)).unwrap();
         }
-        Self { folder }
+        Self { folder, environment: Vec::new() }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -58,6 +61,7 @@ impl Person {
             .env("HOME", self.path("home"))
             .env("TMPDIR", self.path("tmp"))
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(self.folder.path())
             .stdin(Stdio::null());
         if self.path(AUTHORITY).exists() {
@@ -82,7 +86,9 @@ impl Person {
 pub struct Fleet {
     pub person: Person,
     pub address: String,
-    server: Child,
+    /// What else the server is told, at each of its starts.
+    arguments: Vec<OsString>,
+    server: Option<Child>,
     agent: Option<Child>,
 }
 
@@ -102,40 +108,67 @@ impl Fleet {
 
     /// The same, told more.
     pub fn serve_with(person: Person, data: &Path, more: &[&str]) -> Self {
-        let mut server = person
-            .command()
-            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
-            .arg(data)
-            .args(more)
-            .stdout(Stdio::piped())
-            .stderr(std::fs::File::create(person.path("server.log")).unwrap())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?}")).to_owned();
-        Self { person, address, server, agent: None }
+        let mut arguments = vec!["--data".into(), data.into()];
+        arguments.extend(more.iter().map(OsString::from));
+        let mut fleet = Self { person, address: String::new(), arguments, server: None, agent: None };
+        let mut server = fleet.spawn_server("127.0.0.1:0");
+        fleet.address = listening(&mut server);
+        fleet.server = Some(server);
+        fleet
+    }
+
+    fn spawn_server(&self, listen: &str) -> Child {
+        let log = std::fs::File::options().create(true).append(true).open(self.person.path("server.log")).unwrap();
+        let mut command = self.person.command();
+        command.args(["serve", "--listen", listen]).args(&self.arguments);
+        command.stdout(Stdio::piped()).stderr(log).spawn().unwrap()
+    }
+
+    /// Host and port.
+    pub fn authority(&self) -> &str {
+        self.address.split_once("://").unwrap().1
+    }
+
+    /// `kill -9`.
+    pub fn kill_server(&mut self) {
+        kill(self.server.take());
+    }
+
+    /// Another server on the same port with the same data.
+    pub fn restart_server(&mut self) {
+        let mut server = self.spawn_server(self.authority());
+        assert_eq!(listening(&mut server), self.address);
+        self.server = Some(server);
     }
 
     /// Another agent in the same folder: the same device.
     pub fn start_agent(&mut self) {
+        self.start_agent_with(&[]);
+    }
+
+    /// The same, with more in its environment.
+    pub fn start_agent_with(&mut self, environment: &[(&str, &str)]) {
+        let log = std::fs::File::options().create(true).append(true).open(self.person.path("agent.log")).unwrap();
         let agent = self
             .person
             .command()
             .args(["agent", "run", "--load-wait", "0", "--server", &self.address, "--folder"])
-            .arg(self.person.path("agent"))
-            .stderr(std::fs::File::create(self.person.path("agent.log")).unwrap())
+            .arg(self.agent_folder())
+            .envs(environment.iter().copied())
+            .stderr(log)
             .spawn()
             .unwrap();
         self.agent = Some(agent);
-        self.eventually(|fleet| fleet.json(&["devices"])["devices"][0]["connected"] == true);
+        self.eventually("the agent has joined", |fleet| fleet.json(&["devices"])["devices"][0]["connected"] == true);
     }
 
     /// `kill -9`.
     pub fn kill_agent(&mut self) {
-        let mut agent = self.agent.take().unwrap();
-        agent.kill().unwrap();
-        agent.wait().unwrap();
+        kill(self.agent.take());
+    }
+
+    pub fn agent_folder(&self) -> PathBuf {
+        self.person.path("agent")
     }
 
     pub fn seatrial(&self, arguments: &[&str]) -> assert_cmd::assert::Assert {
@@ -173,22 +206,36 @@ impl Fleet {
     }
 
     /// Looks until it is so, for at most a minute.
-    pub fn eventually(&self, so: impl Fn(&Self) -> bool) {
+    pub fn eventually(&self, what: &str, so: impl Fn(&Self) -> bool) {
         let since = std::time::Instant::now();
         while !so(self) {
-            let logs = || {
-                ["server.log", "agent.log"]
-                    .map(|log| std::fs::read_to_string(self.person.path(log)).unwrap_or_default())
-            };
-            assert!(since.elapsed().as_secs() < 60, "not in a minute; logs: {}", logs().join("\n"));
-            std::thread::sleep(std::time::Duration::from_millis(50));
+            assert!(since.elapsed().as_secs() < 60, "not in a minute: {what}; logs: {}", self.logs());
+            std::thread::sleep(std::time::Duration::from_millis(20));
         }
     }
+
+    pub fn logs(&self) -> String {
+        let read = |log| std::fs::read_to_string(self.person.path(log)).unwrap_or_default();
+        ["server.log", "agent.log"].map(read).join("\n")
+    }
+}
+
+/// The address that a server prints once it listens.
+pub fn listening(server: &mut Child) -> String {
+    let mut line = String::new();
+    BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("{line:?}")).to_owned()
+}
+
+fn kill(process: Option<Child>) {
+    let mut process = process.unwrap();
+    process.kill().unwrap();
+    process.wait().unwrap();
 }
 
 impl Drop for Fleet {
     fn drop(&mut self) {
-        for process in self.agent.iter_mut().chain([&mut self.server]) {
+        for process in self.agent.iter_mut().chain(&mut self.server) {
             process.kill().ok();
             process.wait().ok();
         }
