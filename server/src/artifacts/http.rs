@@ -142,7 +142,11 @@ impl From<ArtifactError> for Refusal {
             ArtifactError::Short { .. } | ArtifactError::Interrupted { .. } => (StatusCode::BAD_REQUEST, Code::Invalid),
             ArtifactError::Stalled { .. } => (StatusCode::REQUEST_TIMEOUT, Code::Invalid),
             ArtifactError::Full(_) => (StatusCode::INSUFFICIENT_STORAGE, Code::Full),
-            ArtifactError::Lost(_) | ArtifactError::Io { .. } | ArtifactError::Unusable(_) => {
+            ArtifactError::Io { .. } => {
+                tracing::error!(error = %Chain(&error), "the artifact store failed");
+                (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable)
+            }
+            ArtifactError::Lost(_) | ArtifactError::Unusable(_) => {
                 tracing::error!(error = %Chain(&error), "an artifact could not be served");
                 (StatusCode::INTERNAL_SERVER_ERROR, Code::Internal)
             }

@@ -48,7 +48,7 @@ pub enum ArtifactError {
     Stalled { received: u64, limit: Duration },
     #[error("no room is left for artifacts; nothing was kept")]
     Full(#[source] io::Error),
-    #[error("the artifact store failed while {doing}")]
+    #[error("the artifact store failed while {doing}: try again; the server's log says why")]
     Io { doing: &'static str, source: io::Error },
     #[error("artifact {} is recorded but its bytes are gone; upload it again", .0.short())]
     Lost(Digest),

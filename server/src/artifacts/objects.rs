@@ -3,12 +3,13 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::aws::AmazonS3Builder;
 use object_store::path::Path;
-use object_store::{GetOptions, ObjectStore, ObjectStoreExt as _, WriteMultipart};
+use object_store::{ClientOptions, GetOptions, ObjectStore, ObjectStoreExt as _, RetryConfig, WriteMultipart};
 use seatrial_core::digest::Digest;
 use seatrial_core::time::Timestamp;
 
@@ -16,6 +17,11 @@ use super::{ArtifactError, Kept, Pieces};
 
 /// Parts of an upload in flight: what one upload may hold in memory is this many parts.
 const PARTS_IN_FLIGHT: usize = 3;
+/// How often, and for how long, a request of ours is tried again: somebody waits for the answer.
+const RETRIES: usize = 3;
+const RETRY_WITHIN: Duration = Duration::from_secs(20);
+/// A store that says nothing for this long is gone. An artifact as a whole takes as long as its reader does.
+const SILENCE: Duration = Duration::from_secs(30);
 /// Size of a part; S3 allows 10,000 of them, so this bounds an artifact to 156 GiB.
 const PART: usize = 16 << 20;
 
@@ -33,7 +39,10 @@ impl Objects {
         endpoint: Option<&str>,
         region: Option<&str>,
     ) -> Result<Self, ArtifactError> {
-        let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket);
+        let retry = RetryConfig { max_retries: RETRIES, retry_timeout: RETRY_WITHIN, ..RetryConfig::default() };
+        let client = ClientOptions::new().with_timeout_disabled().with_read_timeout(SILENCE);
+        let mut builder =
+            AmazonS3Builder::from_env().with_bucket_name(bucket).with_retry(retry).with_client_options(client);
         if let Some(endpoint) = endpoint {
             builder = builder.with_endpoint(endpoint).with_allow_http(endpoint.starts_with("http://"));
         }
