@@ -87,13 +87,16 @@ fn run_cargo(arguments: &[&str]) -> anyhow::Result<()> {
     run_command(cargo().args(arguments))
 }
 
-/// Runs every test once, against a PostgreSQL of our own; returns the runner's summary.
+/// Runs every test once, against a PostgreSQL of our own; returns the runner's summary, and which tests this machine
+/// could not run.
 fn nextest() -> anyhow::Result<String> {
     let postgres = Postgres::start()?;
+    let skipped = tempfile::NamedTempFile::new().context("cannot make a scratch file")?;
     let mut child = cargo()
         .args(["nextest", "run", "--workspace", "--features", FAULTS, "--locked", "--profile", "ci"])
         .env("SEATRIAL_TEST_POSTGRES", postgres.url())
         .env("SEATRIAL_TEST_PYTHON", setup::python_path())
+        .env("SEATRIAL_TEST_SKIPPED", skipped.path())
         .env("CARGO_TERM_COLOR", "never")
         .stderr(Stdio::piped())
         .spawn()
@@ -114,5 +117,30 @@ fn nextest() -> anyhow::Result<String> {
     if summary.is_empty() {
         bail!("the test runner ended without a summary");
     }
-    Ok(summary)
+    let skipped = std::fs::read_to_string(skipped.path()).context("cannot read which tests were skipped")?;
+    Ok(account_for_skipped(&skipped, std::env::var_os("CI").is_some())? + &summary)
+}
+
+/// Tests that take a right which this machine does not give are named with the reason; CI has to give it.
+fn account_for_skipped(skipped: &str, is_ci: bool) -> anyhow::Result<String> {
+    let lines: Vec<String> = skipped.lines().map(|line| format!("     SKIPPED {line}\n")).collect();
+    let lines = lines.concat();
+    if is_ci && !lines.is_empty() {
+        bail!("tests that this machine cannot run, and CI must:\n{lines}");
+    }
+    Ok(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_that_could_not_run_is_named_and_on_ci_it_is_a_failure() {
+        let skipped = "a_disk_is_full: mount: permission denied\n";
+        let named = account_for_skipped(skipped, false).unwrap();
+        assert_eq!(named, "     SKIPPED a_disk_is_full: mount: permission denied\n");
+        assert!(account_for_skipped(skipped, true).unwrap_err().to_string().contains("a_disk_is_full"));
+        assert_eq!(account_for_skipped("", true).unwrap(), "", "the control: every test ran");
+    }
 }

@@ -6,4 +6,5 @@ mod contention;
 mod memory;
 mod outcomes;
 mod run;
+mod skipped;
 mod tract;

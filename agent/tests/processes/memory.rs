@@ -6,6 +6,7 @@ use seatrial_core::outcome::Outcome;
 use seatrial_core::report::Report;
 
 use crate::common;
+use crate::skipped::unless_missing;
 
 const LIMIT: &str = "134217728";
 
@@ -56,13 +57,9 @@ impl Drop for Group {
 
 #[test]
 fn a_child_that_the_kernel_kills_for_memory_is_out_of_memory_and_not_a_crash() {
-    let group = match Group::new() {
-        Ok(group) => group,
-        Err(why) => {
-            eprintln!("not tested: no control group can be made here: {why}");
-            return;
-        }
-    };
+    let test = "a_child_that_the_kernel_kills_for_memory_is_out_of_memory_and_not_a_crash";
+    let group = Group::new().map_err(|why| format!("no control group can be made: {why}"));
+    let Some(group) = unless_missing(test, group) else { return };
     // The control: the group alone ends nobody.
     let report = group.run("well");
     assert_eq!(report.outcome, Outcome::Ok, "{:?}\n{}", report.message, report.log);
