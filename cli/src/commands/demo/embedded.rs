@@ -5,6 +5,7 @@ use std::path::Path;
 use seatrial_core::model::Precision;
 use serde::Deserialize;
 
+use super::place::OTHER_PLACE;
 use crate::error::{CliError, Result};
 
 macro_rules! embedded {
@@ -75,7 +76,7 @@ pub(super) fn unpack(folder: &Path) -> Result<()> {
         let parent = path.parent().unwrap_or(folder);
         fs_err::create_dir_all(parent)
             .and_then(|()| fs_err::write(&path, bytes))
-            .map_err(|error| CliError::failed("unpack the demo's models and data", error))?;
+            .map_err(|error| CliError::failed("unpack the demo's models and data", error).with_hint(OTHER_PLACE))?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use seatrial_proto::v1;
-use seatrial_server::{Config, Running, Shutdown};
+use seatrial_server::{Config, Running, Shutdown, StartError};
 use serde_json::json;
 
 use self::place::Place;
@@ -63,8 +63,7 @@ impl Demo {
         embedded::unpack(&place.files())?;
         let listen = SocketAddr::from(([127, 0, 0, 1], port));
         let config = Config { listen, ..Config::embedded(place.server()) };
-        let server =
-            seatrial_server::start(config).await.map_err(|error| CliError::failed("start the demo's server", error))?;
+        let server = seatrial_server::start(config).await.map_err(not_started)?;
         let agent = start_agent(&place, &server.url())?;
         Ok(Self { place, server, agent })
     }
@@ -136,6 +135,12 @@ impl Demo {
         self.server.shutdown(Shutdown::Soft { deadline: SERVER_GRACE }).await;
         self.place.close();
     }
+}
+
+fn not_started(error: StartError) -> CliError {
+    let is_port = matches!(error, StartError::Listen { .. });
+    let failed = CliError::failed("start the demo's server", error);
+    if is_port { failed.with_hint("choose another --port, or leave it out: any free one will do") } else { failed }
 }
 
 /// In a process group of its own, so that Ctrl-C reaches it only through us.

@@ -12,6 +12,7 @@ use crate::output;
 /// Lines of the agent's log that are worth showing when it fails.
 const LOG_LINES: usize = 20;
 const PREFIX: &str = "seatrial-demo-";
+pub(super) const OTHER_PLACE: &str = "name a folder on another disk with --data DIR, or set TMPDIR";
 /// Held by the demo that a scratch folder belongs to. A folder that is to be kept has none.
 const LOCK: &str = "demo.lock";
 
@@ -33,11 +34,13 @@ impl Place {
         }
         remove_stale(&std::env::temp_dir());
         let scratch = tempfile::Builder::new().prefix(PREFIX).tempdir();
-        let scratch = scratch.map_err(|error| CliError::failed("make a scratch folder for the demo", error))?;
+        let scratch = scratch
+            .map_err(|error| CliError::failed("make a scratch folder for the demo", error).with_hint(OTHER_PLACE))?;
         if keep {
             return Ok(Self { root: scratch.keep(), scratch: None, _lock: None });
         }
-        let lock = hold(scratch.path()).map_err(|error| CliError::failed("lock the demo's scratch folder", error))?;
+        let lock = hold(scratch.path())
+            .map_err(|error| CliError::failed("lock the demo's scratch folder", error).with_hint(OTHER_PLACE))?;
         Ok(Self { root: scratch.path().to_owned(), scratch: Some(scratch), _lock: Some(lock) })
     }
 
