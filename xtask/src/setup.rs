@@ -21,7 +21,11 @@ const NEEDS: &[Need] = &[
     Need { package: "postgresql", present: has_postgres, reason: "the store is tested on PostgreSQL" },
     Need { package: "chromium", present: || exists("chromium"), reason: "pages are tested in a real browser" },
     Need { package: "fonts-noto-cjk", present: has_cjk_font, reason: "pages are looked at in Chinese" },
-    Need { package: "python3-venv", present: has_venv, reason: "figures are compared with numpy and ONNX Runtime" },
+    Need {
+        package: "python3-venv",
+        present: has_venv,
+        reason: "figures are compared with numpy and ONNX Runtime; an S3 store",
+    },
     Need { package: "build-essential", present: || exists("cc"), reason: "SQLite and zstd are C" },
 ];
 
@@ -96,19 +100,27 @@ fn nextest() -> anyhow::Result<()> {
     run(command("cargo").args(["install", "--locked", "--version", NEXTEST, "cargo-nextest"]))
 }
 
-/// A virtual environment with the versions that `fixtures/demo/requirements.txt` pins.
+/// What the virtual environment holds, in versions that these files pin.
+const REQUIREMENTS: [&str; 2] = ["fixtures/demo/requirements.txt", "xtask/requirements.txt"];
+
 fn python() -> anyhow::Result<()> {
-    let requirements = root().join("fixtures/demo/requirements.txt");
-    let wanted = std::fs::read_to_string(&requirements).context("cannot read fixtures/demo/requirements.txt")?;
+    let files = REQUIREMENTS.map(|name| root().join(name));
+    let texts = files
+        .iter()
+        .map(|path| std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display())));
+    let wanted = texts.collect::<anyhow::Result<Vec<_>>>()?.concat();
     let folder = root().join("target/python");
     let stamp = folder.join("installed.txt");
     if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) && python_path().exists() {
         return Ok(());
     }
     run(command("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
-    run(command(python_path())
-        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"])
-        .arg(&requirements))?;
+    let mut install = command(python_path());
+    install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+    for file in &files {
+        install.arg("-r").arg(file);
+    }
+    run(&mut install)?;
     std::fs::write(&stamp, wanted).context("cannot note what was installed")
 }
 

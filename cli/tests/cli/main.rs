@@ -1,9 +1,20 @@
 //! The binary as a person runs it.
 
+#![expect(clippy::unwrap_used, reason = "a helper of tests that cannot go on fails the test")]
+
 mod command_line;
+mod databases;
+mod demo;
+mod disks;
+mod doors;
 mod evaluation;
 mod kills;
+mod objects;
 mod reference;
+#[path = "../../../store/tests/scratch/mod.rs"]
+mod scratch;
 mod scripted;
+#[path = "../../../agent/tests/processes/skipped.rs"]
+mod skipped;
 mod support;
 mod tls;

@@ -1,8 +1,6 @@
 //! Jobs that do what a test tells them, on a real agent with its fake engine: held at a stage for as long as the test
 //! likes, and let go.
 
-#![expect(clippy::unwrap_used, reason = "a helper of tests that cannot go on fails the test")]
-
 use std::path::{Path, PathBuf};
 
 use seatrial_core::digest::Digest;
@@ -50,19 +48,21 @@ impl Fleet {
             signature_json: serde_json::to_string(&signature).unwrap(),
         };
         let request = v1::AddModelRequest { name: name.to_owned(), variants: vec![variant], ..Default::default() };
-        self.put(&digest, script.as_bytes().to_vec()).error_for_status().unwrap();
+        let (status, why) = self.put(&digest, script.as_bytes().to_vec());
+        assert!(status.is_success(), "{status}: {why}");
         run_here(async {
             let client = v1::models_client::ModelsClient::connect(self.address.clone());
             client.await.unwrap().add(request).await.unwrap();
         });
     }
 
-    /// Uploads an artifact as any client would.
-    pub fn put(&self, digest: &Digest, bytes: Vec<u8>) -> reqwest::Response {
-        // A second one changes nothing.
-        drop(rustls::crypto::ring::default_provider().install_default());
-        let request = reqwest::Client::new().put(format!("{}/artifacts/{digest}", self.address)).body(bytes);
-        run_here(async { request.send().await.unwrap() })
+    /// Uploads an artifact as any client would; the answer.
+    pub fn put(&self, digest: &Digest, bytes: impl Into<reqwest::Body>) -> (reqwest::StatusCode, String) {
+        let request = client().put(format!("{}/artifacts/{digest}", self.address)).body(bytes);
+        run_here(async {
+            let answer = request.send().await.unwrap();
+            (answer.status(), answer.text().await.unwrap())
+        })
     }
 
     /// Submits short jobs of these models; returns the run's number.
@@ -79,23 +79,23 @@ impl Fleet {
 
     /// A job that is held at this stage now.
     pub fn hold(&self, name: &str, stage: Stage) -> Held {
-        let held = self.submit_held(name, stage);
+        let gate = self.register_held(name, stage);
+        let held = Held { run: self.submit_scripts(&[name]), gate };
         self.reaches(stage);
         held
     }
 
-    /// A job that will be held at this stage.
-    pub fn submit_held(&self, name: &str, stage: Stage) -> Held {
+    /// A model whose jobs stop at this stage, and the file for which they wait.
+    fn register_held(&self, name: &str, stage: Stage) -> PathBuf {
         let gate = self.person.path(&format!("{name}.go"));
         self.register_script(name, &format!("wait for {} in {stage}", gate.display()));
-        Held { run: self.submit_scripts(&[name]), gate }
+        gate
     }
 
     /// Waits until a child has entered this stage.
-    pub fn reaches(&self, stage: Stage) {
-        let folder = self.agent_folder();
+    fn reaches(&self, stage: Stage) {
         self.eventually(&format!("a child is in {stage}"), |_| {
-            stage_of_child(&folder).as_deref() == Some(stage.as_str())
+            stage_of_child(&self.agent_folder).as_deref() == Some(stage.as_str())
         });
     }
 
@@ -117,7 +117,7 @@ impl Fleet {
 
     /// Reports that wait on the device's disk for the server's word that they are durable.
     pub fn spooled(&self) -> usize {
-        let entries = std::fs::read_dir(self.agent_folder().join("spool")).unwrap().flatten();
+        let entries = std::fs::read_dir(self.agent_folder.join("spool")).unwrap().flatten();
         entries.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "report")).count()
     }
 
@@ -161,6 +161,12 @@ pub fn child_of(agent: &Path) -> u32 {
     let pids: Vec<u32> = pids.collect();
     assert_eq!(pids.len(), 1, "one child: {pids:?}");
     pids[0]
+}
+
+pub fn client() -> reqwest::Client {
+    // A second one changes nothing.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    reqwest::Client::new()
 }
 
 pub fn run_here<T>(work: impl Future<Output = T>) -> T {

@@ -1,7 +1,5 @@
 //! What the tests of the binary share: the program with nothing of the person's environment, and a fleet of one.
 
-#![expect(clippy::unwrap_used, reason = "a helper of tests that cannot go on fails the test")]
-
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -86,7 +84,8 @@ impl Person {
 pub struct Fleet {
     pub person: Person,
     pub address: String,
-    /// What else the server is told, at each of its starts.
+    pub agent_folder: PathBuf,
+    /// What else the server is told, at each of its starts; its data folder first.
     arguments: Vec<OsString>,
     server: Option<Child>,
     agent: Option<Child>,
@@ -110,17 +109,20 @@ impl Fleet {
     pub fn serve_with(person: Person, data: &Path, more: &[&str]) -> Self {
         let mut arguments = vec!["--data".into(), data.into()];
         arguments.extend(more.iter().map(OsString::from));
-        let mut fleet = Self { person, address: String::new(), arguments, server: None, agent: None };
-        let mut server = fleet.spawn_server("127.0.0.1:0");
+        let agent_folder = person.path("agent");
+        let address = "tcp://127.0.0.1:0".to_owned();
+        let mut fleet = Self { person, address, agent_folder, arguments, server: None, agent: None };
+        let mut server = fleet.spawn_server("server.log", data);
         fleet.address = listening(&mut server);
         fleet.server = Some(server);
         fleet
     }
 
-    fn spawn_server(&self, listen: &str) -> Child {
-        let log = std::fs::File::options().create(true).append(true).open(self.person.path("server.log")).unwrap();
+    /// A server of the same fleet on the same port, for the one that is there when its time has come.
+    pub fn spawn_server(&self, log: &str, data: &Path) -> Child {
+        let log = std::fs::File::options().create(true).append(true).open(self.person.path(log)).unwrap();
         let mut command = self.person.command();
-        command.args(["serve", "--listen", listen]).args(&self.arguments);
+        command.args(["serve", "--listen", self.authority(), "--data"]).arg(data).args(&self.arguments[2..]);
         command.stdout(Stdio::piped()).stderr(log).spawn().unwrap()
     }
 
@@ -136,7 +138,12 @@ impl Fleet {
 
     /// Another server on the same port with the same data.
     pub fn restart_server(&mut self) {
-        let mut server = self.spawn_server(self.authority());
+        let server = self.spawn_server("server.log", Path::new(&self.arguments[1]));
+        self.serve_by(server);
+    }
+
+    /// Waits until this one listens where the one before it did.
+    pub fn serve_by(&mut self, mut server: Child) {
         assert_eq!(listening(&mut server), self.address);
         self.server = Some(server);
     }
@@ -153,7 +160,7 @@ impl Fleet {
             .person
             .command()
             .args(["agent", "run", "--load-wait", "0", "--server", &self.address, "--folder"])
-            .arg(self.agent_folder())
+            .arg(&self.agent_folder)
             .envs(environment.iter().copied())
             .stderr(log)
             .spawn()
@@ -165,10 +172,6 @@ impl Fleet {
     /// `kill -9`.
     pub fn kill_agent(&mut self) {
         kill(self.agent.take());
-    }
-
-    pub fn agent_folder(&self) -> PathBuf {
-        self.person.path("agent")
     }
 
     pub fn seatrial(&self, arguments: &[&str]) -> assert_cmd::assert::Assert {

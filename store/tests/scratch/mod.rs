@@ -12,6 +12,11 @@ use std::time::{Duration, Instant};
 /// Starting takes about a second; a machine that is busy may need more.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// Ends the postmaster and all its children without a shutdown; SIGKILL would leave the children.
+pub(crate) const CRASH: &str = "-QUIT";
+/// Ends every session, then shuts down.
+pub(crate) const RESTART: &str = "-INT";
+
 pub(crate) struct Scratch {
     binaries: PathBuf,
     folder: tempfile::TempDir,
@@ -92,11 +97,10 @@ impl Scratch {
         Err(format!("postgres was not ready within {} s: {}", PATIENCE.as_secs(), self.log()))
     }
 
-    /// Ends the server at once, as a crash would.
-    pub(crate) fn crash(&mut self) {
+    /// Ends the server: by `CRASH` at once, so that it recovers at its next start, by `RESTART` as an operator would.
+    pub(crate) fn end(&mut self, signal: &str) {
         if let Some(mut server) = self.server.take() {
-            // SIGQUIT ends the postmaster and all its children without a shutdown; SIGKILL would leave the children.
-            let _ = Command::new("kill").args(["-QUIT", &server.id().to_string()]).status();
+            let _ = Command::new("kill").args([signal, &server.id().to_string()]).status();
             let _ = server.wait();
         }
     }
@@ -121,7 +125,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        self.crash();
+        self.end(CRASH);
     }
 }
 
