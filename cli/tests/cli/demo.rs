@@ -8,13 +8,23 @@ use crate::disks::SmallDisk;
 use crate::skipped::unless_missing;
 use crate::support::{Person, processes_of, stderr, within};
 
-/// A demo that has begun to measure, and its scratch folder.
-fn measuring(person: &Person) -> (Child, PathBuf) {
-    let before = person.left_behind();
-    let demo = person.command().arg("demo").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let own = || person.left_behind().into_iter().find(|folder| !before.contains(folder));
+fn start(person: &Person) -> Child {
+    person.command().arg("demo").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+/// The scratch folder of a demo, once a child of its agent measures there.
+fn measuring(person: &Person, demo: &Child) -> PathBuf {
+    let is_agent = |folder: &PathBuf| children_of(demo.id()).iter().any(|line| line.contains(folder.to_str().unwrap()));
+    let own = || person.left_behind().into_iter().find(is_agent);
     within(60, "the demo measures", || own().is_some_and(|folder| processes_of(&folder) >= 2));
-    (demo, own().unwrap())
+    own().unwrap()
+}
+
+/// Command lines of a process's children.
+fn children_of(parent: u32) -> Vec<String> {
+    let text = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+    let lines = text.split_whitespace().map(|pid| std::fs::read_to_string(format!("/proc/{pid}/cmdline")));
+    lines.filter_map(Result::ok).collect()
 }
 
 fn press_ctrl_c(mut demo: Child) {
@@ -25,8 +35,8 @@ fn press_ctrl_c(mut demo: Child) {
 #[test]
 fn two_demos_run_side_by_side_and_ctrl_c_ends_one_with_all_that_is_its_own() {
     let person = Person::new();
-    let (first, of_first) = measuring(&person);
-    let (second, of_second) = measuring(&person);
+    let (first, second) = (start(&person), start(&person));
+    let [of_first, of_second] = [&first, &second].map(|demo| measuring(&person, demo));
     assert!(processes_of(&of_first) >= 1, "the first goes on beside the second");
     press_ctrl_c(first);
     assert_eq!((processes_of(&of_first), of_first.exists()), (0, false), "agent, child and folder are gone");

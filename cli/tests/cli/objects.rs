@@ -209,6 +209,32 @@ fn an_object_store_that_is_lost_in_the_middle_of_a_transfer_fails_it_and_the_nex
     assert_eq!(get(&fleet, &digest, "bytes=0-").1, bytes);
 }
 
+#[test]
+fn a_device_that_loses_the_object_store_in_the_middle_of_a_transfer_goes_on_where_it_ended() {
+    let moto = Moto::start();
+    let wire = Wire::to(moto.address);
+    let mut fleet = serve(&wire);
+    // The first piece takes its time: all others wait behind it, and the wire is cut meanwhile.
+    fleet.start_agent_with(&[("FAILPOINTS", "cache-write=1*sleep(1000)")]);
+    let script = format!("well{}", " ".repeat(SIZE));
+    fleet.register_script("large", &script);
+    let run = fleet.submit_scripts(&["large"]);
+    let partial = fleet.agent_folder.join("cache/partial").join(Digest::of(script.as_bytes()).to_string());
+    fleet.eventually("a transfer has begun", |_| partial.exists());
+    wire.cut();
+    fleet.eventually("the device has noticed", |fleet| fleet.logs().contains("transfer interrupted, resuming"));
+    assert!(
+        fleet.json(&["results", &run])["jobs"][0]["outcome"].is_null(),
+        "the control: nothing comes while it is cut"
+    );
+    wire.mend();
+    let (run, attempts) = fleet.ended(&run);
+    assert_eq!(attempts, [["ok"]], "{}", fleet.logs());
+    let job = fleet.json(&["results", run["jobs"][0]["short"].as_str().unwrap()]);
+    let moved = format!("1 files, {} bytes moved", script.len());
+    assert_eq!(job["report"]["stages"][0]["note"], moved, "no byte came twice");
+}
+
 /// A body in pieces; `before` is told which is asked for.
 fn futures_of<const N: usize>(pieces: [Bytes; N], before: impl Fn(usize) + Send + Sync + 'static) -> reqwest::Body {
     let pieces = pieces.into_iter().enumerate().map(move |(index, piece)| {

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -110,7 +111,7 @@ impl Fleet {
         let mut arguments = vec!["--data".into(), data.into()];
         arguments.extend(more.iter().map(OsString::from));
         let agent_folder = person.path("agent");
-        let address = "tcp://127.0.0.1:0".to_owned();
+        let address = format!("tcp://127.0.0.1:{}", lasting_port());
         let mut fleet = Self { person, address, agent_folder, arguments, server: None, agent: None };
         let mut server = fleet.spawn_server("server.log", data);
         fleet.address = listening(&mut server);
@@ -221,6 +222,13 @@ impl Fleet {
         let read = |log| std::fs::read_to_string(self.person.path(log)).unwrap_or_default();
         ["server.log", "agent.log"].map(read).join("\n")
     }
+}
+
+/// A free port that the system gives to nobody by itself: a server that was killed finds it free again.
+fn lasting_port() -> u16 {
+    let own = u16::try_from(std::process::id() % 10_000).unwrap();
+    let mut ports = (0..10_000).map(|n| 20_000 + (own + n) % 10_000);
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }
 
 /// The address that a server prints once it listens.
