@@ -10,7 +10,7 @@ const LIST: &str = "SEATRIAL_TEST_SKIPPED";
 pub fn unless_missing<T>(test: &str, needed: Result<T, String>) -> Option<T> {
     let why = match needed {
         Ok(needed) => return Some(needed),
-        Err(why) => why,
+        Err(why) => why.replace('\n', " "),
     };
     let list = std::env::var_os(LIST)
         .unwrap_or_else(|| panic!("{test} cannot run here: {why}; `cargo xtask test` would list it as skipped"));

@@ -6,9 +6,12 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 
 use seatrial_core::stage::Stage;
 
-use crate::scratch::{CRASH, RESTART, Scratch};
+use crate::scratch::{CRASH, Scratch};
 use crate::scripted::Held;
 use crate::support::{Fleet, Person, stderr, within};
+
+/// Ends every session of PostgreSQL, then shuts it down: what an operator does.
+const RESTART: &str = "-INT";
 
 /// One run that is over, one whose job measures until it is let go, and one that waits for the device.
 struct Runs {

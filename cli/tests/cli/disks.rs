@@ -25,7 +25,8 @@ impl SmallDisk {
         if mounted.status.success() {
             Ok(Self(folder))
         } else {
-            Err(format!("no small file system: {}", String::from_utf8_lossy(&mounted.stderr).trim()))
+            let why = String::from_utf8_lossy(&mounted.stderr).into_owned();
+            Err(format!("no small file system: {}", why.lines().next().unwrap_or("mount failed")))
         }
     }
 
@@ -60,7 +61,7 @@ impl Drop for SmallDisk {
 }
 
 /// Every file below a folder.
-fn files(folder: &Path) -> Vec<PathBuf> {
+pub fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let mut found: Vec<PathBuf> =
         entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect();

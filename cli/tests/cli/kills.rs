@@ -1,12 +1,17 @@
 //! `kill -9` of the child, of the agent and of the server at every stage of an attempt. Whatever dies and wherever: one
 //! result, no process left, and the next job runs.
 
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::path::PathBuf;
 use std::process::Command;
 
+use seatrial_core::digest::Digest;
 use seatrial_core::stage::Stage;
 
+use crate::disks::files;
 use crate::scripted::child_of;
-use crate::support::{Fleet, processes_of, within};
+use crate::support::{Fleet, Person, processes_of, within};
 
 /// Stages that a child enters. Nothing enters `energy` in this version, and `fetch` is the agent's own.
 const OF_A_CHILD: [Stage; 7] = [
@@ -120,4 +125,25 @@ fn a_server_killed_before_or_behind_what_a_child_does_costs_no_attempt_and_no_re
     fleet.restart_server();
     fleet.start_agent();
     assert_eq!(fleet.ended(&run).1, [["ok"]], "queued; {}", fleet.logs());
+}
+
+#[test]
+fn a_server_killed_in_the_middle_of_an_upload_leaves_nothing_of_it_to_the_next() {
+    let person = Person::new();
+    let data = person.path("server");
+    let artifacts = data.join("artifacts");
+    let mut fleet = Fleet::serve(person, &data);
+    let bytes = vec![7; 1 << 20];
+    let digest = Digest::of(&bytes);
+    let mut upload = TcpStream::connect(fleet.authority()).unwrap();
+    let head =
+        format!("PUT /artifacts/{digest} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n", bytes.len());
+    upload.write_all(head.as_bytes()).unwrap();
+    upload.write_all(&bytes[..bytes.len() / 2]).unwrap();
+    fleet.eventually("a part of it is there", |_| files(&artifacts).len() == 1);
+    fleet.kill_server();
+    assert_eq!(files(&artifacts).len(), 1, "the control: nobody was left to remove it");
+    fleet.restart_server();
+    assert_eq!(files(&artifacts), Vec::<PathBuf>::new());
+    assert_eq!(fleet.put(&digest, bytes).0, reqwest::StatusCode::CREATED);
 }

@@ -12,7 +12,7 @@ use seatrial_store::{Options, open};
 use sqlx::{Connection as _, SqliteConnection};
 
 use crate::fixture::Fixture;
-use crate::scratch::{CRASH, RESTART, Scratch, find_binaries};
+use crate::scratch::{CRASH, Scratch, find_binaries};
 use crate::world::*;
 
 const CHILD: &str = "SEATRIAL_STORE_TEST_WRITER";
@@ -163,21 +163,12 @@ async fn first_success(store: &Arc<dyn Store>, number: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_of_postgres_is_survived_with_all_that_was_acknowledged() {
-    survives(RESTART).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_crash_of_postgres_is_survived_with_all_that_was_acknowledged() {
-    survives(CRASH).await;
-}
-
-async fn survives(signal: &str) {
     let mut server = Scratch::start().unwrap_or_else(|why| panic!("{why}"));
     let store = open(&server.url("postgres"), Options::default()).await.unwrap();
     for number in 0..20 {
         store.put_artifact(&numbered(number), number, T0).await.unwrap();
     }
-    server.end(signal);
+    server.end(CRASH);
     let began = Instant::now();
     assert_unavailable(store.put_artifact(&numbered(20), 20, T0).await);
     assert_unavailable(store.ping().await);

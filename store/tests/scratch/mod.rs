@@ -14,8 +14,6 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Ends the postmaster and all its children without a shutdown; SIGKILL would leave the children.
 pub(crate) const CRASH: &str = "-QUIT";
-/// Ends every session, then shuts down.
-pub(crate) const RESTART: &str = "-INT";
 
 pub(crate) struct Scratch {
     binaries: PathBuf,
@@ -97,7 +95,7 @@ impl Scratch {
         Err(format!("postgres was not ready within {} s: {}", PATIENCE.as_secs(), self.log()))
     }
 
-    /// Ends the server: by `CRASH` at once, so that it recovers at its next start, by `RESTART` as an operator would.
+    /// Ends the server by a signal.
     pub(crate) fn end(&mut self, signal: &str) {
         if let Some(mut server) = self.server.take() {
             let _ = Command::new("kill").args([signal, &server.id().to_string()]).status();
