@@ -127,7 +127,10 @@ impl Demo {
     /// Agent first, so that the server hears of its end; then the server; then the files.
     async fn stop(mut self) {
         if let Some(id) = self.agent.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed())) {
-            rustix::process::kill_process(id, rustix::process::Signal::TERM).ok();
+            // The first asks it to finish what it measures, the second not to: nobody would take the report.
+            for signal in [rustix::process::Signal::TERM, rustix::process::Signal::INT] {
+                rustix::process::kill_process(id, signal).ok();
+            }
         }
         if tokio::time::timeout(AGENT_GRACE, self.agent.wait()).await.is_err() {
             self.agent.kill().await.ok();
