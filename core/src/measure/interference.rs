@@ -359,8 +359,8 @@ fn ends(values: &[f64], least: usize) -> Option<(f64, f64)> {
         return None;
     }
     let third = values.len() / 3;
-    let first = stats::median(&stats::sorted(values[..third].iter().copied()))?;
-    let last = stats::median(&stats::sorted(values[values.len() - third..].iter().copied()))?;
+    let first = stats::median_of(values[..third].iter().copied())?;
+    let last = stats::median_of(values[values.len() - third..].iter().copied())?;
     (first > 0.0).then_some((first, last))
 }
 

@@ -59,7 +59,7 @@ fn totals(series: &[Series]) -> (u64, f64) {
 /// The median of each process, in ms.
 #[must_use]
 pub fn medians(series: &[Series]) -> Vec<f64> {
-    series.iter().filter_map(|process| stats::median(&stats::sorted(process.latency_ms.iter().copied()))).collect()
+    series.iter().filter_map(|process| stats::median_of(process.latency_ms.iter().copied())).collect()
 }
 
 /// The median with the interval that encloses its own order-statistic interval and the medians of the processes.

@@ -98,7 +98,7 @@ fn phases(report: &Report) -> [Metric; 4] {
 }
 
 fn median_of(name: &str, values: impl IntoIterator<Item = f64>, reason: impl FnOnce() -> String) -> Metric {
-    match stats::median(&stats::sorted(values)) {
+    match stats::median_of(values) {
         Some(value) => Metric::exact(name, value),
         None => Metric::absent(name, reason()),
     }

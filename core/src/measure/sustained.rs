@@ -104,7 +104,7 @@ fn window_medians(series: &Series, length_s: f64) -> Vec<(f64, f64)> {
 fn median_between(series: &Series, from_s: f64, until_s: f64) -> Option<f64> {
     let from = series.start_s.partition_point(|&start| start < from_s);
     let until = series.start_s.partition_point(|&start| start < until_s);
-    stats::median(&stats::sorted(series.latency_ms.get(from..until)?.iter().copied()))
+    stats::median_of(series.latency_ms.get(from..until)?.iter().copied())
 }
 
 #[cfg(test)]
