@@ -2,9 +2,8 @@
 
 use seatrial_core::measure::interference::Limits;
 use seatrial_core::outcome::Outcome;
-use seatrial_core::reading::Reading;
 
-use crate::probe::Probe;
+use crate::probe::{Probe, SensorReading, battery, thermal};
 
 /// How far a device may go while it measures. Beyond the temperatures its samples are invalid in any case, so that
 /// going on would cost the device and gain nothing.
@@ -46,29 +45,29 @@ impl<'a> Watchman<'a> {
         Self { guard, seen: 0 }
     }
 
-    /// To be called about once a second.
-    pub(super) fn look(&mut self, probe: &Probe) -> Option<Danger> {
-        let danger = self.guard.too_hot(probe).or_else(|| self.guard.too_empty(probe));
+    /// To be called about once a second, with what the sensors have just said: to read them again would disturb what
+    /// is measured.
+    pub(super) fn look(&mut self, probe: &Probe, readings: &[SensorReading]) -> Option<Danger> {
+        let danger = self.guard.too_hot(readings).or_else(|| self.guard.too_empty(probe, readings));
         self.seen = if danger.is_some() { self.seen + 1 } else { 0 };
         danger.filter(|_| self.seen >= LOOKS)
     }
 }
 
 impl Guard {
-    fn too_hot(&self, probe: &Probe) -> Option<Danger> {
-        let battery = probe.battery().temperature_c.into_present();
+    fn too_hot(&self, readings: &[SensorReading]) -> Option<Danger> {
+        let battery = value(readings, battery::TEMPERATURE);
         let battery = battery.map(|celsius| ("the battery".to_owned(), celsius, self.battery_celsius));
-        let chip = probe.hottest_chip().map(|(name, celsius)| (name, celsius, self.chip_celsius));
+        let chip = thermal::hottest(readings).map(|(name, celsius)| (name, celsius, self.chip_celsius));
         let (what, celsius, limit) = battery.into_iter().chain(chip).find(|&(_, celsius, limit)| celsius >= limit)?;
         let message = format!("{what} reached {celsius:.1} °C, limit {limit:.0} °C: let the device cool");
         Some(Danger { outcome: Outcome::ThermalAbort, message })
     }
 
-    fn too_empty(&self, probe: &Probe) -> Option<Danger> {
-        let battery = probe.battery();
-        let Reading::Present(share) = battery.charge else { return None };
-        let charging = battery.charging.present().copied().unwrap_or(false);
-        (share < self.charge && !charging).then(|| Danger {
+    fn too_empty(&self, probe: &Probe, readings: &[SensorReading]) -> Option<Danger> {
+        let share = value(readings, battery::CHARGE)?;
+        let is_charging = || probe.battery().charging.present().copied().unwrap_or(false);
+        (share < self.charge && !is_charging()).then(|| Danger {
             outcome: Outcome::BatteryLow,
             message: format!(
                 "the battery fell to {:.0} %, limit {:.0} %: charge it",
@@ -77,6 +76,10 @@ impl Guard {
             ),
         })
     }
+}
+
+fn value(readings: &[SensorReading], sensor: &str) -> Option<f64> {
+    readings.iter().find(|reading| reading.sensor == sensor)?.value.present().copied()
 }
 
 #[cfg(test)]
@@ -116,8 +119,9 @@ mod tests {
             let (charge, status, battery, chip) = state;
             let probe = device(home.path(), charge, status, battery, chip);
             let mut watchman = Watchman::new(&guard);
-            assert_eq!(watchman.look(&probe), None, "{state:?}: once may be nonsense");
-            assert_eq!(watchman.look(&probe).map(|danger| danger.outcome), outcome, "{state:?}");
+            let mut look = || watchman.look(&probe, &probe.sensors());
+            assert_eq!(look(), None, "{state:?}: once may be nonsense");
+            assert_eq!(look().map(|danger| danger.outcome), outcome, "{state:?}");
         }
     }
 
@@ -128,7 +132,7 @@ mod tests {
         let mut watchman = Watchman::new(&guard);
         for chip in ["99000", "60000", "99000"] {
             let probe = device(home.path(), "80", "Full", "300", chip);
-            assert_eq!(watchman.look(&probe), None, "{chip}");
+            assert_eq!(watchman.look(&probe, &probe.sensors()), None, "{chip}");
         }
     }
 
@@ -137,6 +141,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let guard = Guard::default();
         let mut watchman = Watchman::new(&guard);
-        assert!((0..5).all(|_| watchman.look(&Probe::new(home.path())).is_none()));
+        let probe = Probe::new(home.path());
+        assert!((0..5).all(|_| watchman.look(&probe, &probe.sensors()).is_none()));
     }
 }

@@ -204,8 +204,9 @@ impl Attempt<'_> {
                 if share.is_some() {
                     on_step(Step { stage: last, at, share });
                 }
-                trace.sample(&launch.probe.sensors(), at);
-                watchman.look(launch.probe)
+                let readings = launch.probe.sensors();
+                trace.sample(&readings, at);
+                watchman.look(launch.probe, &readings)
             }
         })
         .map_err(|error| Failure {

@@ -5,6 +5,9 @@ use seatrial_core::reading::Reading;
 use super::SensorReading;
 use super::files::Files;
 
+pub(crate) const CHARGE: &str = "battery/charge";
+pub(crate) const TEMPERATURE: &str = "battery/temperature";
+
 const FOLDER: &str = "sys/class/power_supply";
 
 /// What the battery says of itself.
@@ -48,12 +51,12 @@ pub(super) fn readings(files: &Files) -> Vec<SensorReading> {
         return vec![SensorReading { sensor: "battery".into(), unit: "1", value: Reading::Absent(reason) }];
     }
     let Battery { charge, charging: _, temperature_c, current_ma, voltage_v } = read(files);
-    let reading = |name: &str, unit, value| SensorReading { sensor: format!("battery/{name}"), unit, value };
+    let reading = |sensor: &str, unit, value| SensorReading { sensor: sensor.to_owned(), unit, value };
     vec![
-        reading("charge", "1", charge),
-        reading("temperature", "°C", temperature_c),
-        reading("current", "mA", current_ma),
-        reading("voltage", "V", voltage_v),
+        reading(CHARGE, "1", charge),
+        reading(TEMPERATURE, "°C", temperature_c),
+        reading("battery/current", "mA", current_ma),
+        reading("battery/voltage", "V", voltage_v),
     ]
 }
 

@@ -1,7 +1,7 @@
 //! Reads the device. Everything is under a root that tests replace by a recorded tree; what cannot be read is absent
 //! with the reason, never zero.
 
-mod battery;
+pub(crate) mod battery;
 mod cooling;
 mod cpu;
 mod files;
@@ -12,7 +12,7 @@ mod load;
 mod memory;
 mod os;
 mod power;
-mod thermal;
+pub(crate) mod thermal;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -128,11 +128,12 @@ impl Probe {
 
     /// Every sensor that the device has, and the ones that one would expect of it.
     pub fn all_sensors(&self) -> Vec<SensorReading> {
-        let mut readings = thermal::readings(&self.files);
+        // A device may have more zones than fit: what there is only one of comes first.
+        let mut readings = battery::readings(&self.files);
+        readings.extend(power::readings(&self.files));
+        readings.extend(thermal::readings(&self.files));
         readings.extend(frequency::readings(&self.files));
         readings.extend(cooling::readings(&self.files));
-        readings.extend(battery::readings(&self.files));
-        readings.extend(power::readings(&self.files));
         readings.truncate(MAX_SENSORS);
         readings
     }
@@ -145,9 +146,9 @@ impl Probe {
         battery::read(&self.files)
     }
 
-    /// The hottest thermal zone, in °C.
+    /// The hottest thermal zone of the chip, in °C.
     pub fn hottest_chip(&self) -> Option<(String, f64)> {
-        thermal::hottest(&self.files)
+        thermal::hottest(&thermal::readings(&self.files))
     }
 
     pub fn cpu_times(&self) -> Reading<CpuTimes> {

@@ -28,16 +28,14 @@ pub(super) fn readings(files: &Files) -> Vec<SensorReading> {
         .collect()
 }
 
-/// The hottest zone that concerns the chip; a battery has limits of its own.
-pub(super) fn hottest(files: &Files) -> Option<(String, f64)> {
-    readings(files)
-        .into_iter()
-        .filter_map(|reading| {
-            let name = reading.sensor.strip_prefix("thermal/")?.to_owned();
-            Some((name, reading.value.into_present()?))
-        })
+/// The hottest zone among these readings that concerns the chip; a battery has limits of its own.
+pub(crate) fn hottest(readings: &[SensorReading]) -> Option<(String, f64)> {
+    readings
+        .iter()
+        .filter_map(|reading| Some((reading.sensor.strip_prefix("thermal/")?, *reading.value.present()?)))
         .filter(|(name, _)| concerns_the_chip(name))
         .max_by(|(_, one), (_, other)| one.total_cmp(other))
+        .map(|(name, celsius)| (name.to_owned(), celsius))
 }
 
 fn concerns_the_chip(name: &str) -> bool {

@@ -7,4 +7,5 @@ mod memory;
 mod outcomes;
 mod run;
 mod skipped;
+mod stand_in;
 mod tract;

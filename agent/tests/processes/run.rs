@@ -1,287 +1,16 @@
 //! `seatrial-agent run` as a process of its own, against a server that the test plays.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use axum::extract::{Path as UrlPath, State};
-use axum::http::{HeaderMap, StatusCode};
 use seatrial_core::digest::Digest;
-use seatrial_core::ids::JobId;
-use seatrial_core::job::{AttemptRef, Grant, JobSpec};
+use seatrial_core::job::Grant;
 use seatrial_core::outcome::Outcome;
-use seatrial_core::report::Report;
-use seatrial_core::time::Timestamp;
 use seatrial_proto::v1::agent_message::Message as FromAgent;
-use seatrial_proto::v1::agent_service_server::{AgentService, AgentServiceServer};
 use seatrial_proto::v1::server_message::Message as ToAgent;
 use seatrial_proto::{attempt_to_wire, grant_to_wire, report_from_wire, v1};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, Streaming};
 
 use crate::common;
-
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// One stream of an agent, as the test holds it.
-struct Session {
-    hello: v1::Hello,
-    authorization: Option<String>,
-    from_agent: Streaming<v1::AgentMessage>,
-    to_agent: mpsc::Sender<Result<v1::ServerMessage, Status>>,
-}
-
-struct Service {
-    sessions: mpsc::Sender<Session>,
-}
-
-#[tonic::async_trait]
-impl AgentService for Service {
-    type OpenSessionStream = ReceiverStream<Result<v1::ServerMessage, Status>>;
-
-    async fn enrol(&self, request: Request<v1::EnrolRequest>) -> Result<Response<v1::EnrolResponse>, Status> {
-        match request.metadata().get("authorization").map(tonic::metadata::MetadataValue::as_bytes) {
-            Some(b"Bearer once") => Ok(Response::new(v1::EnrolResponse { token: "own".into() })),
-            _ => Err(Status::unauthenticated("unknown one-time token")),
-        }
-    }
-
-    async fn open_session(
-        &self,
-        request: Request<Streaming<v1::AgentMessage>>,
-    ) -> Result<Response<Self::OpenSessionStream>, Status> {
-        let authorization =
-            request.metadata().get("authorization").and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let mut from_agent = request.into_inner();
-        let Some(FromAgent::Hello(hello)) = from_agent.message().await?.and_then(|message| message.message) else {
-            return Err(Status::invalid_argument("expected a hello"));
-        };
-        let (to_agent, stream) = mpsc::channel(16);
-        let session = Session { hello, authorization, from_agent, to_agent };
-        self.sessions.send(session).await.map_err(|_| Status::unavailable("the test is over"))?;
-        Ok(Response::new(ReceiverStream::new(stream)))
-    }
-}
-
-/// Artifacts by digest, and what was asked for.
-#[derive(Default)]
-struct Artifacts {
-    files: BTreeMap<String, Vec<u8>>,
-    /// Digest, first byte asked for.
-    requests: Vec<(String, usize)>,
-    /// Bytes after which the next answers break off.
-    cuts: Vec<usize>,
-    /// Answers with other bytes than the digest names.
-    damage: bool,
-}
-
-type Shared = Arc<Mutex<Artifacts>>;
-
-async fn artifact(
-    State(shared): State<Shared>,
-    UrlPath(digest): UrlPath<String>,
-    headers: HeaderMap,
-) -> Result<(StatusCode, Vec<u8>), StatusCode> {
-    let mut artifacts = shared.lock().unwrap();
-    let range = headers.get("range").and_then(|range| range.to_str().ok()?.strip_prefix("bytes=")?.strip_suffix('-'));
-    let from: usize = range.and_then(|from| from.parse().ok()).unwrap_or(0);
-    artifacts.requests.push((digest.clone(), from));
-    let mut bytes = artifacts.files.get(&digest).ok_or(StatusCode::NOT_FOUND)?[from..].to_vec();
-    if artifacts.damage {
-        bytes[0] ^= 1;
-    }
-    if let Some(cut) = artifacts.cuts.pop() {
-        bytes.truncate(cut);
-    }
-    Ok((if from > 0 { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK }, bytes))
-}
-
-struct Server {
-    address: SocketAddr,
-    sessions: mpsc::Receiver<Session>,
-    artifacts: Shared,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Server {
-    async fn start() -> Self {
-        Self::at("127.0.0.1:0").await
-    }
-
-    async fn at(address: &str) -> Self {
-        let (sender, sessions) = mpsc::channel(4);
-        let artifacts = Shared::default();
-        let grpc =
-            tonic::service::Routes::new(AgentServiceServer::new(Service { sessions: sender })).into_axum_router();
-        let files = axum::Router::new()
-            .route("/artifacts/{digest}", axum::routing::get(artifact))
-            .with_state(Arc::clone(&artifacts));
-        let listener = tokio::net::TcpListener::bind(address).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let task = tokio::spawn(async move { axum::serve(listener, files.merge(grpc)).await.unwrap() });
-        Self { address, sessions, artifacts, task }
-    }
-
-    /// The next stream, welcomed.
-    async fn session(&mut self) -> Session {
-        let session = tokio::time::timeout(PATIENCE, self.sessions.recv()).await.expect("no session").unwrap();
-        session
-            .say(ToAgent::Welcome(v1::Welcome {
-                protocol: 1,
-                device: "0199f0c2-5b1e-7cc3-98c4-dc0c0c07398f".into(),
-                device_name: "test".into(),
-                session: "s".into(),
-                heartbeat_ms: 2000,
-                stop: vec![],
-                artifact_prefix: "/artifacts/".into(),
-                server_version: "test".into(),
-                grants: vec![],
-            }))
-            .await;
-        session
-    }
-
-    fn offer(&self, bytes: &[u8]) {
-        self.artifacts.lock().unwrap().files.insert(Digest::of(bytes).to_string(), bytes.to_vec());
-    }
-
-    fn requests(&self) -> Vec<(String, usize)> {
-        self.artifacts.lock().unwrap().requests.clone()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-impl Session {
-    async fn say(&self, message: ToAgent) {
-        self.to_agent.send(Ok(v1::ServerMessage { message: Some(message) })).await.unwrap();
-    }
-
-    async fn assign(&self, attempt: AttemptRef, spec: &JobSpec) {
-        let grant = Grant::Stage { length: Duration::from_mins(1) };
-        self.say(ToAgent::Assignment(v1::Assignment {
-            attempt: Some(attempt_to_wire(attempt)),
-            spec_json: serde_json::to_string(spec).unwrap(),
-            grant: Some(grant_to_wire(attempt, grant)),
-        }))
-        .await;
-    }
-
-    /// The next message that `pick` wants; the server's own heartbeats keep the stream meanwhile.
-    async fn until<T>(&mut self, pick: impl Fn(FromAgent) -> Option<T>) -> T {
-        let begun = Instant::now();
-        while begun.elapsed() < PATIENCE {
-            let wait = tokio::time::timeout(Duration::from_secs(1), self.from_agent.message()).await;
-            let _ =
-                self.to_agent.send(Ok(v1::ServerMessage { message: Some(ToAgent::Heartbeat(v1::Heartbeat {})) })).await;
-            let Ok(message) = wait else { continue };
-            let message = message.unwrap().expect("the agent closed the stream").message.unwrap();
-            if let Some(found) = pick(message) {
-                return found;
-            }
-        }
-        panic!("the agent did not say what was waited for");
-    }
-
-    async fn report(&mut self) -> (AttemptRef, Report) {
-        let wire = self.until(|message| if let FromAgent::Report(report) = message { Some(report) } else { None });
-        report_from_wire(wire.await).unwrap()
-    }
-
-    /// The next report, acknowledged as durable.
-    async fn delivered(&mut self) -> Report {
-        let (attempt, report) = self.report().await;
-        self.durable(attempt).await;
-        report
-    }
-
-    async fn stage(&mut self, stage: &str) {
-        self.until(|message| matches!(message, FromAgent::Stage(entered) if entered.stage == stage).then_some(()))
-            .await;
-    }
-
-    /// The next share of the stage that the agent tells.
-    async fn share(&mut self, stage: &str) -> f64 {
-        self.until(|message| {
-            let FromAgent::Stage(entered) = message else { return None };
-            if entered.stage == stage { entered.progress } else { None }
-        })
-        .await
-    }
-
-    async fn durable(&self, attempt: AttemptRef) {
-        self.say(ToAgent::Durable(v1::ReportDurable { attempt: Some(attempt_to_wire(attempt)) })).await;
-    }
-}
-
-/// An agent's process; killed when the test is over.
-struct Agent(Child);
-
-impl Agent {
-    fn start(server: SocketAddr, folder: &Path, more: &[&str]) -> Self {
-        Self::with_faults(server, folder, more, "")
-    }
-
-    fn with_faults(server: SocketAddr, folder: &Path, more: &[&str], faults: &str) -> Self {
-        let child = Command::new(env!("CARGO_BIN_EXE_seatrial-agent"))
-            .args(["run", "--load-wait", "0", "--log", "warn", "--server", &format!("http://{server}"), "--folder"])
-            .arg(folder)
-            .args(more)
-            .env("FAILPOINTS", faults)
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self(child)
-    }
-
-    fn signal(&self, signal: i32) {
-        let status = Command::new("kill").args([format!("-{signal}"), self.0.id().to_string()]).status().unwrap();
-        assert!(status.success());
-    }
-
-    async fn ended(&mut self) -> std::process::ExitStatus {
-        let begun = Instant::now();
-        loop {
-            if let Some(status) = self.0.try_wait().unwrap() {
-                return status;
-            }
-            assert!(begun.elapsed() < PATIENCE, "the agent does not end");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn attempt(number: u8) -> AttemptRef {
-    AttemptRef { job: JobId::new(Timestamp::from_micros(1), [number; 10]), attempt: 1 }
-}
-
-fn job(script: &str) -> JobSpec {
-    common::job("fake", "script.onnx", script.as_bytes())
-}
-
-/// Waits until no process of the agent's attempts is left.
-async fn quiet(folder: &Path) {
-    let begun = Instant::now();
-    while !common::left_behind(folder).is_empty() {
-        assert!(begun.elapsed() < Duration::from_secs(3), "{:?} are left", common::left_behind(folder));
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
+use crate::stand_in::{Agent, PATIENCE, Server, attempt, job, quiet, spooled};
 
 #[tokio::test]
 async fn a_job_is_taken_run_reported_and_its_report_kept_until_durable() {
@@ -295,16 +24,9 @@ async fn a_job_is_taken_run_reported_and_its_report_kept_until_durable() {
     let (of, report) = session.report().await;
     assert_eq!((of, report.outcome), (attempt(1), Outcome::Ok), "{:?}", report.message);
 
-    let spooled = || {
-        std::fs::read_dir(home.path().join("spool")).unwrap().flatten().filter(|entry| entry.path().is_file()).count()
-    };
-    assert_eq!(spooled(), 1);
+    spooled(home.path(), 1).await;
     session.durable(attempt(1)).await;
-    let begun = Instant::now();
-    while spooled() > 0 {
-        assert!(begun.elapsed() < PATIENCE, "the spool keeps what is durable");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    spooled(home.path(), 0).await;
 
     // The second job with the same model moves no byte of it.
     session.assign(attempt(2), &job("well")).await;
@@ -456,26 +178,6 @@ async fn a_report_outlives_server_and_agent() {
 }
 
 #[tokio::test]
-async fn a_job_goes_on_while_the_server_is_away_and_its_report_follows() {
-    let home = tempfile::tempdir().unwrap();
-    let mut server = Server::start().await;
-    server.offer(b"well");
-    let address = server.address;
-    let _agent = Agent::start(address, home.path(), &[]);
-    let mut session = server.session().await;
-    let mut spec = job("well");
-    spec.profile.stop.min_time = Duration::from_secs(2);
-    session.assign(attempt(1), &spec).await;
-    session.stage("measure").await;
-    drop((session, server));
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    let mut server = Server::at(&address.to_string()).await;
-    let mut session = server.session().await;
-    let (of, report) = session.report().await;
-    assert_eq!((of, report.outcome), (attempt(1), Outcome::Ok));
-}
-
-#[tokio::test]
 async fn a_report_waits_on_disk_for_a_server_that_is_away_and_is_delivered_once() {
     let home = tempfile::tempdir().unwrap();
     let mut server = Server::start().await;
@@ -488,31 +190,21 @@ async fn a_report_waits_on_disk_for_a_server_that_is_away_and_is_delivered_once(
     session.assign(attempt(1), &spec).await;
     session.stage("measure").await;
     drop((session, server));
-    let spooled = || {
-        std::fs::read_dir(home.path().join("spool")).unwrap().flatten().filter(|entry| entry.path().is_file()).count()
-    };
-    let begun = Instant::now();
-    while spooled() == 0 {
-        assert!(begun.elapsed() < PATIENCE, "the report is not kept");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    spooled(home.path(), 1).await;
     // Long enough for several attempts to connect, none of which costs the report.
     tokio::time::sleep(Duration::from_secs(4)).await;
-    assert_eq!(spooled(), 1);
+    spooled(home.path(), 1).await;
 
     let mut server = Server::at(&address.to_string()).await;
     server.offer(b"well");
     let mut session = server.session().await;
-    assert_eq!(session.report().await.0, attempt(1));
+    let (of, report) = session.report().await;
+    assert_eq!((of, report.outcome), (attempt(1), Outcome::Ok), "the job went on without the server");
     session.durable(attempt(1)).await;
     session.assign(attempt(2), &job("well")).await;
     assert_eq!(session.report().await.0, attempt(2), "the first is not sent again");
     session.durable(attempt(2)).await;
-    let begun = Instant::now();
-    while spooled() > 0 {
-        assert!(begun.elapsed() < PATIENCE, "what is durable stays in the spool");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    spooled(home.path(), 0).await;
 }
 
 #[tokio::test]

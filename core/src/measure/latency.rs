@@ -21,9 +21,11 @@ pub fn metrics(series: &[Series]) -> Vec<Metric> {
         Some(value) => Metric::exact(name, value),
         None => Metric::absent(name, few(least)),
     };
-    let rcv = match stats::median(&sorted) {
+    let centre = stats::median(&sorted);
+    let mad = centre.and_then(|centre| stats::median_absolute_deviation(&sorted, centre));
+    let rcv = match centre {
         Some(0.0) => Metric::absent("lat_rcv", Code::ClockTooCoarse.template()),
-        _ => value("lat_rcv", stats::robust_cv(&sorted), 1),
+        _ => value("lat_rcv", centre.zip(mad).and_then(|(centre, mad)| stats::robust_cv(centre, mad)), 1),
     };
 
     vec![
@@ -36,7 +38,7 @@ pub fn metrics(series: &[Series]) -> Vec<Metric> {
         value("lat_p99_ms", stats::percentile(&sorted, 0.99), 1),
         value("lat_sd_ms", stats::standard_deviation(&all), 2),
         value("lat_tm80_ms", stats::central_mean(&sorted), 1),
-        value("lat_mad_ms", stats::median_absolute_deviation(&sorted), 1),
+        value("lat_mad_ms", mad, 1),
         rcv,
         value("lat_p90_es_ms", stats::early_stopping_percentile(&sorted, 0.90), 64),
         value("lat_p95_es_ms", stats::early_stopping_percentile(&sorted, 0.95), 130),
