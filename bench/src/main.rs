@@ -120,11 +120,11 @@ fn measure(args: &Args) -> anyhow::Result<()> {
 }
 
 fn table(rows: &[Row]) {
-    println!("{:<44}{:>12}{:>12}  {:<10}{:>8}  {:<8}", "", "ours", "baseline", "unit", "ratio", "goal");
+    println!("{:<52}{:>16}{:>16}  {:<10}{:>8}  {:<8}", "", "ours", "baseline", "unit", "ratio", "goal");
     for row in rows {
         let verdict = if row.met { "" } else { "NOT MET" };
         println!(
-            "{:<44}{:>12.3}{:>12.3}  {:<10}{:>8.3}  {:<8}{verdict}",
+            "{:<52}{:>16.3}{:>16.3}  {:<10}{:>8.3}  {:<8}{verdict}",
             row.name, row.value, row.baseline, row.unit, row.ratio, row.goal
         );
     }
