@@ -3,6 +3,6 @@
 use crate::command::{cargo, run};
 
 pub fn run_bench(args: &[String]) -> anyhow::Result<()> {
-    run(cargo().args(["build", "--release", "--package", "seatrial-agent"]))?;
+    run(cargo().args(["build", "--profile", "lean", "--package", "seatrial-agent"]))?;
     run(cargo().args(["run", "--release", "--quiet", "--package", "seatrial-bench", "--"]).args(args))
 }

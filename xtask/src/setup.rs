@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 
-use crate::command::{command, exists, output, root, run};
+use crate::command::{cargo, command, exists, output, root, run};
 
 /// The version of the test runner that builds on the compiler of `rust-version`.
 const NEXTEST: &str = "0.9.143";
@@ -26,7 +26,6 @@ const NEEDS: &[Need] = &[
         present: has_venv,
         reason: "figures are compared with numpy and ONNX Runtime; an S3 store",
     },
-    Need { package: "build-essential", present: || exists("cc"), reason: "SQLite and zstd are C" },
 ];
 
 pub fn run_all() -> anyhow::Result<()> {
@@ -83,13 +82,28 @@ fn agreed(line: &str) -> anyhow::Result<bool> {
 }
 
 fn rust_components() -> anyhow::Result<()> {
-    for (program, component) in [("cargo-fmt", "rustfmt"), ("cargo-clippy", "clippy")] {
-        if !exists(program) {
+    for (subcommand, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
+        // rustup puts a program of this name on the path even where the component is missing.
+        let works = cargo().args([subcommand, "--version"]).output().is_ok_and(|output| output.status.success());
+        if !works {
             run(command("rustup").args(["component", "add", component]))
                 .with_context(|| format!("{component} is missing"))?;
         }
     }
     Ok(())
+}
+
+/// Whether this is the compiler whose warnings are errors here: a newer one may warn of what nobody has seen yet.
+pub fn has_known_compiler() -> anyhow::Result<bool> {
+    let version = output(command("rustc").arg("--version"))?;
+    Ok(is_of_version(&version, env!("CARGO_PKG_RUST_VERSION")))
+}
+
+fn is_of_version(printed: &str, known: &str) -> bool {
+    printed
+        .strip_prefix("rustc ")
+        .and_then(|rest| rest.strip_prefix(known))
+        .is_some_and(|rest| !rest.starts_with(|sign: char| sign.is_ascii_digit()))
 }
 
 fn nextest() -> anyhow::Result<()> {
@@ -134,4 +148,16 @@ fn has_venv() -> bool {
 
 fn has_cjk_font() -> bool {
     std::path::Path::new("/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc").exists()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_are_errors_only_on_the_compiler_that_is_known() {
+        assert!(is_of_version("rustc 1.95.0 (59807616e 2026-04-14)", "1.95"));
+        assert!(!is_of_version("rustc 1.96.0 (000000000 2026-05-28)", "1.95"));
+        assert!(!is_of_version("rustc 1.950.0", "1.95"));
+    }
 }
