@@ -87,7 +87,7 @@ pub async fn first_jobs(address: &str, agents: &mut Agents) -> anyhow::Result<Ha
     add_fake_model(address, channel.clone()).await?;
     let mut runs = RunsClient::new(channel);
     let submitted = runs
-        .submit(v1::SubmitRequest { suite_toml: SUITE.to_owned(), file_name: "bench.toml".to_owned(), priority: 0 })
+        .submit(suite("simulated"))
         .await
         .context("the server refused the bench's suite")?
         .into_inner();
@@ -106,8 +106,19 @@ pub async fn first_jobs(address: &str, agents: &mut Agents) -> anyhow::Result<Ha
     }
 }
 
-const SUITE: &str = "name = \"bench\"\ndevices = 'simulated'\n[[models]]\nname = \"bench\"\n[[backends]]\nruntime = \
-                     \"tract\"\n[[profiles]]\nkind = \"quick\"\n";
+/// A suite of one job on each device that the selector holds for.
+fn suite(devices: &str) -> v1::SubmitRequest {
+    let suite_toml = format!(
+        "name = \"bench\"\ndevices = '{devices}'\n[[models]]\nname = \"bench\"\n[[backends]]\nruntime = \
+         \"tract\"\n[[profiles]]\nkind = \"quick\"\n"
+    );
+    v1::SubmitRequest { suite_toml, file_name: "bench.toml".to_owned(), ..Default::default() }
+}
+
+/// A suite of one job on the agent of this number.
+pub fn suite_of_one(index: usize) -> v1::SubmitRequest {
+    suite(&format!("product == \"Fake bench-{index}\""))
+}
 
 async fn add_fake_model(address: &str, channel: Channel) -> anyhow::Result<()> {
     let bytes = b"never parsed: the agents of a bench are fakes".to_vec();

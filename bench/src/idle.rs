@@ -52,7 +52,7 @@ async fn connect(subject: &Process, index: usize) -> anyhow::Result<Connection> 
 
 /// The lean agent as it is shipped.
 fn device() -> anyhow::Result<Vec<Measured>> {
-    let size = std::fs::metadata(Agent::binary()).context("target/release/seatrial-agent has not been built")?.len();
+    let size = std::fs::metadata(Agent::binary()?).context("the lean agent has not been built")?.len();
     let folder = tempfile::tempdir()?;
     let data = folder.path().to_str().context("the scratch folder's name is not text")?;
     let server = Process::start(&["inner-server", "--data", data, "--synchronous", "normal"])?;
@@ -66,7 +66,7 @@ fn device() -> anyhow::Result<Vec<Measured>> {
     let row = |name, unit, value, baseline| Measured { name, unit, value, baseline, goal: Goal::AtMost(1.0) };
     Ok(vec![
         row("agent binary, stripped / 25 MB", "MB", size as f64 / 1e6, 25.0),
-        row("idle agent memory / 20 MiB", "MiB", resident / 1024.0, 20.0),
+        row("idle agent memory / 20 MB", "MB", resident * 1024.0 / 1e6, 20.0),
         row("idle agent CPU / 0.2 % of a core", "%", share * 100.0, 0.2),
     ])
 }

@@ -48,21 +48,24 @@ impl Process {
     }
 }
 
-/// The lean agent, as `cargo build --release` leaves it.
+/// The lean agent, as `cargo build --profile lean` leaves it.
 pub struct Agent(Owned);
 
 impl Agent {
-    pub fn binary() -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/seatrial-agent")
+    /// Beside the folder in which this program was built.
+    pub fn binary() -> anyhow::Result<PathBuf> {
+        let exe = std::env::current_exe().context("cannot find this program")?;
+        let target = exe.parent().and_then(Path::parent).context("this program lies in no target folder")?;
+        Ok(target.join("lean/seatrial-agent"))
     }
 
     pub fn start(server: &str, folder: &Path) -> anyhow::Result<Self> {
-        let child = Command::new(Self::binary())
+        let child = Command::new(Self::binary()?)
             .args(["run", "--server", server, "--folder"])
             .arg(folder)
             .stderr(Stdio::null())
             .spawn()
-            .context("target/release/seatrial-agent cannot be started")?;
+            .context("the lean agent cannot be started")?;
         Ok(Self(Owned(child)))
     }
 

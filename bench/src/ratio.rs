@@ -7,6 +7,8 @@ use serde::Serialize;
 pub enum Goal {
     AtMost(f64),
     AtLeast(f64),
+    /// At most this far from 1, on either side.
+    Within(f64),
 }
 
 impl Goal {
@@ -14,6 +16,7 @@ impl Goal {
         match self {
             Self::AtMost(limit) => ratio <= limit,
             Self::AtLeast(limit) => ratio >= limit,
+            Self::Within(limit) => (ratio - 1.0).abs() <= limit,
         }
     }
 
@@ -21,6 +24,7 @@ impl Goal {
         match self {
             Self::AtMost(limit) => format!("≤ {limit}"),
             Self::AtLeast(limit) => format!("≥ {limit}"),
+            Self::Within(limit) => format!("1 ± {limit}"),
         }
     }
 }
@@ -82,6 +86,12 @@ pub fn median(mut values: Vec<f64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_should_be_equal_is_not_met_by_being_better() {
+        assert!(Goal::Within(0.01).met(0.995) && Goal::Within(0.01).met(1.005));
+        assert!(!Goal::Within(0.01).met(0.95) && !Goal::Within(0.01).met(1.05) && !Goal::Within(0.01).met(f64::NAN));
+    }
 
     #[test]
     fn the_ratio_is_the_median_of_the_rounds_own_ratios() {

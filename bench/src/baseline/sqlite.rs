@@ -74,3 +74,15 @@ pub fn row_rate(folder: &Path, synchronous: &str, rows: u32) -> anyhow::Result<f
     }
     Ok(f64::from(rows) / start.elapsed().as_secs_f64())
 }
+
+/// Pages of the server's table of blocks and of its index, over the values in it.
+pub fn bytes_a_value(data: &Path) -> anyhow::Result<f64> {
+    let connection = Connection::open(data.join("seatrial.db")).context("cannot open the server's database")?;
+    let pages: i64 = connection.query_row(
+        "SELECT sum(pgsize) FROM dbstat WHERE name IN (SELECT name FROM sqlite_schema WHERE tbl_name = 'sample_blocks')",
+        [],
+        |row| row.get(0),
+    )?;
+    let values: i64 = connection.query_row("SELECT sum(count) FROM sample_blocks", [], |row| row.get(0))?;
+    Ok(pages as f64 / values as f64)
+}
