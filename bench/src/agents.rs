@@ -86,11 +86,7 @@ pub async fn first_jobs(address: &str, agents: &mut Agents) -> anyhow::Result<Ha
     let channel = dial(address).await?;
     add_fake_model(address, channel.clone()).await?;
     let mut runs = RunsClient::new(channel);
-    let submitted = runs
-        .submit(suite("simulated"))
-        .await
-        .context("the server refused the bench's suite")?
-        .into_inner();
+    let submitted = runs.submit(suite("simulated")).await.context("the server refused the bench's suite")?.into_inner();
     for words in &mut agents.words {
         durable(words).await?;
     }

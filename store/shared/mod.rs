@@ -38,7 +38,7 @@ impl Database {
     pub async fn open(options: &Options) -> Result<Self> {
         let doing = "opening it";
         let pools = dialect::connect(options).await.map_err(|fault| fault.into_error(doing))?;
-        let mut link = Link::open(pools.write).await.map_err(|fault| fault.into_error(doing))?;
+        let mut link = Link::open(pools.write, pools.begin).await.map_err(|fault| fault.into_error(doing))?;
         let connection = link.connection().await.map_err(|fault| fault.into_error(doing))?;
         MIGRATOR.run(&mut **connection).await.map_err(|error| migration_error(error, doing))?;
         Ok(Self { read: pools.read, writer: Writer::start(link) })

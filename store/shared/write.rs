@@ -224,13 +224,13 @@ impl Store for Database {
             return Ok(Vec::new());
         }
         let doing = "claiming jobs";
-        self.writer.write_together(doing, claims.to_vec(), 0, |claims, tx| Box::pin(jobs::claim(tx, claims))).await
+        self.writer.note_together(doing, claims.to_vec(), |claims, tx| Box::pin(jobs::claim(tx, claims))).await
     }
 
     async fn enter_stage(&self, attempt: AttemptRef, stage: Stage, lease_until: Timestamp) -> Result<bool> {
         let entered = jobs::Entered { job: attempt.job, attempt: attempt.attempt, stage, lease_until };
         let doing = "noting a stage";
-        self.writer.write_together(doing, entered, 0, |entered, tx| Box::pin(jobs::enter_stages(tx, entered))).await
+        self.writer.note_together(doing, entered, |entered, tx| Box::pin(jobs::enter_stages(tx, entered))).await
     }
 
     async fn complete(&self, completion: &Completion) -> Result<Accepted> {

@@ -5,6 +5,9 @@
 //! again alone, so that one bad write cannot harm its neighbours. A failed *commit* is never tried again: whether it
 //! reached the disk is unknown, so every caller is told that it failed.
 //!
+//! What nobody was promised to find after a power cut is committed without a sync where the database allows it: who holds
+//! a job, and at which stage. A batch is synced when any of its writes must be.
+//!
 //! The one connection that writes also holds the database: whoever has it is the active server, and nobody else can
 //! write. Where that takes a lock, the lock belongs to the connection and goes with it.
 
@@ -20,7 +23,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use seatrial_core::store::StoreError;
 
 use super::fault::Fault;
-use crate::dialect::{self, BEGIN, Connection, Db, Hold, Pool};
+use crate::dialect::{self, Begin, Connection, Db, Hold, Pool};
 
 /// Writes that may wait. Callers beyond it wait for their turn to queue.
 const QUEUE: usize = 1024;
@@ -34,6 +37,15 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) type Step<'a, T> = Pin<Box<dyn Future<Output = Result<T, Fault>> + Send + 'a>>;
 type Each<Args, Answer> = for<'a> fn(&'a Args, &'a mut Connection) -> Step<'a, Answer>;
 type Together<Args, Answer> = for<'a> fn(&'a [Args], &'a mut Connection) -> Step<'a, Vec<Answer>>;
+
+/// What a write must outlive once it is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outlives {
+    /// The loss of power: the disk has it.
+    PowerLoss,
+    /// The death of any process: the kernel has it.
+    Process,
+}
 
 /// A handle to the task that writes. The task ends when the last handle is gone and the queue is empty.
 #[derive(Debug, Clone)]
@@ -77,7 +89,7 @@ impl Writer {
         Args: Send + Sync + 'static,
         Answer: Send + 'static,
     {
-        self.order(doing, args, 0, Run::Each(run)).await
+        self.order(doing, args, 0, Outlives::PowerLoss, Run::Each(run)).await
     }
 
     /// Runs one write together with all others of its kind that wait, in as few statements as one would take. `run`
@@ -93,7 +105,21 @@ impl Writer {
         Args: Send + Sync + 'static,
         Answer: Send + 'static,
     {
-        self.order(doing, args, bytes, Run::Together(run)).await
+        self.order(doing, args, bytes, Outlives::PowerLoss, Run::Together(run)).await
+    }
+
+    /// The same, for what a power cut may take back.
+    pub(crate) async fn note_together<Args, Answer>(
+        &self,
+        doing: &'static str,
+        args: Args,
+        run: Together<Args, Answer>,
+    ) -> Result<Answer, StoreError>
+    where
+        Args: Send + Sync + 'static,
+        Answer: Send + 'static,
+    {
+        self.order(doing, args, 0, Outlives::Process, Run::Together(run)).await
     }
 
     async fn order<Args, Answer>(
@@ -101,6 +127,7 @@ impl Writer {
         doing: &'static str,
         args: Args,
         bytes: usize,
+        outlives: Outlives,
         run: Run<Args, Answer>,
     ) -> Result<Answer, StoreError>
     where
@@ -108,7 +135,7 @@ impl Writer {
         Answer: Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let group = Group { run, bytes, args: vec![args], replies: vec![reply], answers: Vec::new() };
+        let group = Group { run, bytes, outlives, args: vec![args], replies: vec![reply], answers: Vec::new() };
         let gone = || Fault::unavailable(WriterGone).into_error(doing);
         self.orders.send(Box::new(group)).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?.map_err(|fault| fault.into_error(doing))
@@ -131,6 +158,7 @@ impl<Args, Answer> Copy for Run<Args, Answer> {}
 struct Group<Args, Answer> {
     run: Run<Args, Answer>,
     bytes: usize,
+    outlives: Outlives,
     args: Vec<Args>,
     replies: Vec<oneshot::Sender<Result<Answer, Fault>>>,
     answers: Vec<Answer>,
@@ -139,6 +167,7 @@ struct Group<Args, Answer> {
 /// A group whose types are forgotten, so that one queue carries them all.
 trait Order: Send {
     fn bytes(&self) -> usize;
+    fn outlives(&self) -> Outlives;
     /// Equal keys run together; `None` runs by itself.
     fn key(&self) -> Option<TypeId>;
     /// Takes over the callers of a group with the same key.
@@ -159,6 +188,10 @@ where
 {
     fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    fn outlives(&self) -> Outlives {
+        self.outlives
     }
 
     fn key(&self) -> Option<TypeId> {
@@ -197,11 +230,11 @@ where
     }
 
     fn split(self: Box<Self>) -> Vec<Box<dyn Order>> {
-        let Self { run, bytes, args, replies, answers: _ } = *self;
+        let Self { run, bytes, outlives, args, replies, answers: _ } = *self;
         args.into_iter()
             .zip(replies)
             .map(|(args, reply)| -> Box<dyn Order> {
-                Box::new(Self { run, bytes, args: vec![args], replies: vec![reply], answers: Vec::new() })
+                Box::new(Self { run, bytes, outlives, args: vec![args], replies: vec![reply], answers: Vec::new() })
             })
             .collect()
     }
@@ -271,6 +304,7 @@ enum Failed {
 /// The writer's connection, opened when it is needed and dropped when it has failed.
 pub(crate) struct Link {
     pool: Pool,
+    begin: Begin,
     held: Option<PoolConnection<Db>>,
     hold: Hold,
     taken_over: watch::Sender<bool>,
@@ -278,8 +312,8 @@ pub(crate) struct Link {
 
 impl Link {
     /// Connects, and becomes the active server.
-    pub(crate) async fn open(pool: Pool) -> Result<Self, Fault> {
-        let mut link = Self { pool, held: None, hold: Hold::new(), taken_over: watch::Sender::new(false) };
+    pub(crate) async fn open(pool: Pool, begin: Begin) -> Result<Self, Fault> {
+        let mut link = Self { pool, begin, held: None, hold: Hold::new(), taken_over: watch::Sender::new(false) };
         link.connection().await?;
         Ok(link)
     }
@@ -352,8 +386,12 @@ impl Link {
 
     async fn try_transaction(&mut self, batch: &mut [Box<dyn Order>]) -> Result<(), Failed> {
         let before = |error: sqlx::Error| Failed::Before(error.into());
+        let begin = match reach(batch) {
+            Outlives::PowerLoss => self.begin.synced,
+            Outlives::Process => self.begin.unsynced,
+        };
         let connection = self.connection().await.map_err(Failed::Before)?;
-        let mut transaction = connection.begin_with(BEGIN).await.map_err(before)?;
+        let mut transaction = connection.begin_with(begin).await.map_err(before)?;
         for group in batch {
             if let Err(fault) = group.run(&mut transaction).await {
                 if let Err(error) = transaction.rollback().await {
@@ -366,8 +404,32 @@ impl Link {
     }
 }
 
+/// The furthest of what the writes of a batch must outlive.
+fn reach(batch: &[Box<dyn Order>]) -> Outlives {
+    let all_may_go = batch.iter().all(|group| group.outlives() == Outlives::Process);
+    if all_may_go { Outlives::Process } else { Outlives::PowerLoss }
+}
+
 fn settle(batch: Vec<Box<dyn Order>>, verdict: &Result<(), Fault>) {
     for group in batch {
         group.settle(verdict.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn order(outlives: Outlives) -> Box<dyn Order> {
+        let run: Run<(), ()> = Run::Each(|(), _| Box::pin(async { Ok(()) }));
+        Box::new(Group { run, bytes: 0, outlives, args: vec![()], replies: Vec::new(), answers: Vec::new() })
+    }
+
+    #[test]
+    fn a_batch_is_synced_as_soon_as_one_of_its_writes_must_be() {
+        use Outlives::{PowerLoss, Process};
+        assert_eq!(reach(&[order(Process), order(Process)]), Process);
+        assert_eq!(reach(&[order(Process), order(PowerLoss)]), PowerLoss);
+        assert_eq!(reach(&[order(PowerLoss)]), PowerLoss);
     }
 }

@@ -14,7 +14,12 @@ pub(crate) type Db = sqlx::Postgres;
 pub(crate) type Pool = PgPool;
 pub(crate) type Connection = PgConnection;
 
-pub(crate) const BEGIN: &str = "BEGIN";
+/// How a transaction begins, by how far its commit has to reach.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Begin {
+    pub(crate) synced: &'static str,
+    pub(crate) unsynced: &'static str,
+}
 
 pub(crate) static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/postgres");
 
@@ -31,6 +36,7 @@ pub struct Options {
 pub(crate) struct Pools {
     pub(crate) read: Pool,
     pub(crate) write: Pool,
+    pub(crate) begin: Begin,
 }
 
 pub(crate) async fn connect(options: &Options) -> Result<Pools, Fault> {
@@ -61,7 +67,8 @@ pub(crate) async fn connect(options: &Options) -> Result<Pools, Fault> {
             Fault::unavailable(CannotConnect { host: base.get_host().to_owned(), port: base.get_port(), source })
         })?;
     let read = PgPoolOptions::new().max_connections(READERS).acquire_timeout(ACQUIRE).connect_lazy_with(base);
-    Ok(Pools { read, write })
+    // PostgreSQL may crash while this server lives on, and then what was not synced is gone under it.
+    Ok(Pools { read, write, begin: Begin { synced: "BEGIN", unsynced: "BEGIN" } })
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -16,8 +16,16 @@ pub(crate) type Db = sqlx::Sqlite;
 pub(crate) type Pool = SqlitePool;
 pub(crate) type Connection = SqliteConnection;
 
-/// Takes the write lock at once: a transaction that reads first and then finds the lock taken could only fail.
-pub(crate) const BEGIN: &str = "BEGIN IMMEDIATE";
+/// How a transaction begins, by how far its commit has to reach.
+///
+/// It takes the write lock at once: a transaction that reads first and then finds the lock taken could only fail.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Begin {
+    pub(crate) synced: &'static str,
+    pub(crate) unsynced: &'static str,
+}
+
+const UNSYNCED: &str = "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE";
 
 pub(crate) static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/sqlite");
 
@@ -47,6 +55,7 @@ pub struct Options {
 pub(crate) struct Pools {
     pub(crate) read: Pool,
     pub(crate) write: Pool,
+    pub(crate) begin: Begin,
 }
 
 /// Opens the file, which is made with its folder when it is missing.
@@ -55,9 +64,12 @@ pub(crate) async fn connect(options: &Options) -> Result<Pools, Fault> {
         std::fs::create_dir_all(folder)
             .map_err(|source| Fault::unavailable(CannotMakeFolder { folder: folder.to_owned(), source }))?;
     }
-    let synchronous = match options.synchronous {
-        Synchronous::Full => SqliteSynchronous::Full,
-        Synchronous::Normal => SqliteSynchronous::Normal,
+    let (synchronous, begin) = match options.synchronous {
+        Synchronous::Full => {
+            let synced = "PRAGMA synchronous = FULL; BEGIN IMMEDIATE";
+            (SqliteSynchronous::Full, Begin { synced, unsynced: UNSYNCED })
+        }
+        Synchronous::Normal => (SqliteSynchronous::Normal, Begin { synced: UNSYNCED, unsynced: UNSYNCED }),
     };
     let base = SqliteConnectOptions::new()
         .filename(&options.file)
@@ -80,7 +92,7 @@ pub(crate) async fn connect(options: &Options) -> Result<Pools, Fault> {
         .acquire_timeout(OPEN)
         .test_before_acquire(false)
         .connect_lazy_with(base.pragma("query_only", "ON"));
-    Ok(Pools { read, write })
+    Ok(Pools { read, write, begin })
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -147,6 +159,8 @@ pub fn file_of(url: &str) -> Option<&Path> {
 
 #[cfg(test)]
 mod tests {
+    use sqlx::Connection as _;
+
     use super::*;
 
     #[tokio::test]
@@ -163,6 +177,25 @@ mod tests {
         sqlx::query("SELECT * FROM cargo").fetch_all(&pools.read).await.unwrap();
         run("PRAGMA max_page_count = 2000").await.unwrap();
         run("INSERT INTO cargo VALUES (zeroblob(1000000))").await.unwrap();
+    }
+
+    /// `PRAGMA synchronous` within a transaction that began so: 1 is normal, 2 is full.
+    async fn synchronous_in(pools: &Pools, begin: &'static str) -> i64 {
+        let mut connection = pools.write.acquire().await.unwrap();
+        let mut transaction = connection.begin_with(begin).await.unwrap();
+        sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut *transaction).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn each_transaction_is_synced_as_it_asks_whatever_the_one_before_was() {
+        let folder = tempfile::tempdir().unwrap();
+        for (synchronous, synced) in [(Synchronous::Full, 2), (Synchronous::Normal, 1)] {
+            let pools = connect(&Options { file: folder.path().join("sync.db"), synchronous }).await.unwrap();
+            let Begin { synced: full, unsynced } = pools.begin;
+            for (begin, expected) in [(full, synced), (unsynced, 1), (full, synced), (full, synced), (unsynced, 1)] {
+                assert_eq!(synchronous_in(&pools, begin).await, expected, "{synchronous:?}, {begin}");
+            }
+        }
     }
 
     #[test]
