@@ -213,7 +213,7 @@ mod tests {
         let text = table(&probe.profile(false), &probe.all_sensors());
         assert!(text.contains("battery/temperature"), "{text}");
         assert!(text.contains("33.5 °C"), "{text}");
-        assert!(text.contains("thermal/pm8550b-bcl-lvl0"), "{text}");
+        assert!(text.contains("thermal/pm8550b-bcl-lvl0-3"), "{text}");
         assert!(text.contains("–  (reads 0 °C, which no device has)"), "{text}");
     }
 }

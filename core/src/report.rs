@@ -188,7 +188,7 @@ impl std::str::FromStr for BlockKind {
 /// A sensor over the attempt, at most a reading a second.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SensorTrace {
-    /// `thermal/x86_pkg_temp`, `cpu0/frequency`, `battery/current`.
+    /// `thermal/x86_pkg_temp-1`, `cpu0/frequency`, `battery/current`.
     pub sensor: String,
     /// `°C`, `MHz`, `mA`, …
     pub unit: String,

@@ -34,7 +34,7 @@ const MAX_SENSORS: usize = 96;
 /// One reading of one sensor.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SensorReading {
-    /// `thermal/x86_pkg_temp`, `cpu0/frequency`, `battery/current`.
+    /// Unique on the device: `thermal/x86_pkg_temp-1`, `cpu0/frequency`, `battery/current`.
     pub sensor: String,
     pub unit: &'static str,
     pub value: Reading<f64>,
@@ -234,7 +234,23 @@ mod tests {
         let profile = probe.profile(false);
         assert_eq!(profile.product, Reading::Present("Raspberry Pi 5 Model B Rev 1.0".into()));
         assert_eq!(probe.evidence().hardware_serial.as_deref(), Some("1ab2c3d4e5f60718"));
-        assert_eq!(probe.hottest_chip(), Some(("cpu-thermal".to_owned(), 51.35)));
+        assert_eq!(probe.hottest_chip(), Some(("cpu-thermal-0".to_owned(), 51.35)));
+    }
+
+    #[test]
+    fn twins_of_one_kind_are_sensors_of_their_own() {
+        let readings = tree("twins").sensors();
+        let value = |sensor: &str| {
+            let reading = readings.iter().find(|reading| reading.sensor == sensor);
+            reading.and_then(|reading| reading.value.present().copied())
+        };
+        assert_eq!((value("thermal/acpitz-0"), value("thermal/acpitz-1")), (Some(30.0), Some(70.0)));
+        assert_eq!((value("power/ina226-0"), value("power/ina226-1")), (Some(1.25), Some(4.0)));
+        for name in ["twins", "phone", "pi", "vm"] {
+            let names: Vec<String> = tree(name).all_sensors().into_iter().map(|reading| reading.sensor).collect();
+            let distinct: std::collections::BTreeSet<&String> = names.iter().collect();
+            assert_eq!(distinct.len(), names.len(), "{name}: {names:?}");
+        }
     }
 
     #[test]

@@ -23,9 +23,10 @@ pub(super) fn readings(files: &Files) -> Vec<SensorReading> {
     readings.extend(files.entries(HWMON, "hwmon").into_iter().filter_map(|monitor| {
         let path = format!("{monitor}/power1_input");
         let name = files.text(&format!("{monitor}/name")).into_present()?;
+        let number = monitor.rsplit("hwmon").next()?;
         files.exists(&path).then(|| {
             let value = files.number::<f64>(&path).map(|microwatts| microwatts / 1e6);
-            SensorReading { sensor: format!("power/{name}"), unit: "W", value }
+            SensorReading { sensor: format!("power/{name}-{number}"), unit: "W", value }
         })
     }));
     if readings.is_empty() {

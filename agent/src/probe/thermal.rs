@@ -16,14 +16,16 @@ pub(super) fn readings(files: &Files) -> Vec<SensorReading> {
     zones
         .into_iter()
         .map(|zone| {
-            let name = files.text(&format!("{zone}/type")).into_present().unwrap_or_else(|| zone.clone());
+            // Two zones may be of one type, and a type may be unreadable: only the number tells them apart.
+            let number = zone.rsplit("thermal_zone").next().unwrap_or_default();
+            let kind = files.text(&format!("{zone}/type")).into_present().unwrap_or_else(|| "zone".to_owned());
             let value = match files.number::<f64>(&format!("{zone}/temp")).map(celsius) {
                 Reading::Present(value) if !plausible(value) => {
                     Reading::Absent(format!("reads {value} °C, which no device has"))
                 }
                 reading @ (Reading::Present(_) | Reading::Absent(_)) => reading,
             };
-            SensorReading { sensor: format!("thermal/{name}"), unit: "°C", value }
+            SensorReading { sensor: format!("thermal/{kind}-{number}"), unit: "°C", value }
         })
         .collect()
 }

@@ -288,7 +288,7 @@ fn a_device_that_gets_too_hot_or_too_empty_while_it_measures_is_let_go() {
     const BATTERY: &str = "sys/class/power_supply/battery/temp";
     const CHARGE: &str = "sys/class/power_supply/battery/capacity";
     for (name, text, outcome, said) in [
-        (CHIP, "97000", Outcome::ThermalAbort, "cpu-thermal reached 97.0 °C, limit 95 °C"),
+        (CHIP, "97000", Outcome::ThermalAbort, "cpu-thermal-0 reached 97.0 °C, limit 95 °C"),
         (BATTERY, "460", Outcome::ThermalAbort, "the battery reached 46.0 °C, limit 45 °C"),
         (CHARGE, "9", Outcome::BatteryLow, "the battery fell to 9 %, limit 10 %"),
     ] {

@@ -21,9 +21,9 @@ pub mod sensor {
     pub const FREQUENCY_SUFFIX: &str = "/frequency";
     /// `cpu0/frequency_max`: the clock up to which the governor may go; a thermal engine lowers it.
     pub const FREQUENCY_LIMIT_SUFFIX: &str = "/frequency_max";
-    /// `thermal/x86_pkg_temp`: temperature of a zone in °C.
+    /// `thermal/x86_pkg_temp-1`: temperature of a zone in °C.
     pub const THERMAL_PREFIX: &str = "thermal/";
-    /// `cooling/cpufreq-cpu0`: state of a cooling device, 0 when it does nothing.
+    /// `cooling/thermal-cpufreq-0-0`: state of a cooling device, 0 when it does nothing.
     pub const COOLING_PREFIX: &str = "cooling/";
     /// `battery/temperature` in °C.
     pub const BATTERY_TEMPERATURE: &str = "battery/temperature";

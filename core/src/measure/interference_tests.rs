@@ -263,7 +263,7 @@ fn idle_cores_may_clock_down() {
 
 #[test]
 fn readings_outside_the_window_do_not_count() {
-    let mut hot_before = trace("thermal/soc", "°C", &[60.0; 9]);
+    let mut hot_before = trace("thermal/soc-2", "°C", &[60.0; 9]);
     hot_before.points = Reading::Present(vec![(500, 110.0), (5_000, 60.0), (12_000, 110.0)]);
     assert!(reasons_of_sensors(&[hot_before]).is_empty());
 }
@@ -271,15 +271,15 @@ fn readings_outside_the_window_do_not_count() {
 #[test]
 fn heat_invalidates() {
     let sensors = [
-        trace("thermal/acpitz", "°C", &[40.0, 41.0]),
-        trace("thermal/x86_pkg_temp", "°C", &[90.0, 98.5]),
+        trace("thermal/acpitz-0", "°C", &[40.0, 41.0]),
+        trace("thermal/x86_pkg_temp-1", "°C", &[90.0, 98.5]),
         trace("battery/temperature", "°C", &[44.0, 46.2]),
-        trace("thermal/fault", "°C", &[f64::NAN]),
+        trace("thermal/fault-3", "°C", &[f64::NAN]),
     ];
     assert_eq!(
         reasons_of_sensors(&sensors),
         [
-            "process 0: thermal/x86_pkg_temp reached 98.5 °C, limit 95.0 °C",
+            "process 0: thermal/x86_pkg_temp-1 reached 98.5 °C, limit 95.0 °C",
             "process 0: battery/temperature reached 46.2 °C, limit 45.0 °C",
         ]
     );
@@ -289,15 +289,15 @@ fn heat_invalidates() {
 fn what_the_device_says_of_throttling_counts() {
     let sensors = [
         trace("thermal_status", "1", &[0.0, 1.0, 3.0]),
-        trace("cooling/thermal-cpufreq-0", "1", &[0.0, 2.0]),
-        trace("cooling/Fan", "1", &[5.0]),
+        trace("cooling/thermal-cpufreq-0-4", "1", &[0.0, 2.0]),
+        trace("cooling/Fan-0", "1", &[5.0]),
         trace("cpu4/frequency_max", "MHz", &[2800.0, 2800.0, 2000.0]),
     ];
     assert_eq!(
         reasons_of_sensors(&sensors),
         [
             "process 0: the thermal status reached 3 of 6, limit 2",
-            "process 0: cooling/thermal-cpufreq-0 was throttling (state 2)",
+            "process 0: cooling/thermal-cpufreq-0-4 was throttling (state 2)",
             "process 0: cpu4/frequency_max was lowered from 2800 to 2000 MHz",
         ]
     );
