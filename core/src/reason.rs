@@ -247,7 +247,6 @@ codes! {
     MajorFaults, "major_faults", "{faults} page faults were served from disk, limit {limit}: memory is short";
     NoEvidence, "no_evidence", "nothing is known of what else ran on the device";
     Hot, "hot", "{sensor} reached {celsius} °C, limit {limit} °C";
-    ThermalStatus, "thermal_status", "the thermal status reached {status} of 6, limit {limit}";
     Throttling, "throttling", "{sensor} was throttling (state {state})";
     ClockLimited, "clock_limited", "{sensor} was lowered from {from} to {to} {unit}";
     ClockChanged, "clock_changed", "the clock went from {from} to {to} MHz ({change}), limit ±{limit}";

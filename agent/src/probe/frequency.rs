@@ -7,7 +7,8 @@ use super::files::{Files, first};
 
 const FOLDER: &str = "sys/devices/system/cpu/cpufreq";
 
-/// One reading a frequency domain, named by its first CPU.
+/// The clock of each frequency domain, named by its first CPU, and how far its governor may go: a thermal engine that
+/// says nothing else lowers that.
 pub(super) fn readings(files: &Files) -> Vec<SensorReading> {
     let policies = files.entries(FOLDER, "policy");
     if policies.is_empty() {
@@ -16,17 +17,16 @@ pub(super) fn readings(files: &Files) -> Vec<SensorReading> {
     }
     policies
         .into_iter()
-        .map(|policy| {
+        .flat_map(|policy| {
             let number = policy.rsplit("policy").next().unwrap_or_default().to_owned();
-            let kilohertz = first(
-                [
-                    files.number::<f64>(&format!("{policy}/scaling_cur_freq")),
-                    files.number::<f64>(&format!("{policy}/cpuinfo_cur_freq")),
-                ],
-                "",
-            );
-            let value = kilohertz.map(|value| value / 1000.0);
-            SensorReading { sensor: format!("cpu{number}/frequency"), unit: "MHz", value }
+            let kilohertz = |name: &str| files.number::<f64>(&format!("{policy}/{name}"));
+            let current = first([kilohertz("scaling_cur_freq"), kilohertz("cpuinfo_cur_freq")], "");
+            let reading = |what: &str, kilohertz: Reading<f64>| SensorReading {
+                sensor: format!("cpu{number}/{what}"),
+                unit: "MHz",
+                value: kilohertz.map(|value| value / 1000.0),
+            };
+            [reading("frequency", current), reading("frequency_max", kilohertz("scaling_max_freq"))]
         })
         .collect()
 }

@@ -238,6 +238,18 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_a_thermal_engine_holds_down_shows_in_what_the_governor_may_take() {
+        let readings = tree("phone").sensors();
+        let value = |sensor: &str| {
+            let reading = readings.iter().find(|reading| reading.sensor == sensor);
+            reading.and_then(|reading| reading.value.present().copied())
+        };
+        assert_eq!(value("cpu4/frequency"), Some(1996.8));
+        assert_eq!(value("cpu4/frequency_max"), Some(2803.2), "the cores could do 3148.8");
+        assert_eq!(value("cpu7/frequency_max"), Some(3302.4));
+    }
+
+    #[test]
     fn twins_of_one_kind_are_sensors_of_their_own() {
         let readings = tree("twins").sensors();
         let value = |sensor: &str| {

@@ -7,6 +7,7 @@ use seatrial_agent::attempt::StopSignal;
 use seatrial_core::job::JobSpec;
 use seatrial_core::outcome::Outcome;
 use seatrial_core::reading::Reading;
+use seatrial_core::reason::Code;
 use seatrial_core::report::{BlockKind, ProcessRole, Report};
 use seatrial_core::session::Stop;
 use seatrial_core::stage::Stage;
@@ -263,17 +264,24 @@ impl Readings {
         std::fs::write(path, text).unwrap();
     }
 
-    /// Measures for some seconds; the change comes with the measure stage.
+    const SCRIPT: &[u8] = b"well";
+
+    /// Measures for some seconds.
+    fn spec() -> JobSpec {
+        let mut spec = common::job("fake", "script.onnx", Self::SCRIPT);
+        spec.profile.stop = seatrial_core::profile::StopRule { min_time: Duration::from_secs(4), ..spec.profile.stop };
+        spec
+    }
+
+    /// The change comes with the measure stage.
     fn attempt(&self, name: &str, text: &str) -> Report {
         let home = tempfile::tempdir().unwrap();
-        let script: &[u8] = b"well";
+        let script = Self::SCRIPT;
         let path = home.path().join("script");
         std::fs::write(&path, script).unwrap();
         let files = std::collections::BTreeMap::from([(seatrial_core::digest::Digest::of(script), path)]);
         let options = seatrial_agent::local::Options { root: self.0.path().to_owned(), ..common::options(home.path()) };
-        let mut spec = common::job("fake", "script.onnx", script);
-        spec.profile.stop = seatrial_core::profile::StopRule { min_time: Duration::from_secs(4), ..spec.profile.stop };
-        seatrial_agent::local::run(spec, &files, &options, &mut |stage, _| {
+        seatrial_agent::local::run(Self::spec(), &files, &options, &mut |stage, _| {
             if stage == Stage::Measure {
                 self.set(name, text);
             }
@@ -298,6 +306,20 @@ fn a_device_that_gets_too_hot_or_too_empty_while_it_measures_is_let_go() {
     }
     // The control: warmer and emptier, but within the limits.
     assert_eq!(Readings::new().attempt(CHIP, "94000").outcome, Outcome::Ok);
+}
+
+#[test]
+fn a_clock_that_is_held_down_while_a_model_is_measured_makes_the_row_invalid() {
+    const LIMIT: &str = "sys/devices/system/cpu/cpufreq/policy0/scaling_max_freq";
+    let limited = |megahertz: &str| {
+        let readings = Readings::new();
+        readings.set(LIMIT, "2803200");
+        let report = readings.attempt(LIMIT, megahertz);
+        let invalid = seatrial_core::measure::summarise(&Readings::spec(), &report).invalid;
+        invalid.iter().any(|reason| reason.code() == Some(Code::ClockLimited))
+    };
+    assert!(limited("1996800"));
+    assert!(!limited("2803200"), "the control: a limit that stays");
 }
 
 #[test]

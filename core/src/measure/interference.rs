@@ -23,12 +23,10 @@ pub mod sensor {
     pub const FREQUENCY_LIMIT_SUFFIX: &str = "/frequency_max";
     /// `thermal/x86_pkg_temp-1`: temperature of a zone in °C.
     pub const THERMAL_PREFIX: &str = "thermal/";
-    /// `cooling/thermal-cpufreq-0-0`: state of a cooling device, 0 when it does nothing.
+    /// `cooling/thermal-cpufreq-0-0`: state of a cooling device as a share of its most, 0 when it does nothing.
     pub const COOLING_PREFIX: &str = "cooling/";
     /// `battery/temperature` in °C.
     pub const BATTERY_TEMPERATURE: &str = "battery/temperature";
-    /// `thermal_status`: Android's overall status, 0 none to 6 shutdown.
-    pub const THERMAL_STATUS: &str = "thermal_status";
     /// Unit of every temperature.
     pub const CELSIUS: &str = "°C";
 }
@@ -56,8 +54,6 @@ pub struct Limits {
     pub zone_celsius: f64,
     /// Battery, in °C.
     pub battery_celsius: f64,
-    /// Android's thermal status from which on clocks are cut.
-    pub thermal_status: f64,
     /// Difference between boot clock and monotonic clock over the window, in ms.
     pub asleep_ms: f64,
 }
@@ -74,7 +70,6 @@ impl Default for Limits {
             drift: 0.05,
             zone_celsius: 95.0,
             battery_celsius: 45.0,
-            thermal_status: 2.0,
             asleep_ms: 10.0,
         }
     }
@@ -112,7 +107,7 @@ pub fn judge(window: &Window, conditions: &Conditions<'_>, limits: &Limits) -> V
     // Throttling is what a sustained run looks for, and a paced run leaves the clock to the governor.
     match conditions.profile {
         ProfileKind::Quick | ProfileKind::Full => {
-            reasons.extend(throttled(conditions, limits));
+            reasons.extend(throttled(conditions));
             reasons.extend(clock_changed(conditions, limits));
             reasons.extend(drifted(conditions, limits));
         }
@@ -232,9 +227,12 @@ fn no_evidence(window: &Window) -> Option<Reason> {
 /// Readings of a sensor within the measure window.
 fn readings(trace: &SensorTrace, conditions: &Conditions<'_>) -> Vec<(f64, f64)> {
     let (from, until) = conditions.span_ms.unwrap_or((f64::NEG_INFINITY, f64::INFINITY));
+    finite(trace).filter(|&(at_ms, _)| (from..=until).contains(&at_ms)).collect()
+}
+
+fn finite(trace: &SensorTrace) -> impl Iterator<Item = (f64, f64)> {
     let points = trace.points.present().map_or(&[][..], Vec::as_slice);
-    let points = points.iter().map(|&(at_ms, value)| (f64::from(at_ms), value));
-    points.filter(|&(at_ms, value)| (from..=until).contains(&at_ms) && value.is_finite()).collect()
+    points.iter().map(|&(at_ms, value)| (f64::from(at_ms), value)).filter(|(_, value)| value.is_finite())
 }
 
 /// The sensor with the highest reading among those that `select` takes.
@@ -264,33 +262,30 @@ fn hot(conditions: &Conditions<'_>, limits: &Limits) -> Vec<Reason> {
 }
 
 /// What the device itself says of throttling.
-fn throttled(conditions: &Conditions<'_>, limits: &Limits) -> Vec<Reason> {
+fn throttled(conditions: &Conditions<'_>) -> Vec<Reason> {
     let mut reasons = Vec::new();
-    if let Some((_, status)) = hottest(conditions, |trace| trace.sensor == sensor::THERMAL_STATUS)
-        .filter(|&(_, status)| status >= limits.thermal_status)
-    {
-        let limit = whole(limits.thermal_status);
-        reasons.push(Reason::new(Code::ThermalStatus, &[("status", &whole(status)), ("limit", &limit)]));
-    }
     if let Some((trace, state)) =
         hottest(conditions, |trace| is_processor_cooling(&trace.sensor)).filter(|&(_, state)| state > 0.0)
     {
-        reasons.push(Reason::new(Code::Throttling, &[("sensor", &trace.sensor), ("state", &whole(state))]));
+        reasons.push(Reason::new(Code::Throttling, &[("sensor", &trace.sensor), ("state", &percent(state))]));
     }
-    reasons.extend(
-        conditions.sensors.iter().filter(|trace| trace.sensor.ends_with(sensor::FREQUENCY_LIMIT_SUFFIX)).filter_map(
-            |trace| {
-                let points = readings(trace, conditions);
-                let highest = points.iter().map(|&(_, value)| value).reduce(f64::max)?;
-                let lowest = points.iter().map(|&(_, value)| value).reduce(f64::min)?;
-                let (from, to) = (whole(highest), whole(lowest));
-                let arguments: [(&str, &dyn Display); 4] =
-                    [("sensor", &trace.sensor), ("from", &from), ("to", &to), ("unit", &trace.unit)];
-                (lowest < highest).then(|| Reason::new(Code::ClockLimited, &arguments))
-            },
-        ),
-    );
+    reasons.extend(conditions.sensors.iter().filter_map(|trace| clock_limited(trace, conditions)));
     reasons
+}
+
+/// A limit that was lowered before the window began holds all of it down, so it is compared with what it was since the
+/// attempt began.
+fn clock_limited(trace: &SensorTrace, conditions: &Conditions<'_>) -> Option<Reason> {
+    if !trace.sensor.ends_with(sensor::FREQUENCY_LIMIT_SUFFIX) {
+        return None;
+    }
+    let lowest = readings(trace, conditions).into_iter().map(|(_, value)| value).reduce(f64::min)?;
+    let until = conditions.span_ms.map_or(f64::INFINITY, |(_, until)| until);
+    let highest = finite(trace).filter(|&(at_ms, _)| at_ms <= until).map(|(_, value)| value).reduce(f64::max)?;
+    let (from, to) = (whole(highest), whole(lowest));
+    let arguments: [(&str, &dyn Display); 4] =
+        [("sensor", &trace.sensor), ("from", &from), ("to", &to), ("unit", &trace.unit)];
+    (lowest < highest).then(|| Reason::new(Code::ClockLimited, &arguments))
 }
 
 /// Fans may turn as they like; a cooling device that holds back a processor may not act.

@@ -288,19 +288,33 @@ fn heat_invalidates() {
 #[test]
 fn what_the_device_says_of_throttling_counts() {
     let sensors = [
-        trace("thermal_status", "1", &[0.0, 1.0, 3.0]),
-        trace("cooling/thermal-cpufreq-0-4", "1", &[0.0, 2.0]),
+        trace("cooling/thermal-cpufreq-0-4", "1", &[0.0, 0.25]),
         trace("cooling/Fan-0", "1", &[5.0]),
         trace("cpu4/frequency_max", "MHz", &[2800.0, 2800.0, 2000.0]),
     ];
     assert_eq!(
         reasons_of_sensors(&sensors),
         [
-            "process 0: the thermal status reached 3 of 6, limit 2",
-            "process 0: cooling/thermal-cpufreq-0-4 was throttling (state 2)",
+            "process 0: cooling/thermal-cpufreq-0-4 was throttling (state 25 %)",
             "process 0: cpu4/frequency_max was lowered from 2800 to 2000 MHz",
         ]
     );
+}
+
+#[test]
+fn a_clock_that_was_limited_before_the_window_began_is_limited_in_all_of_it() {
+    let limit = |points: &[(u32, f64)]| SensorTrace {
+        points: Reading::Present(points.to_vec()),
+        ..trace("cpu0/frequency_max", "MHz", &[])
+    };
+    let lowered = limit(&[(100, 2800.0), (1_500, 2000.0), (9_000, 2000.0)]);
+    assert_eq!(
+        reasons_of_sensors(&[lowered]),
+        ["process 0: cpu0/frequency_max was lowered from 2800 to 2000 MHz"],
+    );
+    let after = limit(&[(100, 2800.0), (9_000, 2800.0), (12_000, 2000.0)]);
+    let raised = limit(&[(100, 2000.0), (1_500, 2800.0), (12_000, 3000.0)]);
+    assert!(reasons_of_sensors(&[after, raised]).is_empty());
 }
 
 proptest! {
