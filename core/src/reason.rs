@@ -311,6 +311,8 @@ codes! {
     NoGpuKnown, "no_gpu_known", "no GPU is known to this kernel, or it may not be asked";
     NoGpuDriver, "no_gpu_driver", "no GPU driver is loaded";
     NoFile, "no_file", "there is no {path}";
+    NotReadable, "not_readable", "{path} may not be read by this user";
+    TooManySensors, "too_many_sensors", "there are {count} sensors, of which {read} are read";
     NoBattery, "no_battery", "there is no battery under {path}";
     NoFrequencies, "no_frequencies", "there is no {path}: this kernel or machine does not show frequencies";
     NoGovernor, "no_governor", "there is no governor under {path}";

@@ -508,6 +508,39 @@ async fn a_list_as_data_is_the_rows_of_the_page_with_the_cursor_of_the_next() {
 }
 
 #[tokio::test]
+async fn a_device_without_sensors_says_why_it_has_none() {
+    let job = Lab::full().jobs.iter().find(|job| !job.row.invalid.is_empty()).unwrap().row.id;
+    let page = |lang: &str| {
+        let path = with(&format!("/jobs/{job}"), &format!("lang={lang}"));
+        async move { get(Lab::virtual_machines(), Role::Viewer, &path).await }
+    };
+    for (lang, card, lines) in [
+        (
+            "en",
+            "<h2>Sensors</h2>",
+            [
+                "<dt>battery</dt><dd>– absent: there is no battery under /sys/class/power_supply</dd>",
+                "<dt>thermal</dt><dd>– absent: there is no thermal zone under /sys/class/thermal</dd>",
+            ],
+        ),
+        (
+            "zh",
+            "<h2>传感器</h2>",
+            [
+                "<dt>battery</dt><dd>– 缺失：/sys/class/power_supply 下没有电池</dd>",
+                "<dt>thermal</dt><dd>– 缺失：/sys/class/thermal 下没有温度区</dd>",
+            ],
+        ),
+    ] {
+        let page = page(lang).await;
+        assert!(page.text().contains(card), "{lang}");
+        for line in lines {
+            assert!(page.text().contains(line), "{line}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn thinned_samples_are_said_to_be_some_of_all_inferences() {
     let of = |profile: &str| Lab::full().jobs.iter().find(|job| job.row.profile == profile).unwrap().row.id;
     let (thinned, whole) = (of("sustained"), of("quick"));

@@ -20,6 +20,7 @@ use super::Failure;
 use super::process::Ended;
 use super::sensors::Traces;
 use crate::child::spec::{BlockFile, ChildResult};
+use crate::probe::SensorReading;
 use crate::{VERSION, clock};
 
 /// Bytes of one packed block; the samples of a process are bounded to fit.
@@ -78,6 +79,10 @@ impl Journal {
         let at = now.since(self.begun);
         self.stages.push(StageRecord { stage, process: None, start_us: micros(at), duration_us: None, note: None });
         at
+    }
+
+    pub(super) fn sample_sensors(&mut self, readings: &[SensorReading]) {
+        self.sensors.sample(readings, clock::boot().since(self.begun));
     }
 
     pub(super) fn note(&mut self, stage: Stage, note: String) {

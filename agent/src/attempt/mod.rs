@@ -143,6 +143,8 @@ impl Attempt<'_> {
     fn prepare(&mut self) -> Result<(), Failure> {
         self.enter(Stage::Prepare);
         self.journal.environment = self.probe.environment(&self.order.launch);
+        // Once with what cannot be read, and why; while a child runs only what can is read.
+        self.journal.sample_sensors(&self.probe.all_sensors());
         let size = self.order.spec.model.manifest.size();
         let findings = self.order.preflight.check(&self.probe, &self.order.folder, size, self.stop);
         self.check_stop(Stage::Prepare)?;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use seatrial_core::reading::Reading;
+use seatrial_core::reason::{Code, Reason};
 
 /// Longer files are cut: none of the kernel's that are read here comes near it.
 const MAX_BYTES: u64 = 1 << 20;
@@ -87,7 +88,7 @@ fn reason(path: &str, error: &io::Error) -> String {
     if error.kind() == io::ErrorKind::NotFound {
         format!("there is no /{path}")
     } else if error.kind() == io::ErrorKind::PermissionDenied {
-        format!("/{path} may not be read by this user")
+        Reason::new(Code::NotReadable, &[("path", &format!("/{path}"))]).into()
     } else {
         format!("/{path}: {error}")
     }

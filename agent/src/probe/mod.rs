@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use seatrial_core::backend::Affinity;
 use seatrial_core::device::{CpuCluster, Evidence, Profile};
 use seatrial_core::reading::Reading;
+use seatrial_core::reason::{Code, Reason};
 use seatrial_core::report::Environment;
 
 pub use battery::Battery;
@@ -134,7 +135,7 @@ impl Probe {
         readings.extend(thermal::readings(&self.files));
         readings.extend(frequency::readings(&self.files));
         readings.extend(cooling::readings(&self.files));
-        readings.truncate(MAX_SENSORS);
+        bound(&mut readings);
         readings
     }
 
@@ -167,6 +168,16 @@ impl Probe {
 
     pub fn root(&self) -> PathBuf {
         self.files.root().to_owned()
+    }
+}
+
+/// The last place tells that there were more.
+fn bound(readings: &mut Vec<SensorReading>) {
+    let count = readings.len();
+    if count > MAX_SENSORS {
+        readings.truncate(MAX_SENSORS - 1);
+        let reason = Reason::new(Code::TooManySensors, &[("count", &count), ("read", &readings.len())]);
+        readings.push(SensorReading { sensor: "more".to_owned(), unit: "1", value: Reading::absent(reason) });
     }
 }
 
@@ -263,6 +274,23 @@ mod tests {
             let distinct: std::collections::BTreeSet<&String> = names.iter().collect();
             assert_eq!(distinct.len(), names.len(), "{name}: {names:?}");
         }
+    }
+
+    #[test]
+    fn of_more_sensors_than_are_read_the_last_says_how_many_there_are() {
+        let home = tempfile::tempdir().unwrap();
+        for zone in 0..120 {
+            let folder = home.path().join(format!("sys/class/thermal/thermal_zone{zone}"));
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join("type"), "tsens").unwrap();
+            std::fs::write(folder.join("temp"), "40000").unwrap();
+        }
+        let probe = Probe::new(home.path());
+        let readings = probe.all_sensors();
+        assert_eq!(readings.len(), MAX_SENSORS);
+        let reason = readings.last().and_then(|reading| reading.value.reason()).unwrap();
+        assert!(reason.contains("of which 95 are read"), "{reason}");
+        assert!(probe.profile(false).absent_sensors.contains_key("more"));
     }
 
     #[test]

@@ -323,6 +323,25 @@ fn a_clock_that_is_held_down_while_a_model_is_measured_makes_the_row_invalid() {
 }
 
 #[test]
+fn a_sensor_that_is_not_there_is_in_the_report_with_the_reason() {
+    let home = tempfile::tempdir().unwrap();
+    let vm = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/trees/vm");
+    let options = seatrial_agent::local::Options { root: vm, ..common::options(home.path()) };
+    let report = common::run(common::job("fake", "script.onnx", b"well"), &[b"well"], &options);
+    let reason = |sensor: &str| {
+        let trace = report.sensors.iter().find(|trace| trace.sensor == sensor);
+        trace.and_then(|trace| trace.points.reason()).unwrap_or_default().to_owned()
+    };
+    assert_eq!(reason("thermal"), "there is no thermal zone under /sys/class/thermal", "{:?}", report.sensors);
+    assert_eq!(reason("battery"), "there is no battery under /sys/class/power_supply");
+    assert!(reason("cpu/frequency").contains("does not show frequencies"));
+    // The control: what can be read has readings and no reason.
+    let report = Readings::new().attempt("sys/class/thermal/thermal_zone0/temp", "50000");
+    let zone = report.sensors.iter().find(|trace| trace.sensor == "thermal/cpu-thermal-0").unwrap();
+    assert!(zone.points.present().is_some_and(|points| points.len() > 1), "{zone:?}");
+}
+
+#[test]
 fn paced_starts_are_due_at_their_interval() {
     let report = attempt_with("well", |spec| spec.profile.interval = Some(Duration::from_millis(2)));
     let starts = report.blocks.iter().find(|block| block.metric == BlockKind::StartUs).unwrap();

@@ -180,10 +180,11 @@ fn temperature_rise(spec: &JobSpec, report: &Report) -> Metric {
     };
     let temperatures = report.sensors.iter().filter(|trace| trace.unit == sensor::CELSIUS);
     let mut candidates: Vec<(bool, f64, f64)> = Vec::new();
-    let mut reason = None;
+    let (mut reason, mut read) = (None, false);
     for trace in temperatures {
         match &trace.points {
             Reading::Present(points) => {
+                read = true;
                 if let [first, .., last] = within(points)[..] {
                     candidates.push((trace.sensor == sensor::BATTERY_TEMPERATURE, last, last - first));
                 }
@@ -196,7 +197,7 @@ fn temperature_rise(spec: &JobSpec, report: &Report) -> Metric {
         Some((_, _, rise)) => Metric::exact(NAME, rise),
         None => Metric::absent(
             NAME,
-            reason.unwrap_or_else(|| {
+            reason.filter(|_| !read).unwrap_or_else(|| {
                 format!("no temperature was read twice while measuring ({} profile)", spec.profile.kind.as_str())
             }),
         ),

@@ -332,6 +332,12 @@ fn the_temperature_rise_is_taken_over_the_measure_stage() {
     report.sensors =
         vec![SensorTrace { points: Reading::absent("denied by the kernel"), ..trace("thermal/a", [0.0; 4]) }];
     assert_eq!(reason(&summarise(&spec, &report), "temp_rise_c").as_deref(), Some("thermal/a: denied by the kernel"));
+    report.sensors.push(SensorTrace { points: Reading::Present(vec![(0, 40.0)]), ..trace("thermal/b", [0.0; 4]) });
+    assert_eq!(
+        reason(&summarise(&spec, &report), "temp_rise_c").as_deref(),
+        Some("no temperature was read twice while measuring (quick profile)"),
+        "another zone could be read"
+    );
 }
 
 #[test]
