@@ -176,14 +176,14 @@ fn table(profile: &Profile, sensors: &[SensorReading]) -> String {
         ("abi".to_owned(), profile.abi.clone()),
         ("android api".to_owned(), shown(&profile.android_api)),
         ("cpu".to_owned(), shown(&profile.cpu.model)),
-        ("cpus".to_owned(), profile.cpu.count.to_string()),
+        ("cpus".to_owned(), shown(&profile.cpu.count)),
     ];
     for (index, cluster) in profile.cpu.clusters.iter().enumerate() {
         let cpus: Vec<String> = cluster.cpus.iter().map(u16::to_string).collect();
         let frequency = shown(&cluster.max_frequency_khz.clone().map(|khz| format!("at most {} MHz", khz / 1000)));
         rows.push((format!("cluster {index}"), format!("cpu {}  {frequency}", cpus.join(" "))));
     }
-    rows.push(("cpu features".to_owned(), profile.cpu.features.join(" ")));
+    rows.push(("cpu features".to_owned(), shown(&profile.cpu.features.clone().map(|features| features.join(" ")))));
     rows.push(("memory".to_owned(), shown(&profile.memory_bytes.clone().map(|bytes| format!("{} MiB", bytes >> 20)))));
     rows.push(("gpu".to_owned(), shown(&profile.gpu)));
     rows.push(("gpu driver".to_owned(), shown(&profile.gpu_driver)));

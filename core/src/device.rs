@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::reading::Reading;
+use crate::reading::{self, Reading};
 
 /// What tells one device from another, strongest first. Cheap phones share serials and hosts have none, so the server
 /// matches on all of it and issues the id itself.
@@ -32,12 +32,14 @@ pub struct Cpu {
     pub model: Reading<String>,
     /// `x86_64`, `aarch64`, `armv7`, …
     pub architecture: String,
-    /// Logical CPUs that the agent may use.
-    pub count: u16,
+    /// Logical CPUs that are on.
+    #[serde(deserialize_with = "reading::or_plain")]
+    pub count: Reading<u16>,
     /// Slowest first.
     pub clusters: Vec<CpuCluster>,
     /// Features that every core has: `avx2`, `asimddp`, `i8mm`, …
-    pub features: Vec<String>,
+    #[serde(deserialize_with = "reading::or_plain")]
+    pub features: Reading<Vec<String>>,
 }
 
 /// What was probed of a device. Absent readings keep their reasons.
@@ -134,5 +136,26 @@ impl FromStr for DeviceState {
             .copied()
             .find(|state| state.as_str() == text)
             .ok_or_else(|| format!("{text:?} is not a device state"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_processor_of_an_older_document_has_plain_numbers_and_lists() {
+        let cpu = |count: &str, features: &str| -> Cpu {
+            let text = format!(
+                r#"{{"model":{{"absent":"denied"}},"architecture":"x86_64","count":{count},"clusters":[],"features":{features}}}"#
+            );
+            serde_json::from_str(&text).unwrap()
+        };
+        let older = cpu("8", r#"["avx2"]"#);
+        assert_eq!((&older.count, &older.features), (&Reading::Present(8), &Reading::Present(vec!["avx2".to_owned()])));
+        let absent = cpu(r#"{"absent":"denied"}"#, r#"{"absent":"denied"}"#);
+        assert_eq!((absent.count.reason(), absent.features.reason()), (Some("denied"), Some("denied")));
+        let text = serde_json::to_string(&older).unwrap();
+        assert_eq!(serde_json::from_str::<Cpu>(&text).unwrap(), older);
     }
 }

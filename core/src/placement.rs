@@ -108,7 +108,11 @@ fn is_of_track(version: &str, track: &str) -> bool {
 
 fn threads_fit(backend: &Backend, device: &DeviceRow) -> Result<(), Reason> {
     let cpu = &device.profile.cpu;
-    let available = cpus_of(&backend.affinity, cpu)?.map_or(usize::from(cpu.count), |cpus| cpus.len());
+    let available = match cpus_of(&backend.affinity, cpu)? {
+        Some(cpus) => Some(cpus.len()),
+        None => cpu.count.present().map(|&count| usize::from(count)),
+    };
+    let Some(available) = available else { return Ok(()) };
     if usize::from(backend.threads) > available {
         let code = match (available, backend.affinity == Affinity::Any) {
             (1, true) => Code::TooManyThreadsOnOne,
@@ -130,8 +134,11 @@ pub fn cpus_of(affinity: &Affinity, cpu: &Cpu) -> Result<Option<Vec<u16>>, Reaso
         Affinity::Any => return Ok(None),
         Affinity::Cpus(cpus) => {
             let known: Vec<u16> = cpu.clusters.iter().flat_map(|cluster| cluster.cpus.iter().copied()).collect();
-            let exists =
-                |cpu_number: &u16| if known.is_empty() { *cpu_number < cpu.count } else { known.contains(cpu_number) };
+            let exists = |cpu_number: &u16| match &cpu.count {
+                _ if !known.is_empty() => known.contains(cpu_number),
+                Reading::Present(count) => cpu_number < count,
+                Reading::Absent(_) => true,
+            };
             return match cpus.iter().find(|cpu_number| !exists(cpu_number)) {
                 Some(missing) => Err(Reason::new(Code::NoSuchCpu, &[("cpu", missing)])),
                 None => Ok(Some(cpus.clone())),
@@ -139,6 +146,9 @@ pub fn cpus_of(affinity: &Affinity, cpu: &Cpu) -> Result<Option<Vec<u16>>, Reaso
         }
         Affinity::Little | Affinity::Mid | Affinity::Big | Affinity::Prime => &cpu.clusters,
     };
+    if let (true, Reading::Absent(why)) = (clusters.is_empty(), &cpu.count) {
+        return Err(Reason::new(Code::ClustersUnknown, &[("affinity", affinity), ("why", why)]));
+    }
     if clusters.len() < 2 {
         return Err(Reason::new(Code::CpusAlike, &[("affinity", affinity)]));
     }

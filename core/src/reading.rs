@@ -1,6 +1,6 @@
 //! A value that may be absent, with the reason why. Missing is never zero.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// A value that was read, or the reason why it was not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,4 +48,22 @@ impl<T> Reading<T> {
     pub fn from_option(value: Option<T>, reason: impl Into<String>) -> Self {
         value.map_or_else(|| Self::Absent(reason.into()), Self::Present)
     }
+}
+
+/// Reads a field that was a plain value in older documents.
+pub fn or_plain<'de, D, T>(deserializer: D) -> Result<Reading<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Document<T> {
+        Reading(Reading<T>),
+        Plain(T),
+    }
+    Ok(match Document::deserialize(deserializer)? {
+        Document::Reading(reading) => reading,
+        Document::Plain(value) => Reading::Present(value),
+    })
 }

@@ -282,7 +282,7 @@ codes! {
     TooManyThreadsOnOneOf, "too_many_threads_on_single_of", "{threads} threads are asked for, and the device has 1 CPU ({affinity})";
     NoSuchCpu, "no_such_cpu", "the device has no CPU {cpu}";
     CpusAlike, "cpus_alike", "the device's CPUs are all alike, so it has no {affinity} cores";
-    ClustersUnknown, "clusters_unknown", "which cores are {affinity} is not known: the maximum frequency cannot be read ({why})";
+    ClustersUnknown, "clusters_unknown", "which cores are {affinity} is not known ({why})";
     NoMidCores, "no_mid_cores", "the device has two kinds of cores, so it has no mid cores";
     TooLarge, "too_large", "the variant has {size} MiB, and the device has {memory} MiB of memory";
     OpenAxis, "open_axis", "axis \"{axis}\" of input \"{input}\" has no size: set it in the binding's `axes`, or name a dataset";
@@ -317,6 +317,7 @@ codes! {
     NoFrequencies, "no_frequencies", "there is no {path}: this kernel or machine does not show frequencies";
     NoGovernor, "no_governor", "there is no governor under {path}";
     NoThermalZone, "no_thermal_zone", "there is no thermal zone under {path}";
+    NoCoolingDevice, "no_cooling_device", "there is no cooling device under {path} that could act";
     NoPowerSensor, "no_power_sensor", "there is neither RAPL under {rapl} nor a power sensor under {hwmon}";
     AsInModel, "as_in_model", "as in the model";
     NotProbed, "not_probed", "the attempt ended before the device was probed";

@@ -70,9 +70,9 @@ impl Identity {
             cpu: Cpu {
                 model: Reading::absent("simulated"),
                 architecture: "x86_64".to_owned(),
-                count: 1,
+                count: Reading::Present(1),
                 clusters: vec![],
-                features: vec![],
+                features: Reading::absent("simulated"),
             },
             gpu: Reading::absent("simulated"),
             gpu_driver: Reading::absent("simulated"),

@@ -91,7 +91,7 @@ pub type OnStep<'a> = &'a mut dyn FnMut(Step);
 /// Carries out an order. Nothing of it runs any more when this returns.
 pub fn perform(order: &Order, source: &mut dyn Source, stop: &StopSignal, on_step: OnStep<'_>) -> Report {
     let journal = Journal::new(clock::boot());
-    Attempt { order, probe: Probe::new(&order.root), stop, on_step, journal }.perform(source)
+    Attempt { order, probe: Probe::new(&order.root), stop, on_step, journal, cpus: None }.perform(source)
 }
 
 /// Why an attempt went no further.
@@ -108,6 +108,8 @@ struct Attempt<'a> {
     stop: &'a StopSignal,
     on_step: OnStep<'a>,
     journal: Journal,
+    /// The CPUs of the children; `None` for any.
+    cpus: Option<Vec<u16>>,
 }
 
 impl Attempt<'_> {
@@ -149,6 +151,11 @@ impl Attempt<'_> {
         let findings = self.order.preflight.check(&self.probe, &self.order.folder, size, self.stop);
         self.check_stop(Stage::Prepare)?;
         self.journal.environment.facts.extend(findings.facts);
+        self.cpus = self.probe.resolve_affinity(&self.order.spec.backend.affinity).map_err(|reason| Failure {
+            outcome: Outcome::UnsupportedBackend,
+            stage: Stage::Prepare,
+            message: reason.into(),
+        })?;
         match findings.refusal {
             None => Ok(()),
             Some((outcome, message)) => Err(Failure { outcome, stage: Stage::Prepare, message }),
@@ -299,7 +306,7 @@ impl Attempt<'_> {
                 .collect(),
             dataset: spec.dataset.as_ref().map(|_| self.dataset_path()),
             out: self.order.folder.join(format!("out-{index}")),
-            affinity: self.probe.resolve_affinity(&spec.backend.affinity),
+            affinity: self.cpus.clone(),
             spawned: clock::boot(),
             job: spec.clone(),
         }

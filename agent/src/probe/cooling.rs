@@ -1,5 +1,8 @@
 //! Cooling devices: what the kernel throttles, and how far.
 
+use seatrial_core::reading::Reading;
+use seatrial_core::reason::{Code, Reason};
+
 use super::SensorReading;
 use super::files::Files;
 
@@ -7,15 +10,25 @@ const FOLDER: &str = "sys/class/thermal";
 
 /// Current state of each cooling device that can throttle at all, as a share of its maximum.
 pub(super) fn readings(files: &Files) -> Vec<SensorReading> {
-    files
-        .entries(FOLDER, "cooling_device")
-        .into_iter()
-        .filter_map(|device| {
-            let most = files.number::<f64>(&format!("{device}/max_state")).into_present().filter(|&most| most > 0.0)?;
-            let kind = files.text(&format!("{device}/type")).into_present()?;
-            let number = device.rsplit("cooling_device").next()?.to_owned();
-            let value = files.number::<f64>(&format!("{device}/cur_state")).map(|state| state / most);
-            Some(SensorReading { sensor: format!("cooling/{kind}-{number}"), unit: "1", value })
-        })
-        .collect()
+    let readings: Vec<SensorReading> =
+        files.entries(FOLDER, "cooling_device").into_iter().filter_map(|device| reading(files, &device)).collect();
+    if readings.is_empty() {
+        let reason = Reason::new(Code::NoCoolingDevice, &[("path", &format!("/{FOLDER}"))]);
+        return vec![SensorReading { sensor: "cooling".into(), unit: "1", value: Reading::absent(reason) }];
+    }
+    readings
+}
+
+/// `None` for one whose only state is 0.
+fn reading(files: &Files, device: &str) -> Option<SensorReading> {
+    let number = device.rsplit("cooling_device").next().unwrap_or_default();
+    let kind = files.text(&format!("{device}/type")).into_present().unwrap_or_else(|| "device".to_owned());
+    let value = match files.number::<f64>(&format!("{device}/max_state")) {
+        Reading::Present(most) if most > 0.0 => {
+            files.number::<f64>(&format!("{device}/cur_state")).map(|state| state / most)
+        }
+        Reading::Present(_) => return None,
+        Reading::Absent(reason) => Reading::Absent(reason),
+    };
+    Some(SensorReading { sensor: format!("cooling/{kind}-{number}"), unit: "1", value })
 }

@@ -9,22 +9,22 @@ use super::files::{Files, first};
 
 pub(super) fn read(files: &Files) -> Cpu {
     let cpuinfo = files.text("proc/cpuinfo");
-    let clusters = clusters(files);
+    let online = online(files, &cpuinfo);
     Cpu {
         model: model(&cpuinfo),
         architecture: std::env::consts::ARCH.to_owned(),
-        count: u16::try_from(online(files).len()).unwrap_or(u16::MAX),
-        clusters,
-        features: cpuinfo.present().map(|text| common_features(text)).unwrap_or_default(),
+        clusters: clusters(files, &online),
+        count: online.map(|cpus| u16::try_from(cpus.len()).unwrap_or(u16::MAX)),
+        features: features(&cpuinfo),
     }
 }
 
 /// Groups of cores with the same maximum frequency, slowest first. Without frequencies there is one cluster.
-pub(super) fn clusters(files: &Files) -> Vec<CpuCluster> {
+fn clusters(files: &Files, online: &Reading<Vec<u16>>) -> Vec<CpuCluster> {
+    let Reading::Present(online) = online else { return Vec::new() };
     let mut by_frequency: BTreeMap<u64, BTreeSet<u16>> = BTreeMap::new();
     let mut reason = "the kernel reports no frequency".to_owned();
-    let online = online(files);
-    for &cpu in &online {
+    for &cpu in online {
         match files.number::<u64>(&format!("sys/devices/system/cpu/cpu{cpu}/cpufreq/cpuinfo_max_freq")) {
             Reading::Present(frequency) => {
                 by_frequency.entry(frequency).or_default().insert(cpu);
@@ -33,7 +33,7 @@ pub(super) fn clusters(files: &Files) -> Vec<CpuCluster> {
         }
     }
     if by_frequency.is_empty() {
-        return vec![CpuCluster { cpus: online, max_frequency_khz: Reading::Absent(reason) }];
+        return vec![CpuCluster { cpus: online.clone(), max_frequency_khz: Reading::Absent(reason) }];
     }
     by_frequency
         .into_iter()
@@ -57,12 +57,20 @@ pub(super) fn allowed(files: &Files) -> Reading<String> {
 }
 
 /// Numbers of the CPUs that are on; those of `/proc/cpuinfo` where the list is missing.
-fn online(files: &Files) -> Vec<u16> {
-    if let Reading::Present(list) = files.text("sys/devices/system/cpu/online") {
-        return parse_list(&list);
-    }
-    let cpuinfo = files.text("proc/cpuinfo").into_present().unwrap_or_default();
-    values(&cpuinfo, "processor").filter_map(|number| number.parse().ok()).collect()
+fn online(files: &Files, cpuinfo: &Reading<String>) -> Reading<Vec<u16>> {
+    let some = |cpus: Vec<u16>, why: &str| Reading::from_option((!cpus.is_empty()).then_some(cpus), why);
+    let listed = match files.text("sys/devices/system/cpu/online") {
+        Reading::Present(list) => some(parse_list(&list), "/sys/devices/system/cpu/online names no CPU"),
+        Reading::Absent(reason) => Reading::Absent(reason),
+    };
+    let counted = match cpuinfo {
+        Reading::Present(text) => some(
+            values(text, "processor").filter_map(|number| number.parse().ok()).collect(),
+            "/proc/cpuinfo names no CPU",
+        ),
+        Reading::Absent(reason) => Reading::Absent(reason.clone()),
+    };
+    first([listed, counted], "")
 }
 
 /// `0-3,7` as numbers.
@@ -118,13 +126,21 @@ fn arm_part(part: &str) -> String {
 }
 
 /// What every core has: a model that runs on some cores only is a model that crashes at times.
-fn common_features(cpuinfo: &str) -> Vec<String> {
-    let mut sets = cpuinfo.lines().filter_map(|line| {
+fn features(cpuinfo: &Reading<String>) -> Reading<Vec<String>> {
+    match cpuinfo {
+        Reading::Present(text) => Reading::from_option(common_features(text), "/proc/cpuinfo names no features"),
+        Reading::Absent(reason) => Reading::Absent(reason.clone()),
+    }
+}
+
+/// `None` when no core says what it has.
+fn common_features(cpuinfo: &str) -> Option<Vec<String>> {
+    let sets = cpuinfo.lines().filter_map(|line| {
         let (key, value) = line.split_once(':')?;
         matches!(key.trim(), "flags" | "Features").then(|| value.split_whitespace().collect::<BTreeSet<_>>())
     });
-    let Some(first) = sets.next() else { return Vec::new() };
-    sets.fold(first, |common, set| &common & &set).into_iter().map(str::to_owned).collect()
+    let common = sets.reduce(|common, set| &common & &set)?;
+    Some(common.into_iter().map(str::to_owned).collect())
 }
 
 fn values<'a>(cpuinfo: &'a str, key: &'a str) -> impl Iterator<Item = &'a str> {
@@ -148,6 +164,7 @@ mod tests {
     #[test]
     fn features_are_those_of_every_core() {
         let text = "processor : 0\nFeatures : fp asimd sve\n\nprocessor : 1\nFeatures : fp asimd\n";
-        assert_eq!(common_features(text), ["asimd", "fp"]);
+        assert_eq!(common_features(text).unwrap(), ["asimd", "fp"]);
+        assert_eq!(common_features("processor : 0\n"), None);
     }
 }

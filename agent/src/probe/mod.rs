@@ -18,7 +18,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use seatrial_core::backend::Affinity;
-use seatrial_core::device::{CpuCluster, Evidence, Profile};
+use seatrial_core::device::{Evidence, Profile};
+use seatrial_core::placement;
 use seatrial_core::reading::Reading;
 use seatrial_core::reason::{Code, Reason};
 use seatrial_core::report::Environment;
@@ -161,9 +162,9 @@ impl Probe {
         memory::oom_kills(&self.files)
     }
 
-    /// The CPUs of an affinity on this device; `None` for any.
-    pub fn resolve_affinity(&self, affinity: &Affinity) -> Option<Vec<u16>> {
-        choose_cpus(affinity, &cpu::clusters(&self.files))
+    /// The CPUs of an affinity on this device, as placement decides it; `None` for any.
+    pub fn resolve_affinity(&self, affinity: &Affinity) -> Result<Option<Vec<u16>>, Reason> {
+        placement::cpus_of(affinity, &cpu::read(&self.files))
     }
 
     pub fn root(&self) -> PathBuf {
@@ -179,20 +180,6 @@ fn bound(readings: &mut Vec<SensorReading>) {
         let reason = Reason::new(Code::TooManySensors, &[("count", &count), ("read", &readings.len())]);
         readings.push(SensorReading { sensor: "more".to_owned(), unit: "1", value: Reading::absent(reason) });
     }
-}
-
-/// Clusters come slowest first. A device with one cluster has no little and no big: every word means all of it.
-fn choose_cpus(affinity: &Affinity, clusters: &[CpuCluster]) -> Option<Vec<u16>> {
-    let last = clusters.len().saturating_sub(1);
-    let chosen = match affinity {
-        Affinity::Any => return None,
-        Affinity::Cpus(cpus) => return Some(cpus.clone()),
-        Affinity::Little => clusters.get(..1),
-        Affinity::Mid if clusters.len() > 2 => clusters.get(1..last),
-        Affinity::Big | Affinity::Mid if clusters.len() > 1 => clusters.get(1..),
-        Affinity::Prime | Affinity::Big | Affinity::Mid => clusters.get(last..),
-    };
-    Some(chosen.unwrap_or_default().iter().flat_map(|cluster| cluster.cpus.clone()).collect())
 }
 
 #[cfg(test)]
@@ -212,26 +199,28 @@ mod tests {
         assert_eq!(profile.android_api, Reading::Present(35));
         assert_eq!(profile.gpu, Reading::Present("Adreno830v2".into()));
         assert!(profile.sensors.contains(&"battery/temperature".to_owned()), "{:?}", profile.sensors);
-        assert!(profile.cpu.features.contains(&"asimddp".to_owned()));
-        assert!(!profile.cpu.features.contains(&"sve2".to_owned()), "only the prime core of this phone has it");
+        let features = profile.cpu.features.into_present().unwrap();
+        assert!(features.contains(&"asimddp".to_owned()));
+        assert!(!features.contains(&"sve2".to_owned()), "only the prime core of this phone has it");
     }
 
     #[test]
-    fn affinity_words_mean_clusters() {
-        let probe = tree("phone");
-        assert_eq!(probe.resolve_affinity(&Affinity::Any), None);
-        assert_eq!(probe.resolve_affinity(&Affinity::Little), Some(vec![0, 1, 2, 3]));
-        assert_eq!(probe.resolve_affinity(&Affinity::Mid), Some(vec![4, 5, 6]));
-        assert_eq!(probe.resolve_affinity(&Affinity::Big), Some(vec![4, 5, 6, 7]));
-        assert_eq!(probe.resolve_affinity(&Affinity::Prime), Some(vec![7]));
-        assert_eq!(tree("vm").resolve_affinity(&Affinity::Big), Some(vec![0, 1]), "one cluster is all there is");
+    fn an_affinity_means_on_the_device_what_it_means_to_placement() {
+        let cpus = |name: &str, affinity| tree(name).resolve_affinity(&affinity).map_err(String::from);
+        assert_eq!(cpus("phone", Affinity::Any), Ok(None));
+        assert_eq!(cpus("phone", Affinity::Little), Ok(Some(vec![0, 1, 2, 3])));
+        assert_eq!(cpus("phone", Affinity::Big), Ok(Some(vec![4, 5, 6, 7])));
+        let alike = |word: &str| Err(format!("the device's CPUs are all alike, so it has no {word} cores"));
+        assert_eq!(cpus("vm", Affinity::Big), alike("big"));
+        assert_eq!(cpus("pi", Affinity::Little), alike("little"));
+        assert_eq!(cpus("vm", Affinity::Cpus(vec![2])), Err("the device has no CPU 2".to_owned()));
     }
 
     #[test]
     fn a_virtual_machine_lacks_sensors_and_says_why() {
         let profile = tree("vm").profile(false);
         assert!(profile.sensors.is_empty(), "{:?}", profile.sensors);
-        for sensor in ["thermal", "battery", "cpu/frequency", "power"] {
+        for sensor in ["thermal", "battery", "cpu/frequency", "cooling", "power"] {
             assert!(profile.absent_sensors.contains_key(sensor), "{sensor}: {:?}", profile.absent_sensors);
         }
         assert_eq!(profile.os, Reading::Present("Debian GNU/Linux 12 (bookworm)".into()));
@@ -299,6 +288,9 @@ mod tests {
         let probe = Probe::new(home.path());
         let profile = probe.profile(false);
         assert!(profile.memory_bytes.reason().is_some_and(|reason| reason.contains("meminfo")), "{profile:?}");
+        assert!(profile.cpu.count.reason().is_some_and(|reason| reason.contains("cpuinfo")), "{profile:?}");
+        assert!(profile.cpu.features.reason().is_some_and(|reason| reason.contains("cpuinfo")), "{profile:?}");
+        assert!(profile.cpu.clusters.is_empty(), "{profile:?}");
         assert!(probe.battery().charge.reason().is_some());
         assert!(probe.cpu_times().reason().is_some());
         assert_eq!(probe.oom_kills(), None);

@@ -12,18 +12,18 @@ pub(super) fn readings(files: &Files) -> Vec<SensorReading> {
     let mut readings: Vec<SensorReading> = files
         .entries(RAPL, "intel-rapl:")
         .into_iter()
-        .filter_map(|zone| {
-            let name = files.text(&format!("{zone}/name")).into_present()?;
-            let number = zone.rsplit("intel-rapl:").next()?.replace(':', ".");
+        .map(|zone| {
+            let name = files.text(&format!("{zone}/name")).into_present().unwrap_or_else(|| "zone".to_owned());
+            let number = zone.rsplit("intel-rapl:").next().unwrap_or_default().replace(':', ".");
             // A counter that wraps; only differences mean anything.
             let value = files.number::<f64>(&format!("{zone}/energy_uj")).map(|microjoules| microjoules / 1e6);
-            Some(SensorReading { sensor: format!("rapl/{name}-{number}"), unit: "J", value })
+            SensorReading { sensor: format!("rapl/{name}-{number}"), unit: "J", value }
         })
         .collect();
     readings.extend(files.entries(HWMON, "hwmon").into_iter().filter_map(|monitor| {
         let path = format!("{monitor}/power1_input");
-        let name = files.text(&format!("{monitor}/name")).into_present()?;
-        let number = monitor.rsplit("hwmon").next()?;
+        let name = files.text(&format!("{monitor}/name")).into_present().unwrap_or_else(|| "monitor".to_owned());
+        let number = monitor.rsplit("hwmon").next().unwrap_or_default();
         files.exists(&path).then(|| {
             let value = files.number::<f64>(&path).map(|microwatts| microwatts / 1e6);
             SensorReading { sensor: format!("power/{name}-{number}"), unit: "W", value }

@@ -20,11 +20,17 @@ fn read(name: &str) -> Vec<u8> {
 }
 
 fn attempt(name: &str, change: impl FnOnce(&mut seatrial_core::job::JobSpec)) -> Report {
+    attempt_on(std::path::Path::new("/"), name, change)
+}
+
+/// On a device as its file system describes it.
+fn attempt_on(root: &std::path::Path, name: &str, change: impl FnOnce(&mut seatrial_core::job::JobSpec)) -> Report {
     let home = tempfile::tempdir().unwrap();
     let bytes = read(name);
     let mut spec = common::job("tract", name, &bytes);
     change(&mut spec);
-    common::run(spec, &[&bytes], &common::options(home.path()))
+    let options = seatrial_agent::local::Options { root: root.to_owned(), ..common::options(home.path()) };
+    common::run(spec, &[&bytes], &options)
 }
 
 fn file(name: &str, role: &str) -> LocalFile {
@@ -50,9 +56,25 @@ fn two_threads_are_two_threads() {
 fn an_affinity_is_applied_and_read_back() {
     let report = attempt("linear.onnx", |spec| spec.backend.affinity = Affinity::Cpus(vec![0]));
     assert_eq!(report.actual.affinity, Reading::Present(vec![0]));
-    let report = attempt("linear.onnx", |spec| spec.backend.affinity = Affinity::Cpus(vec![999]));
+    // The device has it, and the kernel does not let the child run there.
+    let device = tempfile::tempdir().unwrap();
+    let online = device.path().join("sys/devices/system/cpu");
+    std::fs::create_dir_all(&online).unwrap();
+    std::fs::write(online.join("online"), "0-999").unwrap();
+    let report = attempt_on(device.path(), "linear.onnx", |spec| spec.backend.affinity = Affinity::Cpus(vec![999]));
     assert!(report.environment.facts["affinity"].starts_with("refused"), "{:?}", report.environment.facts);
     assert_ne!(report.actual.affinity, Reading::Present(vec![999]));
+}
+
+#[test]
+fn an_affinity_that_means_nothing_on_the_device_is_an_unsupported_backend_and_not_a_guess() {
+    let alike = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/trees/vm");
+    let report = attempt_on(&alike, "linear.onnx", |spec| spec.backend.affinity = Affinity::Big);
+    assert_eq!((report.outcome, report.failed_stage), (Outcome::UnsupportedBackend, Some(Stage::Prepare)));
+    let said = report.message.unwrap();
+    assert_eq!(said, "the device's CPUs are all alike, so it has no big cores");
+    let report = attempt_on(&alike, "linear.onnx", |_| {});
+    assert_eq!(report.outcome, Outcome::Ok, "the control: any CPU; {:?}", report.message);
 }
 
 #[test]

@@ -173,7 +173,10 @@ fn is_at_work(state: &str) -> bool {
 fn processor(profile: &Profile) -> String {
     let name =
         profile.soc.present().or(profile.cpu.model.present()).map_or(profile.cpu.architecture.as_str(), String::as_str);
-    format!("{name} ×{}", profile.cpu.count)
+    match profile.cpu.count {
+        Reading::Present(count) => format!("{name} ×{count}"),
+        Reading::Absent(_) => name.to_owned(),
+    }
 }
 
 fn present(reading: &Reading<String>) -> &str {

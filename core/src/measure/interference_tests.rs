@@ -308,10 +308,7 @@ fn a_clock_that_was_limited_before_the_window_began_is_limited_in_all_of_it() {
         ..trace("cpu0/frequency_max", "MHz", &[])
     };
     let lowered = limit(&[(100, 2800.0), (1_500, 2000.0), (9_000, 2000.0)]);
-    assert_eq!(
-        reasons_of_sensors(&[lowered]),
-        ["process 0: cpu0/frequency_max was lowered from 2800 to 2000 MHz"],
-    );
+    assert_eq!(reasons_of_sensors(&[lowered]), ["process 0: cpu0/frequency_max was lowered from 2800 to 2000 MHz"],);
     let after = limit(&[(100, 2800.0), (9_000, 2800.0), (12_000, 2000.0)]);
     let raised = limit(&[(100, 2000.0), (1_500, 2800.0), (12_000, 3000.0)]);
     assert!(reasons_of_sensors(&[after, raised]).is_empty());

@@ -45,13 +45,13 @@ pub(crate) fn phone(number: u8) -> DeviceRow {
             cpu: Cpu {
                 model: Reading::absent("the kernel names none"),
                 architecture: "aarch64".to_owned(),
-                count: 8,
+                count: Reading::Present(8),
                 clusters: vec![
                     cluster(&[0, 1, 2, 3], 2_000_000),
                     cluster(&[4, 5, 6], 3_000_000),
                     cluster(&[7], 4_300_000),
                 ],
-                features: vec!["asimddp".to_owned(), "i8mm".to_owned()],
+                features: Reading::Present(vec!["asimddp".to_owned(), "i8mm".to_owned()]),
             },
             gpu: Reading::Present("Adreno 830".to_owned()),
             gpu_driver: Reading::absent("denied by the kernel"),
@@ -84,7 +84,7 @@ pub(crate) fn host() -> DeviceRow {
     host.profile.android_api = Reading::absent("not an Android device");
     host.profile.soc = absent();
     host.profile.abi = "x86_64".to_owned();
-    host.profile.cpu.count = 2;
+    host.profile.cpu.count = Reading::Present(2);
     host.profile.cpu.clusters.truncate(1);
     host.profile.cpu.clusters[0].cpus = vec![0, 1];
     host.profile.runtimes.truncate(1);

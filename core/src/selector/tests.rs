@@ -56,6 +56,13 @@ fn what_is_not_known_is_null_and_using_it_is_undecided() {
         "the selector cannot be decided: `android_api` is not known (not an Android device)"
     );
     assert_eq!(reason("gpu.contains('Adreno')"), "the selector cannot be decided: `gpu` is not known (no GPU found)");
+    let mut blind = host.clone();
+    blind.profile.cpu.count = Reading::absent("denied");
+    blind.profile.cpu.features = Reading::absent("denied");
+    for (text, name) in [("cpu.count >= 2", "cpu.count"), ("'avx2' in cpu.features", "cpu.features")] {
+        let said = selects(text, &blind).unwrap_err().to_string();
+        assert_eq!(said, format!("the selector cannot be decided: `{name}` is not known (denied)"));
+    }
     assert_eq!(selects("android_api >= 34 || abi == 'x86_64'", &host), Ok(true), "the other side decides");
 }
 

@@ -42,9 +42,9 @@ variables! {
     "android_api": "integer or null", "Android API level";
     "cpu.model": "string or null", "name of the processor";
     "cpu.architecture": "string", "\"aarch64\", \"x86_64\", …";
-    "cpu.count": "integer", "logical CPUs that the agent may use";
+    "cpu.count": "integer or null", "logical CPUs that are on";
     "cpu.clusters": "integer", "groups of CPUs with the same maximum frequency";
-    "cpu.features": "list of strings", "features that every core has: `\"i8mm\" in cpu.features`";
+    "cpu.features": "list of strings or null", "features that every core has: `\"i8mm\" in cpu.features`";
     "runtimes": "list of strings", "runtimes on offer, each with and without its version: `\"tract\" in runtimes`";
     "sensors": "list of strings", "sensors that can be read";
     "agent_version": "string", "version of the device's agent";
@@ -92,9 +92,9 @@ fn value(device: &DeviceRow, used: &Used, name: &str) -> Value {
         "android_api" => profile.android_api.present().map(|&api| i64::from(api)).into(),
         "cpu.model" => text(&profile.cpu.model),
         "cpu.architecture" => profile.cpu.architecture.clone().into(),
-        "cpu.count" => i64::from(profile.cpu.count).into(),
+        "cpu.count" => profile.cpu.count.present().map(|&count| i64::from(count)).into(),
         "cpu.clusters" => i64::try_from(profile.cpu.clusters.len()).unwrap_or(i64::MAX).into(),
-        "cpu.features" => profile.cpu.features.clone().into(),
+        "cpu.features" => profile.cpu.features.present().cloned().into(),
         "runtimes" => {
             let offers = profile.runtimes.iter();
             offers.flat_map(|o| [o.name.clone(), format!("{} {}", o.name, o.version)]).collect::<Vec<_>>().into()
@@ -140,6 +140,8 @@ fn absence<'d>(device: &'d DeviceRow, name: &str) -> Option<&'d str> {
         "memory_gb" => profile.memory_bytes.reason(),
         "android_api" => profile.android_api.reason(),
         "cpu.model" => profile.cpu.model.reason(),
+        "cpu.count" => profile.cpu.count.reason(),
+        "cpu.features" => profile.cpu.features.reason(),
         _ => None,
     }
 }

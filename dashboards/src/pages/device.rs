@@ -98,7 +98,7 @@ pub(crate) async fn page(
             sub: sub(&data, moments),
             facts: facts(device, words),
             clusters: profile.cpu.clusters.iter().map(|cluster| cluster_line(cluster, words)).collect(),
-            features: profile.cpu.features.join(" "),
+            features: reading(&profile.cpu.features.clone().map(|features| features.join(" ")), words),
             runtimes: profile
                 .runtimes
                 .iter()
@@ -188,7 +188,7 @@ fn facts(device: &DeviceRow, words: Words) -> Vec<(String, String)> {
                 "device.cpu_line",
                 &[
                     ("model", &reading(&profile.cpu.model, words)),
-                    ("n", &profile.cpu.count.to_string()),
+                    ("n", &profile.cpu.count.present().map_or_else(|| "?".to_owned(), u16::to_string)),
                     ("arch", &profile.cpu.architecture),
                 ],
             ),

@@ -408,7 +408,7 @@ fn table(devices: &[DeviceRow]) -> String {
             text(&profile.gpu),
             text(&profile.gpu_driver),
             profile.abi.clone(),
-            profile.cpu.count.to_string(),
+            profile.cpu.count.present().map(u16::to_string).unwrap_or_default(),
             profile.memory_bytes.present().map(u64::to_string).unwrap_or_default(),
             device.agent_version.clone(),
             device.last_seen_at.as_micros().to_string(),

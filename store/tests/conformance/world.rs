@@ -176,9 +176,9 @@ pub(crate) fn profile(brand: &str, product: &str) -> Profile {
         cpu: Cpu {
             model: Reading::absent("not in /proc/cpuinfo"),
             architecture: "aarch64".to_owned(),
-            count: 8,
+            count: Reading::Present(8),
             clusters: Vec::new(),
-            features: vec!["asimddp".to_owned()],
+            features: Reading::Present(vec!["asimddp".to_owned()]),
         },
         gpu: Reading::absent("no library"),
         gpu_driver: Reading::absent("no library"),
