@@ -74,7 +74,7 @@ fn sweep(patience: Duration, is_ours: impl Fn(i32) -> bool) -> Result<usize, Vec
             let Some(pid) = Pid::from_raw(raw) else { continue };
             killed.insert(raw);
             // Either call fails when the process is already gone, which is what is wanted.
-            let _ = kill_process(pid, Signal::KILL);
+            kill(pid);
             let _ = waitpid(Some(pid), WaitOptions::NOHANG);
         }
         if clock::boot().since(begun) > patience {
@@ -82,6 +82,12 @@ fn sweep(patience: Duration, is_ours: impl Fn(i32) -> bool) -> Result<usize, Vec
         }
         thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// The fault point stands for a process that hangs in the kernel: it is sent the signal and does not die of it.
+fn kill(pid: Pid) {
+    fail::fail_point!("sweep-kill", |_| ());
+    let _ = kill_process(pid, Signal::KILL);
 }
 
 fn processes() -> impl Iterator<Item = i32> {

@@ -12,7 +12,7 @@ use seatrial_core::job::JobSpec;
 use seatrial_core::report::Report;
 use seatrial_core::stage::Stage;
 
-use crate::attempt::{self, Guard, Order, Preflight, Source, Step, StopSignal};
+use crate::attempt::{self, Guard, News, Order, Preflight, Source, Step, StopSignal};
 use crate::cache::FetchError;
 use crate::isolation::Mark;
 
@@ -60,13 +60,13 @@ pub fn run(
         guard: Guard::default(),
         root: options.root.clone(),
         launch: "process".to_owned(),
+        outlast_orphans: false,
     };
-    let mut on_step = |step: Step| {
-        if step.share.is_none() {
-            on_stage(step.stage, step.at);
-        }
+    let mut on_news = |news: News| match news {
+        News::Step(Step { stage, at, share: None }) => on_stage(stage, at),
+        News::Step(Step { share: Some(_), .. }) | News::Orphans(_) => {}
     };
-    Ok(attempt::perform(&order, &mut Files(files), &options.stop, &mut on_step))
+    Ok(attempt::perform(&order, &mut Files(files), &options.stop, &mut on_news))
 }
 
 /// A folder that goes with its value.

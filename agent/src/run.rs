@@ -19,7 +19,7 @@ use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::attempt::{self, Guard, Order, Preflight, Source, Step, StopSignal};
+use crate::attempt::{self, Guard, News, Order, Preflight, Source, Step, StopSignal};
 use crate::cache::{Cache, FetchError, Hold, Remote};
 use crate::clock;
 use crate::folder::{Folder, FolderError};
@@ -94,6 +94,7 @@ pub fn run(config: Config) -> Result<(), RunError> {
 #[derive(Debug)]
 enum AttemptEvent {
     Progressed(Progress),
+    Orphans { attempt: AttemptRef, processes: Vec<i32> },
     Ended { attempt: AttemptRef, report: Box<Report> },
 }
 
@@ -235,6 +236,7 @@ impl Driver {
     fn attempt_event(&mut self, event: AttemptEvent) -> Input {
         match event {
             AttemptEvent::Progressed(progress) => Input::Progressed(progress),
+            AttemptEvent::Orphans { attempt, processes } => Input::Orphans { attempt, processes },
             AttemptEvent::Ended { attempt, report } => self.attempt_ended(attempt, *report),
         }
     }
@@ -362,6 +364,7 @@ impl Driver {
                 guard: Guard::default(),
                 root: self.config.root.clone(),
                 launch: self.config.launch.clone(),
+                outlast_orphans: true,
             },
             stop: stop.clone(),
             events: self.attempt_events.clone(),
@@ -491,13 +494,18 @@ impl Worker {
         let attempt = self.attempt;
         let events = self.events.clone();
         // A driver that is gone hears nothing, and stops everything by its own end.
-        let mut on_step = |Step { stage, at, share }| {
-            let _ = events.blocking_send(AttemptEvent::Progressed(Progress { attempt, stage, at, share }));
+        let mut on_news = |news| {
+            let _ = events.blocking_send(match news {
+                News::Step(Step { stage, at, share }) => {
+                    AttemptEvent::Progressed(Progress { attempt, stage, at, share })
+                }
+                News::Orphans(processes) => AttemptEvent::Orphans { attempt, processes },
+            });
         };
         let report = match self.folder.begin(attempt) {
             Ok(folder) => {
                 self.order.folder = folder;
-                attempt::perform(&self.order, &mut self.source, &self.stop, &mut on_step)
+                attempt::perform(&self.order, &mut self.source, &self.stop, &mut on_news)
             }
             Err(error) => attempt::not_begun(&self.order, &error),
         };

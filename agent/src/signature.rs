@@ -65,6 +65,7 @@ pub fn read(child_command: &[OsString], format: Format, files: &[LocalFile]) -> 
         guard: Guard::default(),
         root: PathBuf::from("/"),
         launch: "process".to_owned(),
+        outlast_orphans: false,
     };
     attempt::describe(&order, placed).map_err(SignatureError::Unreadable)
 }

@@ -73,6 +73,9 @@ pub struct Order {
     pub root: PathBuf,
     /// How this process came to run: `process`, `adb shell`, …
     pub launch: String,
+    /// Waits for processes of the attempt that cannot be ended, however long it takes: who gives orders one after the
+    /// other must not be told that this one is over. Else the attempt fails and names them.
+    pub outlast_orphans: bool,
 }
 
 /// Where an attempt is: it has entered a stage, or has come further in it.
@@ -85,13 +88,20 @@ pub struct Step {
     pub share: Option<f64>,
 }
 
-/// Hears of every step.
-pub type OnStep<'a> = &'a mut dyn FnMut(Step);
+/// What an attempt tells while it goes on.
+#[derive(Debug, Clone, PartialEq)]
+pub enum News {
+    Step(Step),
+    /// These processes of it do not end, and it waits for them.
+    Orphans(Vec<i32>),
+}
 
-/// Carries out an order. Nothing of it runs any more when this returns.
-pub fn perform(order: &Order, source: &mut dyn Source, stop: &StopSignal, on_step: OnStep<'_>) -> Report {
+pub type OnNews<'a> = &'a mut dyn FnMut(News);
+
+/// Carries out an order. Nothing of it runs any more when this returns, unless the report names what does not end.
+pub fn perform(order: &Order, source: &mut dyn Source, stop: &StopSignal, on_news: OnNews<'_>) -> Report {
     let journal = Journal::new(clock::boot());
-    Attempt { order, probe: Probe::new(&order.root), stop, on_step, journal, cpus: None }.perform(source)
+    Attempt { order, probe: Probe::new(&order.root), stop, on_news, journal, cpus: None }.perform(source)
 }
 
 /// Why an attempt went no further.
@@ -106,7 +116,7 @@ struct Attempt<'a> {
     order: &'a Order,
     probe: Probe,
     stop: &'a StopSignal,
-    on_step: OnStep<'a>,
+    on_news: OnNews<'a>,
     journal: Journal,
     /// The CPUs of the children; `None` for any.
     cpus: Option<Vec<u16>>,
@@ -192,9 +202,10 @@ impl Attempt<'_> {
             limits: &self.order.spec.limits,
             stop: self.stop,
             probe: &self.probe,
+            outlast_orphans: self.order.outlast_orphans,
         };
         let begun = self.journal.begun();
-        let on_step = &mut self.on_step;
+        let on_news = &mut self.on_news;
         let mut watchman = Watchman::new(&self.order.guard);
         let trace = &mut self.journal.sensors;
         let mut last = Stage::Prepare;
@@ -204,18 +215,22 @@ impl Attempt<'_> {
                 // The short stages between two processes stand in the report only: telling them would trade the long
                 // grant of a measurement for a short one, which a lost cable could then end.
                 if !matches!(stage, Stage::Prepare | Stage::Teardown) {
-                    on_step(Step { stage, at: clock::boot().since(begun), share: None });
+                    on_news(News::Step(Step { stage, at: clock::boot().since(begun), share: None }));
                 }
                 None
             }
             Watch::Second { share } => {
                 let at = clock::boot().since(begun);
                 if share.is_some() {
-                    on_step(Step { stage: last, at, share });
+                    on_news(News::Step(Step { stage: last, at, share }));
                 }
                 let readings = launch.probe.sensors();
                 trace.sample(&readings, at);
                 watchman.look(launch.probe, &readings)
+            }
+            Watch::Orphans(processes) => {
+                on_news(News::Orphans(processes));
+                None
             }
         })
         .map_err(|error| Failure {
@@ -258,7 +273,7 @@ impl Attempt<'_> {
 
     fn enter(&mut self, stage: Stage) {
         let at = self.journal.enter(stage);
-        (self.on_step)(Step { stage, at, share: None });
+        (self.on_news)(News::Step(Step { stage, at, share: None }));
     }
 
     fn check_stop(&self, stage: Stage) -> Result<(), Failure> {
@@ -371,6 +386,7 @@ pub(crate) fn describe(order: &Order, files: Vec<PlacedFile>) -> Result<seatrial
         limits: &order.spec.limits,
         stop: &stop,
         probe: &probe,
+        outlast_orphans: order.outlast_orphans,
     };
     let mut last = Stage::Prepare;
     let ended = process::run(&launch, &mut |watch| {

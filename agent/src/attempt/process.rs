@@ -1,5 +1,6 @@
 //! One child process as its parent sees it: started, watched, ended, and what it left.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{self, Read as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -31,8 +32,11 @@ use crate::{clock, folder};
 const LOOK: Duration = Duration::from_millis(50);
 /// Between TERM and KILL.
 const GRACE: Duration = Duration::from_secs(1);
-/// How long orphans may take to go.
+/// How long orphans may take to go before they are named.
 const SWEEP: Duration = Duration::from_secs(10);
+/// Between two looks at orphans that do not go, and how long each takes.
+const ORPHAN_PAUSE: Duration = Duration::from_secs(2);
+const ORPHAN_SWEEP: Duration = Duration::from_millis(100);
 /// A longer result is not one of ours.
 const MAX_RESULT_BYTES: u64 = 16 << 20;
 
@@ -41,7 +45,7 @@ const MAX_RESULT_BYTES: u64 = 16 << 20;
 pub(super) enum ProcessError {
     #[error("{what} failed: {source}")]
     Io { what: &'static str, source: io::Error },
-    #[error("processes {0:?} did not end")]
+    #[error("processes {0:?} do not end: end them by hand, or restart the device")]
     Orphans(Vec<i32>),
 }
 
@@ -53,6 +57,8 @@ pub(super) struct Launch<'a> {
     pub limits: &'a Limits,
     pub stop: &'a StopSignal,
     pub probe: &'a Probe,
+    /// See [`super::Order::outlast_orphans`].
+    pub outlast_orphans: bool,
 }
 
 /// What the caller may want to know while a child runs.
@@ -62,6 +68,8 @@ pub(super) enum Watch {
     Second {
         share: Option<f64>,
     },
+    /// These processes do not end, and the parent goes on trying.
+    Orphans(Vec<i32>),
 }
 
 /// Told what happens; answers with a danger when the child must end for it.
@@ -103,13 +111,13 @@ pub(super) fn run(launch: &Launch<'_>, watch: OnWatch<'_>) -> Result<Ended, Proc
     let readers = drain(&output, &mut child);
 
     let mut supervisor = Supervisor::new(launch, EventReader::new(&spec.out));
-    let status = supervisor.wait(&mut child, watch);
+    let status = supervisor.wait(&mut child, &mut *watch);
     // Whatever the child was, its group and what escaped from it go before anything is said.
     kill_group(&child, Signal::KILL);
-    let swept = isolation::sweep_attempt(launch.mark, &known, SWEEP);
+    let swept = sweep(launch, &known, watch);
     let readers = readers.map_err(io_error("reading the child's output"))?;
     let status = status.map_err(io_error("waiting for the child"))?;
-    let orphans = swept.map_err(ProcessError::Orphans)?;
+    let orphans = swept?;
     for reader in readers {
         // A reader that panicked has nothing more to read.
         let _ = reader.join();
@@ -134,6 +142,34 @@ pub(super) fn run(launch: &Launch<'_>, watch: OnWatch<'_>) -> Result<Ended, Proc
         danger,
         out: spec.out.clone(),
     })
+}
+
+/// Ends what the attempt has left, and tells how many processes that were.
+fn sweep(launch: &Launch<'_>, known: &BTreeSet<i32>, watch: OnWatch<'_>) -> Result<usize, ProcessError> {
+    let mut patience = SWEEP;
+    let mut named = 0;
+    loop {
+        let living = match isolation::sweep_attempt(launch.mark, known, patience) {
+            Ok(ended) => return Ok(ended.max(named)),
+            Err(living) => living,
+        };
+        let leaves = || matches!(launch.stop.get(), Some(Stop::Shutdown));
+        if !launch.outlast_orphans || leaves() {
+            return Err(ProcessError::Orphans(living));
+        }
+        tracing::error!(
+            attempt = launch.mark.attempt,
+            processes = ?living,
+            "they do not end: end them by hand, or restart the device; no job is taken until they are gone"
+        );
+        named = named.max(living.len());
+        let _ = watch(Watch::Orphans(living));
+        let begun = clock::boot();
+        while !leaves() && clock::boot().since(begun) < ORPHAN_PAUSE {
+            thread::sleep(LOOK);
+        }
+        patience = ORPHAN_SWEEP;
+    }
 }
 
 fn spawn(launch: &Launch<'_>, spec_path: &Path) -> io::Result<Child> {

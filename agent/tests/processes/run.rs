@@ -160,6 +160,51 @@ async fn an_escaped_process_of_a_killed_agent_is_gone_before_the_next_hello() {
 }
 
 #[tokio::test]
+async fn an_agent_takes_no_job_while_a_process_of_the_last_one_cannot_be_ended() {
+    let home = tempfile::tempdir().unwrap();
+    let mut server = Server::start().await;
+    server.offer(b"setsid escape in load");
+    server.offer(b"well");
+    let _agent = Agent::with_faults(server.address, home.path(), &[], "sweep-kill=return");
+    let mut session = server.session().await;
+    session.assign(attempt(1), &job("setsid escape in load")).await;
+    session.stage("accuracy").await;
+    let grant = grant_to_wire(attempt(1), Grant::Online { length: Duration::from_secs(1) });
+    session.say(ToAgent::Grant(grant)).await;
+
+    // The server has given the job away, and has another one for this device.
+    let orphans = loop {
+        let reason = refusal(&mut session).await.expect("the next job is taken beside an orphan");
+        if reason.contains("do not end") {
+            break common::left_behind(home.path());
+        }
+        assert!(reason.contains("busy"), "{reason}");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    };
+    assert_eq!(orphans.len(), 1);
+    assert!(std::process::Command::new("kill").arg("-9").args(&orphans).status().unwrap().success());
+    let begun = Instant::now();
+    while refusal(&mut session).await.is_some() {
+        assert!(begun.elapsed() < PATIENCE, "the agent does not notice that it is gone");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let (of, report) = session.report().await;
+    assert_eq!((of, report.outcome), (attempt(2), Outcome::Ok), "{:?}", report.message);
+}
+
+/// Why the second job is not taken; `None` when it is.
+async fn refusal(session: &mut crate::stand_in::Session) -> Option<String> {
+    session.assign(attempt(2), &job("well")).await;
+    session
+        .until(|message| match message {
+            FromAgent::Refused(refused) => Some(Some(refused.reason)),
+            FromAgent::Accepted(_) => Some(None),
+            _ => None,
+        })
+        .await
+}
+
+#[tokio::test]
 async fn a_report_outlives_server_and_agent() {
     let home = tempfile::tempdir().unwrap();
     let mut server = Server::start().await;

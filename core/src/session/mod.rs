@@ -3,7 +3,7 @@
 //! The driver in `agent` feeds [`Input`]s and performs [`Effect`]s; this module decides. It owns no clock, socket, file
 //! or randomness: each step takes a [`Moment`]. Invariants:
 //!
-//! - one attempt in flight; a second assignment is refused, a repeated one is accepted again without starting twice;
+//! - one attempt in flight, and it is so until its last process is gone; a second assignment is refused, a repeated one is accepted again without starting twice;
 //! - an attempt whose grant has ended is stopped at the next step, and leaves no report;
 //! - a report is offered until the server says that it is durable or that it is refused for good;
 //! - time is the device's boot clock, so that a device that slept finds its grant ended when it wakes.
@@ -71,6 +71,8 @@ struct Running {
     lease: Lease,
     progress: Progress,
     stopping: bool,
+    /// What of it cannot be ended.
+    orphans: Vec<i32>,
 }
 
 /// Where a report is on its way.
@@ -134,6 +136,7 @@ impl Session {
             Input::Disconnected { reason: _ } => self.link_lost(moment),
             Input::Received(message) => self.receive(moment, message, effects),
             Input::Progressed(progress) => self.progress(moment.now, progress, effects),
+            Input::Orphans { attempt, processes } => self.orphaned(attempt, processes),
             Input::Ended { attempt, reported } => self.ended(attempt, reported),
             Input::Undeliverable(attempt) => self.undeliverable(moment, attempt, effects),
             Input::Shutdown(level) => self.shut_down(moment.now, level, effects),
@@ -287,6 +290,9 @@ impl Session {
                 self.say(now, ToServer::Accepted(attempt), effects);
                 return;
             }
+            Some(Running { attempt, orphans, .. }) if !orphans.is_empty() => {
+                Some(format!("processes {orphans:?} of {attempt} do not end: end them by hand, or restart the device"))
+            }
             Some(running) => Some(format!("busy with {}", running.attempt)),
             None if self.draining.is_some() => Some("the agent is draining".to_owned()),
             None if self.pending.contains_key(&attempt) => Some(format!("{attempt} has already run here")),
@@ -300,7 +306,8 @@ impl Session {
             return;
         }
         let progress = Progress { attempt, stage: Stage::Fetch, at: Duration::ZERO, share: None };
-        self.running = Some(Running { attempt, lease: Lease::new(grant, now), progress, stopping: false });
+        self.running =
+            Some(Running { attempt, lease: Lease::new(grant, now), progress, stopping: false, orphans: vec![] });
         self.say(now, ToServer::Accepted(attempt), effects);
         effects.push(Effect::Start { attempt, spec });
     }
@@ -331,6 +338,12 @@ impl Session {
         running.progress = progress;
         if !running.stopping {
             self.say(now, ToServer::Stage(progress), effects);
+        }
+    }
+
+    fn orphaned(&mut self, attempt: AttemptRef, processes: Vec<i32>) {
+        if let Some(running) = self.running.as_mut().filter(|running| running.attempt == attempt) {
+            running.orphans = processes;
         }
     }
 

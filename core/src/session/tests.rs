@@ -154,6 +154,26 @@ fn hello(effects: &[Effect]) -> Option<(&[HeldAttempt], &[AttemptRef])> {
 }
 
 #[test]
+fn no_job_is_taken_while_a_process_of_the_last_one_lives_and_the_refusal_names_it() {
+    let mut agent = Agent::running(attempt(1));
+    agent.step(Input::Orphans { attempt: attempt(1), processes: vec![4711] });
+    // The grant ends, the server gives the job away and has another for this device.
+    agent.step(stage_grant(attempt(1), 5));
+    agent.after(5 * SECOND).step(Input::Tick);
+    let refused = agent.step(assignment(attempt(2)));
+    let said = refused.iter().find_map(|effect| match effect {
+        Effect::Send(ToServer::Refused { attempt, reason, retryable: true }) => Some((*attempt, reason.clone())),
+        _ => None,
+    });
+    let (refused, reason) = said.expect("it is refused for now");
+    assert_eq!(refused, attempt(2));
+    assert!(reason.contains("[4711]") && reason.contains("end them by hand"), "{reason}");
+    agent.step(Input::Ended { attempt: attempt(1), reported: false });
+    let taken = agent.step(assignment(attempt(2)));
+    assert!(taken.contains(&Effect::Send(ToServer::Accepted(attempt(2)))), "{taken:?}");
+}
+
+#[test]
 fn the_first_step_opens_the_stream_and_the_hello_is_the_first_message() {
     let mut agent = Agent::started(Held::default());
     assert!(agent.step(Input::Tick).contains(&Effect::Connect));

@@ -66,6 +66,11 @@ pub enum Input {
     Received(FromServer),
     /// The running attempt entered a stage, or moved on within it.
     Progressed(Progress),
+    /// The running attempt is over but for these processes, which do not end. It goes on until they have.
+    Orphans {
+        attempt: AttemptRef,
+        processes: Vec<i32>,
+    },
     /// The running attempt has ended and nothing of it runs any more. `reported`: its report is in the spool.
     Ended {
         attempt: AttemptRef,
