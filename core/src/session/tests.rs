@@ -161,9 +161,9 @@ fn no_job_is_taken_while_a_process_of_the_last_one_lives_and_the_refusal_names_i
     agent.step(stage_grant(attempt(1), 5));
     agent.after(5 * SECOND).step(Input::Tick);
     let refused = agent.step(assignment(attempt(2)));
-    let said = refused.iter().find_map(|effect| match effect {
-        Effect::Send(ToServer::Refused { attempt, reason, retryable: true }) => Some((*attempt, reason.clone())),
-        _ => None,
+    let said = refused.iter().find_map(|effect| {
+        let Effect::Send(ToServer::Refused { attempt, reason, retryable: true }) = effect else { return None };
+        Some((*attempt, reason.clone()))
     });
     let (refused, reason) = said.expect("it is refused for now");
     assert_eq!(refused, attempt(2));
