@@ -16,6 +16,7 @@ pub mod folder;
 pub mod isolation;
 mod link;
 pub mod local;
+mod page_cache;
 pub mod probe;
 pub mod run;
 pub mod runtime;

@@ -5,6 +5,8 @@ use std::time::Duration;
 use prost::Message as _;
 use seatrial_core::device::{Evidence, Profile};
 use seatrial_core::job::{AttemptRef, SPEC_SCHEMA};
+use seatrial_core::reading::Reading;
+use seatrial_core::reason::Code;
 use seatrial_core::report::{BlockKind, Report};
 use seatrial_core::session::{FromServer, HeldAttempt, Progress, ToServer, Welcome};
 use seatrial_proto::v1::{self, agent_message, server_message};
@@ -136,15 +138,19 @@ fn assignment(message: v1::Assignment) -> Result<FromServer, ConvertError> {
     }
 }
 
-/// A report in bytes, as it is spooled and sent. One that is too large for a message loses what can be missed most:
-/// first outputs, then the starts of samples, sensor traces and the log; each loss is stated in the report.
+/// A report in bytes, as it is spooled and sent. Samples, readings and examples are bounded so that it fits. One that is
+/// too large all the same loses what can be missed most: first outputs, then the log, sensor traces and the starts of
+/// samples. Each loss is stated in the report, and the last two make its numbers invalid.
 pub(crate) fn encode_report(attempt: AttemptRef, mut report: Report) -> Result<Vec<u8>, ConvertError> {
     type Cut = (&'static str, fn(&mut Report));
     const CUTS: [Cut; 4] = [
         ("outputs", |report| report.blocks.retain(|block| block.metric != BlockKind::Outputs)),
-        ("starts of samples", |report| report.blocks.retain(|block| block.metric != BlockKind::StartUs)),
-        ("sensor traces", |report| report.sensors.clear()),
         ("the log", |report| report.log.clear()),
+        ("sensor traces", |report| {
+            let dropped = || Reading::absent(Code::TraceDropped.template());
+            report.sensors.iter_mut().for_each(|trace| trace.points = dropped());
+        }),
+        ("starts of samples", |report| report.blocks.retain(|block| block.metric != BlockKind::StartUs)),
     ];
     for (what, cut) in CUTS {
         match report_to_wire(attempt, &report) {
@@ -162,4 +168,161 @@ pub(crate) fn encode_report(attempt: AttemptRef, mut report: Report) -> Result<V
 pub(crate) fn decode_report(bytes: &[u8]) -> Result<v1::AgentMessage, prost::DecodeError> {
     let report = v1::Report::decode(bytes)?;
     Ok(v1::AgentMessage { message: Some(agent_message::Message::Report(report)) })
+}
+
+#[cfg(test)]
+mod tests {
+    use seatrial_core::accuracy::golden::Accumulator;
+    use seatrial_core::block;
+    use seatrial_core::dataset::package::MAX_EXAMPLES;
+    use seatrial_core::ids::JobId;
+    use seatrial_core::outcome::{Exit, Outcome};
+    use seatrial_core::profile::{MAX_SAMPLES, MeasurementProfile, ProfileKind};
+    use seatrial_core::report::{
+        Block, Environment, GoldenRecord, MAX_OUTPUT_VALUES, ProcessRecord, ProcessRole, REPORT_SCHEMA, SensorTrace,
+    };
+    use seatrial_core::time::Timestamp;
+    use seatrial_proto::report_from_wire;
+
+    use super::*;
+    use crate::attempt::unknown_actual;
+
+    /// Numbers from 0 to 1 that look random and never change (SplitMix64).
+    struct Noise(u64);
+
+    impl Noise {
+        fn next(&mut self) -> f64 {
+            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = self.0;
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+        }
+
+        /// Near enough to Gauss.
+        fn normal(&mut self) -> f64 {
+            (0..12).map(|_| self.next()).sum::<f64>() - 6.0
+        }
+
+        fn below(&mut self, limit: u32) -> i64 {
+            (self.next() * f64::from(limit)) as i64
+        }
+    }
+
+    fn attempt() -> AttemptRef {
+        AttemptRef { job: JobId::new(Timestamp::from_micros(1), [3; 10]), attempt: 1 }
+    }
+
+    fn packed(metric: BlockKind, process: u8, values: &[i64]) -> Block {
+        Block { metric, process, count: values.len() as u32, bytes: block::pack(values) }
+    }
+
+    fn process(index: u8) -> ProcessRecord {
+        ProcessRecord {
+            index,
+            role: ProcessRole::Latency,
+            exit: Exit::Code(0),
+            sentinel: true,
+            load_ms: Some(1.0),
+            first_infer_ms: Some(1.0),
+            warmup_iterations: Some(9),
+            window: None,
+            thinned: None,
+        }
+    }
+
+    /// Everything at its bound at once. Latencies are log-normal around `level_ms` with heavy tails, begun at any
+    /// microsecond; predictions hit all classes alike; outputs are noise.
+    fn full(processes: u8, level_ms: f64, classes: u32) -> Report {
+        let mut noise = Noise(7);
+        let room = MeasurementProfile { processes, ..MeasurementProfile::of(ProfileKind::Full) }.room();
+        let mut blocks = Vec::new();
+        for process in 0..processes {
+            let latencies: Vec<i64> =
+                (0..room).map(|_| (level_ms * 1e6 * (0.6 * noise.normal()).exp()) as i64).collect();
+            let mut now_ns = 0;
+            let starts: Vec<i64> = latencies
+                .iter()
+                .map(|latency| {
+                    let start = now_ns / 1000;
+                    now_ns += latency + noise.below(20_000);
+                    start
+                })
+                .collect();
+            blocks.push(packed(BlockKind::LatencyNs, process, &latencies));
+            blocks.push(packed(BlockKind::StartUs, process, &starts));
+        }
+        let mut answers = |count: u32| -> Vec<i64> { (0..count).map(|_| noise.below(classes)).collect() };
+        blocks.push(packed(BlockKind::Labels, processes, &answers(MAX_EXAMPLES)));
+        blocks.push(packed(BlockKind::TopClasses, processes, &answers(5 * MAX_EXAMPLES)));
+        let outputs: Vec<i64> =
+            (0..MAX_OUTPUT_VALUES).map(|_| f64::from(noise.normal() as f32).to_bits().cast_signed()).collect();
+        blocks.push(packed(BlockKind::Outputs, processes, &outputs));
+        let mut reading = |at: u32| (at * 1_003, (noise.next() * 1e6).round() / 1e3);
+        let sensor = |i: u32| SensorTrace {
+            sensor: format!("thermal/zone-{i}"),
+            unit: "°C".to_owned(),
+            points: Reading::Present((0..500).map(&mut reading).collect()),
+        };
+        Report {
+            schema: REPORT_SCHEMA,
+            outcome: Outcome::Ok,
+            message: None,
+            failed_stage: None,
+            stages: Vec::new(),
+            processes: (0..processes).map(process).collect(),
+            blocks,
+            sensors: (0..100).map(sensor).collect(),
+            environment: Environment {
+                agent_version: VERSION.to_owned(),
+                runtime_version: "1".to_owned(),
+                os: Reading::absent("not read"),
+                kernel: Reading::absent("not read"),
+                governor: Reading::absent("not read"),
+                launch: "process".to_owned(),
+                facts: std::collections::BTreeMap::new(),
+            },
+            actual: unknown_actual("not loaded"),
+            golden: vec![GoldenRecord {
+                output: "logits".to_owned(),
+                comparison: Accumulator::new().finish(),
+                kept: Some(1),
+            }],
+            determinism: Reading::Present(true),
+            memory: Reading::absent("no memory pass"),
+            log: "a line of a log\n".repeat(4_000),
+            bounds_hit: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_report_with_everything_at_its_bound_fits_its_message_whole() {
+        // As long as 400,000 samples can be on average within the longest measure stage, and as short as models are.
+        for (processes, level_ms) in [(1, 1.5), (3, 4.5), (20, 30.0), (3, 0.02)] {
+            let report = full(processes, level_ms, 4096);
+            let bytes = encode_report(attempt(), report.clone()).unwrap();
+            let (_, read) = report_from_wire(v1::Report::decode(bytes.as_slice()).unwrap()).unwrap();
+            assert_eq!(read.bounds_hit, Vec::<String>::new(), "{processes} processes, {} bytes", bytes.len());
+            assert_eq!(read.blocks, report.blocks);
+            let samples = read.blocks.iter().filter(|block| block.metric == BlockKind::LatencyNs);
+            let samples: u32 = samples.map(|block| block.count).sum();
+            assert!(samples <= MAX_SAMPLES && samples > MAX_SAMPLES - 20, "{samples}");
+        }
+    }
+
+    #[test]
+    fn what_is_dropped_from_a_report_that_is_too_large_is_named_and_latencies_stay() {
+        let mut report = full(3, 4.5, 4096);
+        let timed = |block: &&Block| matches!(block.metric, BlockKind::LatencyNs | BlockKind::StartUs);
+        let again = |block: &Block| Block { process: block.process + 100, ..block.clone() };
+        let twice: Vec<Block> = report.blocks.iter().filter(timed).map(again).collect();
+        report.blocks.extend(twice);
+        let bytes = encode_report(attempt(), report).unwrap();
+        let (_, read) = report_from_wire(v1::Report::decode(bytes.as_slice()).unwrap()).unwrap();
+        let dropped = |what: &str| format!("{what} dropped: the report was too large for a message");
+        let all = ["outputs", "the log", "sensor traces", "starts of samples"].map(dropped);
+        assert_eq!(read.bounds_hit, all);
+        assert!(read.sensors.iter().all(|trace| trace.points.reason() == Some(Code::TraceDropped.template())));
+        assert!(read.blocks.iter().any(|block| block.metric == BlockKind::LatencyNs));
+    }
 }

@@ -66,7 +66,7 @@ fn calls_of(allocates: bool) -> u64 {
         max_samples: 10_000,
         max_time: Duration::from_mins(1),
     };
-    let mut samples = Samples::reserve(&rule);
+    let mut samples = Samples::reserve(&rule, rule.max_samples);
     CALLS.store(0, Ordering::Relaxed);
     measure(&mut Work { left: 10_000, allocates }, &rule, None, &mut samples, &mut |_, _| {}).ok();
     assert_eq!(samples.inferences(), 10_000);
@@ -80,7 +80,7 @@ fn ten_thousand_samples_take_no_allocation_of_ours() {
 
     // What a sample costs beyond its work, at best: two clock reads and two stores.
     let rule = StopRule { min_samples: 50_000, min_time: Duration::ZERO, max_samples: 50_000, max_time: Duration::MAX };
-    let mut samples = Samples::reserve(&rule);
+    let mut samples = Samples::reserve(&rule, rule.max_samples);
     measure(&mut Work { left: 0, allocates: false }, &rule, None, &mut samples, &mut |_, _| {}).unwrap();
     let mut latencies = samples.latencies().to_vec();
     latencies.sort_unstable();

@@ -190,7 +190,7 @@ fn empty_ns() -> f64 {
         max_samples: 100_000,
         max_time: Duration::from_secs(10),
     };
-    let mut samples = Samples::reserve(&rule);
+    let mut samples = Samples::reserve(&rule, rule.max_samples);
     match measure(&mut Nothing, &rule, None, &mut samples, &mut |_, _| {}) {
         Ok(()) => median(samples.latencies().iter().map(|&ns| ns as f64).collect()),
     }

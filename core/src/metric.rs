@@ -62,7 +62,8 @@ metrics! {
     "lat_sd_ms", "ms", Lower, "standard deviation with n - 1";
     "lat_tm80_ms", "ms", Lower, "mean of the central 80 %";
     "lat_mad_ms", "ms", Lower, "median absolute deviation from the median";
-    "lat_rcv", "1", Lower, "robust coefficient of variation within the run: 1.4826 MAD / p50";
+    "lat_rcv", "1", Lower, "robust coefficient of variation of all samples together: 1.4826 MAD / p50";
+    "lat_within_rcv", "1", Lower, "robust coefficient of variation within one process: median over the processes";
     "lat_between_cv", "1", Lower, "spread of the medians of fresh processes: sd / mean";
     "lat_p90_es_ms", "ms", Lower, "early-stopping upper estimate of the 90th percentile at 99 % confidence";
     "lat_p95_es_ms", "ms", Lower, "early-stopping upper estimate of the 95th percentile at 99 % confidence";

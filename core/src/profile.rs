@@ -50,6 +50,7 @@ impl Default for WarmupRule {
 }
 
 /// When measuring ends: at least `min_samples` and `min_time`; never more than `max_samples` or longer than `max_time`.
+/// Samples are here the timed inferences, whether or not there is room to keep each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StopRule {
     pub min_samples: u32,
@@ -70,9 +71,9 @@ pub struct MeasurementProfile {
     pub interval: Option<Duration>,
 }
 
-/// Of a profile that only time bounds: what does not fit into [`MAX_SAMPLES`] is thinned.
+/// Of a profile that only time bounds: what does not fit into its [`room`](MeasurementProfile::room) is thinned.
 pub const ANY_SAMPLES: u32 = u32::MAX;
-/// Samples of one process are bounded, so that a report always fits its message.
+/// Samples that the processes of one attempt keep together, so that a report always fits its message.
 pub const MAX_SAMPLES: u32 = 400_000;
 
 impl MeasurementProfile {
@@ -92,12 +93,42 @@ impl MeasurementProfile {
             stop: StopRule {
                 min_samples,
                 min_time: Duration::from_secs(min_seconds),
-                // The end of a long run is what it is for.
-                max_samples: if kind == ProfileKind::Sustained { ANY_SAMPLES } else { MAX_SAMPLES },
+                // A bound would end a fast model before its least time.
+                max_samples: ANY_SAMPLES,
                 max_time: Duration::from_secs(max_seconds),
             },
             processes,
             interval: (kind == ProfileKind::Paced).then_some(Duration::from_millis(33)),
+        }
+    }
+
+    /// Samples that one process keeps at most.
+    #[must_use]
+    pub const fn room(&self) -> u32 {
+        let processes = if self.processes == 0 { 1 } else { self.processes as u32 };
+        MAX_SAMPLES / processes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_processes_of_an_attempt_share_the_room_of_one_report() {
+        for processes in 0..=20 {
+            let profile = MeasurementProfile { processes, ..MeasurementProfile::of(ProfileKind::Full) };
+            assert!(profile.room() * u32::from(processes) <= MAX_SAMPLES, "{processes} processes");
+            // Thinning leaves at least half of the room.
+            assert!(profile.room() / 2 >= profile.stop.min_samples, "{processes} processes");
+        }
+    }
+
+    #[test]
+    fn no_profile_ends_before_its_least_time_because_a_model_is_fast() {
+        use ProfileKind::{Full, Paced, Quick, Sustained};
+        for kind in [Quick, Full, Sustained, Paced] {
+            assert_eq!(MeasurementProfile::of(kind).stop.max_samples, ANY_SAMPLES, "{kind:?}");
         }
     }
 }

@@ -255,9 +255,18 @@ codes! {
     ProcessUnlisted, "process_unlisted", "it has samples, but the report does not list it";
     ProcessesMissing, "processes_missing", "{measured} of {asked} processes have samples";
     StartsUnfit, "starts_unfit", "the start times do not fit the samples";
+    StartsMissing, "starts_missing", "it is not known when its samples began";
+    SensorsDropped, "sensors_dropped", "{sensors} traces of sensors did not fit into the report, so throttling would not show";
     BlockTwice, "block_twice", "more than one {block} block";
     BlockUnusable, "block_unusable", "the {block} block cannot be used: {why}";
     AccuracyUnusable, "accuracy_unusable", "accuracy: {why}";
+    // What makes outputs wrong.
+    OutputNotCompared, "output_not_compared", "output {output}: no element could be compared";
+    OutputNan, "output_nan", "output {output}: {count} values are not a number where the reference is one";
+    OutputInfinite, "output_infinite", "output {output}: {count} values are infinite where the reference is not";
+    OutputCosine, "output_cosine", "output {output}: cosine similarity {value}, limit {limit}";
+    OutputSqnr, "output_sqnr", "output {output}: signal to noise {value} dB, limit {limit} dB";
+    AndMore, "and_more", "and {count} more";
     // Why a combination cannot run.
     Quarantined, "quarantined", "the device is quarantined";
     QuarantinedSince, "quarantined_since", "the device is quarantined: {why}";
@@ -297,6 +306,7 @@ codes! {
     BoundAboveLimit, "bound_above_limit", "{metric} is {value} and its 95 % interval reaches {bound}, above the limit: at most {limit}";
     BoundBelowLimit, "bound_below_limit", "{metric} is {value} and its 95 % interval reaches {bound}, below the limit: at least {limit}";
     // Why a number is absent, and what else crosses a border as text.
+    TraceDropped, "trace_dropped", "dropped: the report was too large for a message";
     NoSamples, "no_samples", "no samples";
     ClockTooCoarse, "clock_too_coarse", "the median is zero: the clock is too coarse for this model";
     NoMeasurableTime, "no_measurable_time", "the samples took no measurable time";
@@ -320,6 +330,7 @@ codes! {
     NoCoolingDevice, "no_cooling_device", "there is no cooling device under {path} that could act";
     NoPowerSensor, "no_power_sensor", "there is neither RAPL under {rapl} nor a power sensor under {hwmon}";
     AsInModel, "as_in_model", "as in the model";
+    CacheDroppedAgain, "cache_dropped_again", "dropped again after the model was read for its inputs";
     NotProbed, "not_probed", "the attempt ended before the device was probed";
     Attached, "attached", "its agent has attached";
     WentAway, "went_away", "the device went away before it was given the job";

@@ -166,7 +166,9 @@ enum Plain {
 
 fn plain(name: &str) -> Plain {
     match name {
-        "top1" | "top5" | "golden_argmax_agree" | "lat_rcv" | "lat_between_cv" | "paced_missed" => Plain::Share,
+        "top1" | "top5" | "golden_argmax_agree" | "lat_rcv" | "lat_within_rcv" | "lat_between_cv" | "paced_missed" => {
+            Plain::Share
+        }
         "warmup_iterations" | "lat_samples" | "nan_count" | "inf_count" | "determinism" => Plain::Count,
         _ => Plain::Number,
     }

@@ -191,15 +191,19 @@ impl Words {
     }
 
     /// A text of the server or an agent that crossed a border as text alone: translated when it is, as a whole, one of
-    /// the reasons that we know; left as it is otherwise.
+    /// the reasons that we know, or several of them joined; left as it is otherwise.
     #[must_use]
     pub fn phrase(&self, text: &str) -> String {
-        let known = if self.0 == Language::Chinese { Reason::read(text) } else { None };
-        let said = known.and_then(|reason| {
+        if self.0 == Language::English {
+            return text.to_owned();
+        }
+        let known = |text: &str| {
+            let reason = Reason::read(text)?;
             let arguments: Vec<(&str, &str)> = reason.arguments().collect();
             Some(self.with(&reason_key(reason.code()?), &arguments))
-        });
-        said.unwrap_or_else(|| text.to_owned())
+        };
+        let joined = || text.split("; ").map(known).collect::<Option<Vec<String>>>();
+        known(text).or_else(|| Some(joined()?.join(self.semicolon()))).unwrap_or_else(|| text.to_owned())
     }
 
     /// What stands in the place of a number that is not there.
@@ -294,6 +298,16 @@ mod tests {
             read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut out);
         }
         out
+    }
+
+    #[test]
+    fn several_reasons_that_crossed_as_one_text_are_said_in_the_language() {
+        let text = "output logits: cosine similarity 0.8000, limit 0.9900; output logits: signal to noise 4.0 dB, limit 30.0 dB";
+        let said = Words(Language::Chinese).phrase(text);
+        assert_eq!(said, "输出 logits：余弦相似度 0.8000，限值 0.9900；输出 logits：信噪比 4.0 dB，限值 30.0 dB");
+        assert_eq!(Words(Language::English).phrase(text), text);
+        let foreign = "no samples; and the moon was full";
+        assert_eq!(Words(Language::Chinese).phrase(foreign), foreign, "all of it or nothing");
     }
 
     #[test]

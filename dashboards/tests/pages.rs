@@ -556,6 +556,24 @@ async fn thinned_samples_are_said_to_be_some_of_all_inferences() {
 }
 
 #[tokio::test]
+async fn a_sustained_job_shows_what_each_minute_came_to() {
+    let of = |profile: &str| Lab::full().jobs.iter().find(|job| job.row.profile == profile).unwrap().row.id;
+    let (sustained, quick) = (of("sustained"), of("quick"));
+    let page = get(Lab::full(), Role::Viewer, &format!("/jobs/{sustained}")).await;
+    assert!(page.text().contains("Median of each minute") && page.text().contains("10 full minutes, ms"));
+    let chinese = get(Lab::full(), Role::Viewer, &format!("/jobs/{sustained}?lang=zh")).await;
+    assert!(chinese.text().contains("每分钟中位数") && chinese.text().contains("10 个完整分钟"));
+    let data = get(Lab::full(), Role::Viewer, &format!("/jobs/{sustained}?format=json")).await.json();
+    let minutes = data["minutes"].as_array().unwrap();
+    assert_eq!((minutes.len(), &minutes[9]["from_s"]), (10, &serde_json::json!(540)));
+    let ratio = minutes[9]["p50_ms"].as_f64().unwrap() / minutes[0]["p50_ms"].as_f64().unwrap();
+    assert!((1.12..1.17).contains(&ratio), "{ratio}");
+    let data = get(Lab::full(), Role::Viewer, &format!("/jobs/{quick}?format=json")).await.json();
+    assert_eq!(data["minutes"], serde_json::json!([]));
+    assert!(!get(Lab::full(), Role::Viewer, &format!("/jobs/{quick}")).await.text().contains("Median of each minute"));
+}
+
+#[tokio::test]
 async fn a_job_offers_the_files_that_it_has() {
     let lab = Lab::full();
     let of = |outcome| lab.jobs.iter().find(|job| job.row.outcome == Some(outcome)).unwrap().row.clone();

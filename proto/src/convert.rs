@@ -4,10 +4,10 @@ use std::cell::RefCell;
 use std::io::Read as _;
 
 use prost::Message as _;
+use seatrial_core::dataset::package::MAX_EXAMPLES;
 use seatrial_core::device::Evidence;
 use seatrial_core::ids::JobId;
 use seatrial_core::job::{AttemptRef, Grant};
-use seatrial_core::profile::MAX_SAMPLES;
 use seatrial_core::report::{Block, BlockKind, Report};
 use zstd::zstd_safe::{DCtx, ResetDirective};
 
@@ -18,7 +18,7 @@ pub const MAX_DOCUMENT: usize = 2 << 20;
 /// A report has no more blocks.
 pub const MAX_BLOCKS: usize = 64;
 /// A block has no more values: five classes an example are the most that anything packs.
-pub const MAX_BLOCK_VALUES: u32 = 5 * MAX_SAMPLES;
+pub const MAX_BLOCK_VALUES: u32 = 5 * MAX_EXAMPLES;
 /// No field of the evidence is longer, in bytes.
 pub const MAX_EVIDENCE: usize = 256;
 

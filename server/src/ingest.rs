@@ -4,17 +4,20 @@
 //! else. What passes is kept as it came; the numbers are derived from it here and can be derived again.
 
 use seatrial_core::block;
+use seatrial_core::dataset::package::MAX_EXAMPLES;
 use seatrial_core::ids::DeviceId;
 use seatrial_core::job::{AttemptRef, JobSpec};
 use seatrial_core::measure;
 use seatrial_core::outcome::Outcome;
 use seatrial_core::profile::MAX_SAMPLES;
 use seatrial_core::reading::Reading;
+use seatrial_core::reason::Reason;
 use seatrial_core::report::{
     Block, BlockKind, MAX_OUTPUT_VALUES, Memory, ProcessRecord, REPORT_SCHEMA, Report, SensorTrace, StageRecord,
     Thinned, Window,
 };
 use seatrial_core::schedule::LONGEST_ATTEMPT;
+use seatrial_core::stage::Stage;
 use seatrial_core::store::{Completion, JobNext};
 use seatrial_core::time::Timestamp;
 
@@ -30,8 +33,6 @@ const MAX_FACTS: usize = 256;
 const MAX_BOUNDS_HIT: usize = 64;
 const MAX_LOADED: usize = 256;
 const MAX_TENSORS: usize = 1024;
-/// Examples of a dataset.
-const MAX_EXAMPLES: u32 = MAX_SAMPLES;
 /// Classes of a dataset.
 const MAX_CLASS: i64 = 1_000_000;
 
@@ -48,8 +49,10 @@ pub enum Refusal {
     Block { kind: BlockKind, process: u8, why: String },
     #[error("two blocks hold the {kind} samples of process {process}", kind = kind.as_str())]
     Twice { kind: BlockKind, process: u8 },
-    #[error("the report says {0} and no process of it left its sentinel")]
-    NoSentinel(Outcome),
+    #[error("the report says {outcome} and process {process} of it left no sentinel")]
+    NoSentinel { outcome: Outcome, process: u8 },
+    #[error("the report says {0} and lists no process")]
+    NoProcess(Outcome),
 }
 
 /// Judges a report and derives everything that is stored with it. What becomes of the job is left to the schedule.
@@ -63,11 +66,18 @@ pub fn judge(
     check(&report)?;
     let summary = measure::summarise(spec, &report);
     let outcome = summary.outcome;
+    let (message, failed_stage) = match summary.wrong.as_slice() {
+        [] => (report.message.clone(), report.failed_stage),
+        wrong => (Some(Reason::joined(wrong)), Some(Stage::Accuracy)),
+    };
     let completion = Completion {
         attempt,
         device,
         received_at,
         report,
+        outcome,
+        message,
+        failed_stage,
         metrics: summary.metrics,
         invalid: summary.invalid,
         algorithm: measure::ALGORITHM.to_owned(),
@@ -112,13 +122,18 @@ pub fn check(report: &Report) -> Result<(), Refusal> {
     check_sentinel(report)
 }
 
-/// Success only by a sentinel.
+/// Success only by the sentinel of every process.
 fn check_sentinel(report: &Report) -> Result<(), Refusal> {
     let success = matches!(report.outcome, Outcome::Ok | Outcome::OkFallback);
-    if success && !report.processes.iter().any(|process| process.sentinel) {
-        return Err(Refusal::NoSentinel(report.outcome));
+    if !success {
+        return Ok(());
     }
-    Ok(())
+    let without = report.processes.iter().find(|process| !process.sentinel).map(|process| process.index);
+    match without {
+        Some(process) => Err(Refusal::NoSentinel { outcome: report.outcome, process }),
+        None if report.processes.is_empty() => Err(Refusal::NoProcess(report.outcome)),
+        None => Ok(()),
+    }
 }
 
 fn check_stage(record: &StageRecord) -> Result<(), Refusal> {
@@ -305,7 +320,7 @@ mod tests {
                 Lie::NegativeLoadTime => "load_ms of process 0 is -1, which no device can measure",
                 Lie::BillionSamples => "latency_ns samples: 1000000000 is over the limit of 400000",
                 Lie::Future => "the end of stage fetch in µs is 18446744073709551615, which no device can measure",
-                Lie::NoSentinel => "the report says ok and no process of it left its sentinel",
+                Lie::NoSentinel => "the report says ok and process 0 of it left no sentinel",
                 Lie::HugeLog => "log in bytes: 1048576 is over the limit of 524288",
                 Lie::BackInTime => "a start of process 0 is earlier than the one before, which no device can measure",
                 Lie::Garbage => "samples of process 0 (latency_ns) cannot be read",
@@ -331,6 +346,16 @@ mod tests {
         ] {
             assert!(judged(lie).unwrap_err().ends_with("which no device can measure"), "{lie:?}");
         }
+    }
+
+    #[test]
+    fn a_success_needs_the_sentinel_of_every_process() {
+        let mut report = report::ok(10);
+        let second = ProcessRecord { index: 1, sentinel: false, ..report.processes[0].clone() };
+        report.processes.push(second);
+        assert_eq!(check(&report), Err(Refusal::NoSentinel { outcome: Outcome::Ok, process: 1 }));
+        report.processes.clear();
+        assert_eq!(check(&report), Err(Refusal::NoProcess(Outcome::Ok)));
     }
 
     #[test]

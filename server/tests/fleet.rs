@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use seatrial_core::accuracy::golden::Comparison;
 use seatrial_core::job::{AttemptRef, JobState};
 use seatrial_core::live::Live as _;
 use seatrial_core::model::{Axis, Signature, SignatureStanding, TensorSpec};
 use seatrial_core::outcome::{Outcome, RETRY_LIMIT};
+use seatrial_core::report::GoldenRecord;
 use seatrial_core::stage::Stage;
-use seatrial_core::store::{NewEnrolment, RunState};
+use seatrial_core::store::{AttemptRow, NewEnrolment, RunState};
 use seatrial_core::tensor::DType;
 use seatrial_proto::v1::agent_message::Message;
 use seatrial_proto::v1::agent_service_client::AgentServiceClient;
@@ -71,6 +73,39 @@ async fn a_job_is_assigned_run_and_stored_with_what_is_derived_from_it() {
         "{metrics:?}"
     );
     assert_eq!(lab.store.blocks(attempt).await.unwrap().len(), 2, "raw samples are kept");
+}
+
+#[tokio::test]
+async fn outputs_beyond_their_limits_are_a_failure_of_numerics_that_says_which_and_why() {
+    let lab = Lab::new().await;
+    let mut agent = lab.connect(&Identity::named("a")).await;
+    let (_, jobs) = lab.submit(&[device_of(&agent)]).await;
+    let (attempt, _) = agent.assignment().await.unwrap();
+    agent.accept(attempt).await.unwrap();
+    let mut wrong = report::ok(100);
+    let comparison = Comparison {
+        examples: 4,
+        elements: 40,
+        max_abs: 1.0,
+        mean_abs: 0.5,
+        cosine: Some(0.8),
+        sqnr_db: Some(4.0),
+        argmax_agree: 1,
+        nan_count: 0,
+        inf_count: 0,
+    };
+    wrong.golden.push(GoldenRecord { output: "logits".to_owned(), comparison, kept: None });
+    agent.report(attempt, &wrong).await.unwrap();
+    assert_eq!(agent.verdict(attempt).await.unwrap(), Ok(()));
+    assert_eq!(lab.outcome(jobs[0]).await, Outcome::NumericsFail);
+
+    let why = "output logits: cosine similarity 0.8000, limit 0.9900; \
+               output logits: signal to noise 4.0 dB, limit 30.0 dB";
+    let attempts = lab.store.attempts(jobs[0]).await.unwrap();
+    let told = |row: &AttemptRow| (row.outcome, row.failed_stage, row.message.clone());
+    assert_eq!(told(&attempts[0]), (Some(Outcome::NumericsFail), Some(Stage::Accuracy), Some(why.to_owned())));
+    let job = lab.job(jobs[0]).await;
+    assert_eq!((job.stage, job.message.as_deref()), (Some(Stage::Accuracy), Some(why)));
 }
 
 fn signature(classes: u64) -> Signature {

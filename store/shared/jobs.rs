@@ -222,16 +222,28 @@ impl Release {
     }
 
     fn completed(completion: &Completion, environment: Digest) -> Result<Self, Fault> {
-        let Completion { attempt, device, received_at, report, metrics: _, invalid, algorithm, next } = completion;
+        let Completion {
+            attempt,
+            device,
+            received_at,
+            report: _,
+            outcome,
+            message,
+            failed_stage,
+            metrics: _,
+            invalid,
+            algorithm,
+            next,
+        } = completion;
         Ok(Self {
             device: Some(*device),
             job_invalid: !invalid.is_empty(),
-            failed_stage: report.failed_stage,
-            message: report.message.as_deref().map(|message| clean(message).into_owned()),
+            failed_stage: *failed_stage,
+            message: message.as_deref().map(|message| clean(message).into_owned()),
             invalid: document(invalid, "reasons")?,
             algorithm: Some(clean(algorithm).into_owned()),
             environment: Some(environment),
-            ..Self::new(*attempt, report.outcome, *next, *received_at)
+            ..Self::new(*attempt, *outcome, *next, *received_at)
         })
     }
 }

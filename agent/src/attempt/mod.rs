@@ -25,7 +25,7 @@ use crate::cache::FetchError;
 use crate::child::spec::{ChildSpec, PlacedFile, SPEC_SCHEMA, Task};
 use crate::isolation::Mark;
 use crate::probe::Probe;
-use crate::{clock, isolation};
+use crate::{clock, isolation, page_cache};
 pub use guard::Guard;
 use guard::Watchman;
 use journal::Journal;
@@ -297,13 +297,8 @@ impl Attempt<'_> {
     /// The first load is a cold one: the kernel forgets the model's pages.
     fn drop_page_cache(&mut self) {
         for entry in &self.order.spec.model.manifest.entries {
-            let dropped = fs::File::open(self.model_folder().join(&entry.file_name))
-                .map_err(|error| error.to_string())
-                .and_then(|file| {
-                    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).map_err(|error| error.to_string())
-                });
-            if let Err(error) = dropped {
-                self.journal.environment.facts.insert("page_cache".to_owned(), format!("kept: {error}"));
+            if let Err(error) = page_cache::forget(&self.model_folder().join(&entry.file_name)) {
+                self.journal.environment.facts.insert(page_cache::FACT.to_owned(), format!("kept: {error}"));
             }
         }
     }

@@ -24,14 +24,15 @@ use seatrial_core::measure::stop;
 use seatrial_core::measure::warmup::Warmup;
 use seatrial_core::outcome::Claim;
 use seatrial_core::reading::Reading;
+use seatrial_core::reason::Code;
 use seatrial_core::report::{BlockKind, GoldenRecord, MAX_OUTPUT_VALUES, Memory, Thinned};
 use seatrial_core::stage::Stage;
 use seatrial_core::tensor::{DType, Tensor};
 use seatrial_core::time::Monotonic;
 
-use crate::clock;
 use crate::data::{DataError, Examples, NamedTensor};
 use crate::runtime::{self, LoadRequest, ModelFiles, Runtime, RuntimeError, Session};
+use crate::{clock, page_cache};
 use events::EventLog;
 use progress::Progress;
 use spec::{BlockFile, ChildResult, ChildSpec, RESULT_FILE, SENTINEL_FILE, SENTINEL_TEXT, SPEC_SCHEMA, Task};
@@ -191,7 +192,7 @@ impl Worker<'_> {
     fn latency(&mut self, runtime: &dyn Runtime, determinism: bool) -> Result<(), Failure> {
         let inputs = self.first_inputs(runtime)?;
         let rule = self.spec.job.profile.stop;
-        let mut samples = Samples::reserve(&rule);
+        let mut samples = Samples::reserve(&rule, self.spec.job.profile.room());
         let mut session = self.load(runtime, &inputs)?;
         self.first_inference(session.as_mut(), &inputs)?;
         self.warm_up(session.as_mut())?;
@@ -207,7 +208,7 @@ impl Worker<'_> {
         self.progress.clear();
         self.result.thinned = samples.thinned();
         if let Some(Thinned { every, inferences, .. }) = self.result.thinned {
-            self.result.bounds_hit.push(format!("{inferences} inferences: every {every}th is kept as a sample"));
+            self.result.bounds_hit.push(format!("{inferences} inferences: one of every {every} is kept as a sample"));
         }
         self.keep_samples(&samples)?;
         measured?;
@@ -287,9 +288,24 @@ impl Worker<'_> {
         if job.model.signature.inputs.is_empty() {
             // Nobody has claimed a signature: this process reads its own.
             let signature = runtime.describe(&self.files())?;
-            return Ok(crate::data::seeded(&signature, &job.binding, job.seed)?);
+            let inputs = crate::data::seeded(&signature, &job.binding, job.seed)?;
+            if self.spec.index == 0 {
+                self.forget_model();
+            }
+            return Ok(inputs);
         }
         Ok(crate::data::seeded(&job.model.signature, &job.binding, job.seed)?)
+    }
+
+    /// The first load is a cold one although this process has read the model already.
+    fn forget_model(&mut self) {
+        let mut fact = Code::CacheDroppedAgain.template().to_owned();
+        for file in &self.spec.files {
+            if let Err(error) = page_cache::forget(&self.spec.model.join(&file.file_name)) {
+                fact = format!("kept: {error}");
+            }
+        }
+        self.result.facts.insert(page_cache::FACT.to_owned(), fact);
     }
 
     fn load(&mut self, runtime: &dyn Runtime, inputs: &[NamedTensor]) -> Result<Box<dyn Session>, Failure> {

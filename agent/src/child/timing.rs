@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use seatrial_core::measure::stop;
-use seatrial_core::profile::{MAX_SAMPLES, StopRule};
+use seatrial_core::profile::StopRule;
 use seatrial_core::report::Thinned;
 
 /// Between two times that progress is told.
@@ -28,9 +28,9 @@ pub struct Samples {
 }
 
 impl Samples {
-    /// Memory for as many samples as a rule allows, every page of it touched.
-    pub fn reserve(rule: &StopRule) -> Self {
-        Self::with_room(rule.max_samples.min(MAX_SAMPLES) as usize)
+    /// Memory for as many samples as a rule allows and a process may keep, every page of it touched.
+    pub fn reserve(rule: &StopRule, room: u32) -> Self {
+        Self::with_room(rule.max_samples.min(room) as usize)
     }
 
     /// At least one fits.
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn as_many_samples_as_the_rule_asks_for() {
-        let mut samples = Samples::reserve(&rule(10));
+        let mut samples = Samples::reserve(&rule(10), 1000);
         measure(&mut Work { calls: 0, fails_at: None }, &rule(10), None, &mut samples, &mut |_, _| {}).unwrap();
         assert_eq!((samples.latencies().len(), samples.thinned()), (10, None));
         assert!(samples.starts().windows(2).all(|pair| pair[0] < pair[1]));
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_failed_inference_is_no_sample() {
-        let mut samples = Samples::reserve(&rule(10));
+        let mut samples = Samples::reserve(&rule(10), 1000);
         let error = measure(&mut Work { calls: 0, fails_at: Some(4) }, &rule(10), None, &mut samples, &mut |_, _| {})
             .unwrap_err();
         assert_eq!((error, samples.inferences()), ("failed", 3));
@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn a_maximum_of_samples_ends_the_measurement() {
         let endless = StopRule { min_samples: u32::MAX, max_samples: 1000, ..rule(0) };
-        let mut samples = Samples::reserve(&endless);
+        let mut samples = Samples::reserve(&endless, 1000);
         let mut work = Work { calls: 0, fails_at: None };
         measure(&mut work, &endless, None, &mut samples, &mut |_, _| {}).unwrap();
         assert_eq!((samples.latencies().len(), samples.thinned()), (1000, None));
@@ -232,8 +232,20 @@ mod tests {
     }
 
     #[test]
+    fn a_model_that_fills_its_room_is_measured_to_the_end_of_its_time() {
+        let time = Duration::from_millis(30);
+        let rule = StopRule { min_time: time, max_samples: u32::MAX, ..rule(1) };
+        let mut samples = Samples::reserve(&rule, 100);
+        measure(&mut Work { calls: 0, fails_at: None }, &rule, None, &mut samples, &mut |_, _| {}).unwrap();
+        let last = samples.starts().last().copied().unwrap_or(0);
+        let between = last / (samples.latencies().len() as u64 - 1);
+        assert!(samples.thinned().is_some() && samples.latencies().len() <= 100);
+        assert!(u128::from(last + 2 * between) >= time.as_nanos() * 9 / 10, "the last sample began at {last} ns");
+    }
+
+    #[test]
     fn paced_samples_start_no_earlier_than_they_are_due() {
-        let mut samples = Samples::reserve(&rule(5));
+        let mut samples = Samples::reserve(&rule(5), 1000);
         let interval = Duration::from_millis(2);
         measure(&mut Work { calls: 0, fails_at: None }, &rule(5), Some(interval), &mut samples, &mut |_, _| {})
             .unwrap();

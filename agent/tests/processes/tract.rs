@@ -7,7 +7,7 @@ use seatrial_core::backend::Affinity;
 use seatrial_core::dataset::Task;
 use seatrial_core::digest::Digest;
 use seatrial_core::job::DatasetRef;
-use seatrial_core::model::{Axis, Format, ManifestEntry, TensorSpec};
+use seatrial_core::model::{Axis, Format, ManifestEntry, Signature, TensorSpec};
 use seatrial_core::outcome::Outcome;
 use seatrial_core::reading::Reading;
 use seatrial_core::report::{BlockKind, ProcessRole, Report};
@@ -44,6 +44,15 @@ fn a_model_is_loaded_measured_and_repeated() {
     assert_eq!(report.determinism, Reading::Present(true));
     assert_eq!(report.actual.accelerator, Reading::Present("cpu".into()));
     assert_eq!(report.environment.runtime_version, "tract 0.23.9");
+}
+
+#[test]
+fn a_model_that_is_read_for_its_inputs_is_forgotten_again_before_its_cold_load() {
+    let unclaimed = attempt("linear.onnx", |spec| spec.model.signature = Signature::default());
+    assert_eq!(unclaimed.outcome, Outcome::Ok, "{:?}\n{}", unclaimed.message, unclaimed.log);
+    let fact = unclaimed.environment.facts.get("page_cache").map(String::as_str);
+    assert_eq!(fact, Some("dropped again after the model was read for its inputs"));
+    assert_eq!(attempt("linear.onnx", |_| {}).environment.facts.get("page_cache"), None, "nothing to forget");
 }
 
 #[test]

@@ -5,7 +5,8 @@ use seatrial_dashboards::format;
 use seatrial_proto::v1;
 
 /// Metrics with unit `1` that are shares and are shown in per cent. The others with that unit are counts or ratios.
-const SHARES: [&str; 6] = ["top1", "top5", "golden_argmax_agree", "paced_missed", "lat_rcv", "lat_between_cv"];
+const SHARES: [&str; 7] =
+    ["top1", "top5", "golden_argmax_agree", "paced_missed", "lat_rcv", "lat_within_rcv", "lat_between_cv"];
 
 /// What stands for a value that is not there.
 pub(crate) const ABSENT: &str = "–";

@@ -1,9 +1,15 @@
 //! Comparison of outputs with reference outputs.
 
+use std::fmt::Display;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::Precision;
+use crate::reason::{Code, Reason};
 use crate::tensor::Tensor;
+
+/// Characters of an output's name in a reason.
+const MAX_SHOWN_NAME: usize = 64;
 
 /// One output against its reference over all examples; definitions in `docs/measurement.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -175,24 +181,31 @@ impl Limits {
         }
     }
 
-    /// What a comparison breaks, in words and numbers; empty when it keeps to all of it.
+    /// What the comparison of an output breaks, in words and numbers; empty when it keeps to all of it.
     #[must_use]
-    pub fn broken_by(&self, comparison: &Comparison) -> Vec<String> {
+    pub fn broken_by(&self, output: &str, comparison: &Comparison) -> Vec<Reason> {
+        let output: String = output.chars().take(MAX_SHOWN_NAME).collect();
+        let beside = |code, value: &dyn Display, limit: &dyn Display| {
+            Reason::new(code, &[("output", &output), ("value", value), ("limit", limit)])
+        };
+        let counted = |code, count: u64| Reason::new(code, &[("output", &output), ("count", &count)]);
         let mut broken = Vec::new();
         if comparison.elements == 0 {
-            broken.push("no element could be compared".to_owned());
+            broken.push(Reason::new(Code::OutputNotCompared, &[("output", &output)]));
         }
         if comparison.nan_count > 0 {
-            broken.push(format!("{} values are not a number where the reference is one", comparison.nan_count));
+            broken.push(counted(Code::OutputNan, comparison.nan_count));
         }
         if comparison.inf_count > 0 {
-            broken.push(format!("{} values are infinite where the reference is not", comparison.inf_count));
+            broken.push(counted(Code::OutputInfinite, comparison.inf_count));
         }
         if let Some(cosine) = comparison.cosine.filter(|&cosine| cosine < self.least_cosine) {
-            broken.push(format!("cosine similarity {cosine:.4}, limit {:.4}", self.least_cosine));
+            let (value, limit) = (format!("{cosine:.4}"), format!("{:.4}", self.least_cosine));
+            broken.push(beside(Code::OutputCosine, &value, &limit));
         }
         if let Some(sqnr) = comparison.sqnr_db.filter(|&sqnr| sqnr < self.least_sqnr_db) {
-            broken.push(format!("signal to noise {sqnr:.1} dB, limit {:.1} dB", self.least_sqnr_db));
+            let (value, limit) = (format!("{sqnr:.1}"), format!("{:.1}", self.least_sqnr_db));
+            broken.push(beside(Code::OutputSqnr, &value, &limit));
         }
         broken
     }
@@ -289,25 +302,25 @@ mod tests {
     fn each_broken_limit_is_named() {
         let limits = Limits::for_precision(Precision::Fp32);
         let good = compare(&[(&[1.0, 2.0], &[1.001, 2.0])]);
-        assert!(limits.broken_by(&good).is_empty(), "{:?}", limits.broken_by(&good));
+        assert!(limits.broken_by("y", &good).is_empty(), "{:?}", limits.broken_by("y", &good));
         let bad = compare(&[(&[1.0, 2.0, 0.0, 0.0], &[2.0, 1.0, f32::NAN, f32::INFINITY])]);
         assert_eq!(
-            limits.broken_by(&bad),
+            limits.broken_by("y", &bad),
             [
-                "1 values are not a number where the reference is one",
-                "1 values are infinite where the reference is not",
-                "cosine similarity 0.8000, limit 0.9900",
-                "signal to noise 4.0 dB, limit 30.0 dB",
+                "output y: 1 values are not a number where the reference is one",
+                "output y: 1 values are infinite where the reference is not",
+                "output y: cosine similarity 0.8000, limit 0.9900",
+                "output y: signal to noise 4.0 dB, limit 30.0 dB",
             ]
         );
-        assert_eq!(limits.broken_by(&compare(&[])), ["no element could be compared"]);
+        assert_eq!(limits.broken_by("y", &compare(&[])), ["output y: no element could be compared"]);
     }
 
     #[test]
     fn eight_bit_variants_may_carry_their_quantisation_noise() {
         let result = compare(&[(&[1.0, 2.0], &[1.08, 1.94])]);
-        assert_eq!(Limits::for_precision(Precision::Fp16).broken_by(&result).len(), 1);
-        assert!(Limits::for_precision(Precision::Int8).broken_by(&result).is_empty());
+        assert_eq!(Limits::for_precision(Precision::Fp16).broken_by("y", &result).len(), 1);
+        assert!(Limits::for_precision(Precision::Int8).broken_by("y", &result).is_empty());
     }
 
     proptest! {

@@ -78,10 +78,10 @@ use crate::tensor::DType;
 pub const MANIFEST_NAME: &str = "dataset.toml";
 /// A longer manifest is refused.
 pub const MAX_MANIFEST_BYTES: usize = 1 << 20;
-/// Members that a package may name.
-pub const MAX_MEMBERS: usize = 100_000;
-/// Examples that a package may hold.
-pub const MAX_EXAMPLES: u32 = 1_000_000;
+/// Members that a package may name: one an example, and the arrays beside them.
+pub const MAX_MEMBERS: usize = 101_000;
+/// Examples that a dataset may hold, so that labels and answers fit into one report beside its samples.
+pub const MAX_EXAMPLES: u32 = 100_000;
 /// Bytes of one raw member, and of one tensor that is read from a package.
 pub const MAX_TENSOR_BYTES: u64 = 4 << 30;
 

@@ -44,8 +44,8 @@ pub struct Limits {
     pub involuntary_per_cpu_second: f64,
     /// CPU time of a CPU-bound child that runs back to back, as a share of the window; less means that it stood still.
     pub running: f64,
-    /// Page faults served from disk, per sample.
-    pub major_faults_per_sample: f64,
+    /// Page faults served from disk, per timed inference.
+    pub major_faults_per_inference: f64,
     /// Change of the fastest CPU's clock from the first to the last third of the window, as a share.
     pub clock_change: f64,
     /// Slowdown of the median from the first to the last third of the samples, as a share.
@@ -65,7 +65,7 @@ impl Default for Limits {
             waiting: 0.05,
             involuntary_per_cpu_second: 50.0,
             running: 0.90,
-            major_faults_per_sample: 0.01,
+            major_faults_per_inference: 0.01,
             clock_change: 0.10,
             drift: 0.05,
             zone_celsius: 95.0,
@@ -80,7 +80,7 @@ impl Default for Limits {
 pub struct Conditions<'a> {
     pub profile: ProfileKind,
     pub accelerator: Accelerator,
-    /// Fewer samples than this make no measurement.
+    /// Fewer timed inferences than this make no measurement.
     pub min_samples: u32,
     pub series: &'a Series,
     pub sensors: &'a [SensorTrace],
@@ -127,9 +127,9 @@ fn whole(number: f64) -> String {
 }
 
 fn too_few(conditions: &Conditions<'_>) -> Option<Reason> {
-    let samples = conditions.series.latency_ms.len();
-    (samples < conditions.min_samples as usize)
-        .then(|| Reason::new(Code::TooFewSamples, &[("samples", &samples), ("least", &conditions.min_samples)]))
+    let (inferences, _) = conditions.series.totals();
+    (inferences < u64::from(conditions.min_samples))
+        .then(|| Reason::new(Code::TooFewSamples, &[("samples", &inferences), ("least", &conditions.min_samples)]))
 }
 
 fn asleep(window: &Window, limits: &Limits) -> Option<Reason> {
@@ -213,7 +213,8 @@ fn stood_still(window: &Window, conditions: &Conditions<'_>, limits: &Limits) ->
 
 fn major_faults(window: &Window, conditions: &Conditions<'_>, limits: &Limits) -> Option<Reason> {
     let faults = window.major_faults?;
-    let allowed = (limits.major_faults_per_sample * conditions.series.latency_ms.len() as f64).max(1.0);
+    let (inferences, _) = conditions.series.totals();
+    let allowed = (limits.major_faults_per_inference * inferences as f64).max(1.0);
     (faults as f64 > allowed)
         .then(|| Reason::new(Code::MajorFaults, &[("faults", &faults), ("limit", &whole(allowed))]))
 }

@@ -1,8 +1,8 @@
 //! The metrics of latency and throughput.
 //!
 //! Percentiles and moments are taken over the samples of all processes together. One process is not a replicate, so
-//! the interval of the median reaches over the medians of the processes as well, and `lat_between_cv` says how far
-//! these are apart.
+//! the interval of the median reaches over the medians of the processes as well. `lat_between_cv` says how far these
+//! are apart, `lat_within_rcv` how far the samples of one process are, and `lat_rcv` has both in it.
 
 use super::samples::Series;
 use super::stats;
@@ -76,6 +76,22 @@ fn median(series: &[Series], sorted: &[f64]) -> Metric {
         None => Reading::absent(Code::NoSamples.template()),
     };
     Metric::new("lat_p50_ms", value)
+}
+
+/// Spread within one process, without what lies between processes: the median of their robust coefficients of variation.
+#[must_use]
+pub fn within_rcv(series: &[Series]) -> Metric {
+    const NAME: &str = "lat_within_rcv";
+    let of = |process: &Series| {
+        let sorted = stats::sorted(process.latency_ms.iter().copied());
+        let centre = stats::median(&sorted)?;
+        stats::robust_cv(centre, stats::median_absolute_deviation(&sorted, centre)?)
+    };
+    match stats::median_of(series.iter().filter_map(of)) {
+        Some(spread) => Metric::exact(NAME, spread),
+        None if series.is_empty() => Metric::absent(NAME, Code::NoSamples.template()),
+        None => Metric::absent(NAME, Code::ClockTooCoarse.template()),
+    }
 }
 
 /// Spread of the medians of fresh processes: their standard deviation over their mean.
@@ -159,6 +175,20 @@ mod tests {
         let Reading::Present(cv) = between_cv(&processes).value else { panic!("three processes have a spread") };
         // numpy: np.std([5, 5.5, 5.1], ddof=1) / np.mean([5, 5.5, 5.1])
         assert!((cv.value - 0.050_879_832_905_088_29).abs() < 1e-12, "{}", cv.value);
+    }
+
+    #[test]
+    fn the_spread_within_a_process_does_not_grow_with_the_distance_between_processes() {
+        let near = [series(0, around(5.0)), series(1, around(5.0)), series(2, around(5.0))];
+        let apart = [series(0, around(5.0)), series(1, around(10.0)), series(2, around(20.0))];
+        let value = |metric: &Metric| metric.value.present().unwrap().value;
+        let pooled = |processes: &[Series]| find(&metrics(processes), "lat_rcv").present().unwrap().value;
+        // 1.4826 × 25 µs, over 5 and over 10 ms.
+        assert!((value(&within_rcv(&near)) - 0.007_413).abs() < 1e-6, "{:?}", within_rcv(&near));
+        assert!((value(&within_rcv(&apart)) - 0.003_706).abs() < 1e-6, "{:?}", within_rcv(&apart));
+        assert!(pooled(&apart) > 0.5, "all samples together are as far apart as their processes");
+        assert_eq!(within_rcv(&[]).value.reason(), Some(Code::NoSamples.template()));
+        assert_eq!(within_rcv(&[series(0, vec![0.0; 9])]).value.reason(), Some(Code::ClockTooCoarse.template()));
     }
 
     #[test]

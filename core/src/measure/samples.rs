@@ -58,8 +58,8 @@ pub struct Samples {
 }
 
 impl Samples {
-    /// Unpacks the latency and start blocks of a report. Without a start block the inferences are taken to have run
-    /// back to back.
+    /// Unpacks the latency and start blocks of a report. Without sound starts the inferences are taken to have run back
+    /// to back, and that is a problem: what was late would not show.
     #[must_use]
     pub fn read(report: &Report) -> Self {
         let mut problems = Vec::new();
@@ -77,7 +77,10 @@ impl Samples {
                     problems.push(Reason::new(Code::StartsUnfit, &[]).of_process(process));
                     back_to_back(&latency_ms)
                 }
-                None => back_to_back(&latency_ms),
+                None => {
+                    problems.push(Reason::new(Code::StartsMissing, &[]).of_process(process));
+                    back_to_back(&latency_ms)
+                }
             };
             let record = report.processes.iter().find(|record| record.index == process);
             let thinned = record.and_then(|record| record.thinned);
@@ -122,7 +125,7 @@ fn unpack_all(report: &Report, kind: BlockKind, problems: &mut Vec<Reason>) -> B
 
 fn unpack(block: &Block) -> Result<Vec<i64>, String> {
     if block.count > MAX_SAMPLES {
-        return Err(format!("{} samples are more than the {MAX_SAMPLES} that a process may report", block.count));
+        return Err(format!("{} samples are more than the {MAX_SAMPLES} that a report may hold", block.count));
     }
     let values = block::unpack(&block.bytes, block.count).map_err(|error| error.to_string())?;
     match values.iter().find(|&&value| value < 0) {
@@ -150,16 +153,22 @@ mod tests {
     }
 
     #[test]
-    fn without_starts_the_inferences_ran_back_to_back() {
+    fn without_starts_the_inferences_are_taken_to_have_run_back_to_back_and_that_is_said() {
         let mut report = report();
         report.blocks = vec![block(BlockKind::LatencyNs, 0, &[2_000_000_000, 3_000_000_000, 1])];
-        assert_eq!(Samples::read(&report).series[0].start_s, [0.0, 2.0, 5.0]);
+        let samples = Samples::read(&report);
+        assert_eq!(samples.series[0].start_s, [0.0, 2.0, 5.0]);
+        assert_eq!(samples.problems, ["process 0: it is not known when its samples began"]);
     }
 
     #[test]
     fn a_damaged_block_is_left_out_and_named() {
         let mut report = report();
-        report.blocks = vec![block(BlockKind::LatencyNs, 0, &[1, 2, 3]), block(BlockKind::LatencyNs, 1, &[4])];
+        report.blocks = vec![
+            block(BlockKind::LatencyNs, 0, &[1, 2, 3]),
+            block(BlockKind::LatencyNs, 1, &[4]),
+            block(BlockKind::StartUs, 1, &[0]),
+        ];
         report.blocks[0].bytes[0] = 77;
         let samples = Samples::read(&report);
         assert_eq!(
@@ -184,7 +193,7 @@ mod tests {
             [
                 "process 0: the latency_ns block cannot be used: it holds a negative time, -1",
                 "process 1: more than one latency_ns block",
-                "process 2: the latency_ns block cannot be used: 400001 samples are more than the 400000 that a process may report",
+                "process 2: the latency_ns block cannot be used: 400001 samples are more than the 400000 that a report may hold",
                 "process 1: the start times do not fit the samples",
             ]
         );

@@ -14,7 +14,7 @@ use crate::outcome::Outcome;
 use crate::profile::ProfileKind;
 use crate::reading::Reading;
 use crate::reason::{Code, Reason};
-use crate::report::{Block, BlockKind, ProcessRecord, ProcessRole, Report};
+use crate::report::{Block, BlockKind, ProcessRecord, ProcessRole, Report, SensorTrace};
 use crate::stage::Stage;
 
 /// What a report comes to.
@@ -22,6 +22,8 @@ use crate::stage::Stage;
 pub struct Summary {
     /// The report's outcome, or a worse one when the outputs say so.
     pub outcome: Outcome,
+    /// Why it is worse; empty when it is the report's.
+    pub wrong: Vec<Reason>,
     /// Every metric that applies to the job, in the order of the registry; those without a value say why.
     pub metrics: Vec<Metric>,
     /// Why the numbers cannot be trusted; empty when they can.
@@ -43,6 +45,7 @@ pub fn summarise(spec: &JobSpec, report: &Report) -> Summary {
         metrics.extend(phases(report));
         metrics.extend(timing(spec, report, &series));
         invalid.extend(interfered(spec, report, &series));
+        invalid.extend(sensors_dropped(report));
     }
     metrics.extend(memory(report));
     metrics.extend(task(spec, report, &mut invalid));
@@ -50,7 +53,9 @@ pub fn summarise(spec: &JobSpec, report: &Report) -> Summary {
     metrics.push(Metric::exact("model_size_mb", spec.model.manifest.size() as f64 / 1e6));
 
     sort_as_registered(&mut metrics);
-    Summary { outcome: judged(spec, report), metrics, invalid }
+    let wrong = wrong(spec, report);
+    let outcome = if wrong.is_empty() { report.outcome } else { Outcome::NumericsFail };
+    Summary { outcome, wrong, metrics, invalid }
 }
 
 fn sort_as_registered(metrics: &mut [Metric]) {
@@ -129,6 +134,7 @@ fn timing(spec: &JobSpec, report: &Report, series: &[Series]) -> Vec<Metric> {
     let batch = batch(spec);
     let mut metrics = if series.is_empty() { absent(&LATENCY) } else { latency::metrics(series) };
     if spec.profile.processes > 1 {
+        metrics.push(latency::within_rcv(series));
         metrics.push(latency::between_cv(series));
     }
     metrics.push(temperature_rise(spec, report));
@@ -230,10 +236,18 @@ fn interfered(spec: &JobSpec, report: &Report, series: &[Series]) -> Vec<Reason>
     }
     let measured = series.len();
     let asked = usize::from(spec.profile.processes);
-    if measured > 0 && measured < asked {
+    // What never came to be measured cannot be invalid, but what says that it went well was measured.
+    if measured < asked && (measured > 0 || ran(report)) {
         reasons.push(Reason::new(Code::ProcessesMissing, &[("measured", &measured), ("asked", &asked)]));
     }
     reasons
+}
+
+/// Traces that the agent had to leave out.
+fn sensors_dropped(report: &Report) -> Option<Reason> {
+    let dropped = |trace: &&SensorTrace| trace.points.reason() == Some(Code::TraceDropped.template());
+    let sensors = report.sensors.iter().filter(dropped).count();
+    (sensors > 0).then(|| Reason::new(Code::SensorsDropped, &[("sensors", &sensors)]))
 }
 
 /// Offsets in ms between which a process measured.
@@ -268,9 +282,21 @@ fn determinism(report: &Report) -> Metric {
 fn task(spec: &JobSpec, report: &Report, invalid: &mut Vec<Reason>) -> Vec<Metric> {
     match spec.dataset.as_ref().map(|dataset| dataset.task) {
         Some(Task::Classification) => classification_metrics(report, invalid),
-        Some(Task::Golden) => golden_metrics(report),
+        Some(Task::Golden) => {
+            if report.golden.is_empty() && ran(report) {
+                invalid.push(unusable(&missing(report, COMPARISON)));
+            }
+            golden_metrics(report)
+        }
         None => Vec::new(),
     }
+}
+
+/// What a golden dataset is for.
+const COMPARISON: &str = "comparison with the reference";
+
+fn unusable(why: &str) -> Reason {
+    Reason::new(Code::AccuracyUnusable, &[("why", &why)])
 }
 
 fn classification_metrics(report: &Report, invalid: &mut Vec<Reason>) -> Vec<Metric> {
@@ -286,9 +312,15 @@ fn classification_metrics(report: &Report, invalid: &mut Vec<Reason>) -> Vec<Met
             };
             return vec![share(NAMES[0], top1), share(NAMES[1], top5)];
         }
-        Ok(_) => missing(report, "predictions"),
+        Ok(_) => {
+            let why = missing(report, "predictions");
+            if ran(report) {
+                invalid.push(unusable(&why));
+            }
+            why
+        }
         Err(why) => {
-            invalid.push(Reason::new(Code::AccuracyUnusable, &[("why", &why)]));
+            invalid.push(unusable(&why));
             why
         }
     };
@@ -317,7 +349,7 @@ fn golden_metrics(report: &Report) -> Vec<Metric> {
     let compared: Vec<&Comparison> = comparisons.iter().copied().filter(|comparison| comparison.elements > 0).collect();
     let worst = |name: &str, values: Vec<f64>, pick: fn(f64, f64) -> f64| match values.into_iter().reduce(pick) {
         Some(value) => Metric::exact(name, value),
-        None if comparisons.is_empty() => Metric::absent(name, missing(report, "comparison with the reference")),
+        None if comparisons.is_empty() => Metric::absent(name, missing(report, COMPARISON)),
         None => Metric::absent(name, Code::NothingCompared.template()),
     };
     let each = |of: fn(&Comparison) -> f64| compared.iter().map(|comparison| of(comparison)).collect::<Vec<f64>>();
@@ -342,12 +374,27 @@ fn golden_metrics(report: &Report) -> Vec<Metric> {
     ]
 }
 
+/// Broken limits that are told one by one.
+const MAX_WRONG: usize = 10;
+
 /// An attempt that ran is none the less a failure when its outputs are wrong.
-fn judged(spec: &JobSpec, report: &Report) -> Outcome {
+fn wrong(spec: &JobSpec, report: &Report) -> Vec<Reason> {
+    if !ran(report) {
+        return Vec::new();
+    }
     let limits = golden::Limits::for_precision(spec.model.precision);
-    let wrong = report.golden.iter().any(|record| !limits.broken_by(&record.comparison).is_empty());
-    let ran = report.outcome == Outcome::Ok || report.outcome == Outcome::OkFallback;
-    if ran && wrong { Outcome::NumericsFail } else { report.outcome }
+    let broken = report.golden.iter().flat_map(|record| limits.broken_by(&record.output, &record.comparison));
+    let mut broken: Vec<Reason> = broken.collect();
+    if let Some(more) = broken.len().checked_sub(MAX_WRONG).filter(|&more| more > 0) {
+        broken.truncate(MAX_WRONG);
+        broken.push(Reason::new(Code::AndMore, &[("count", &more)]));
+    }
+    broken
+}
+
+/// Whether the attempt says of itself that it got to its end.
+fn ran(report: &Report) -> bool {
+    matches!(report.outcome, Outcome::Ok | Outcome::OkFallback)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::*;
 use crate::measure::testing::{block, process, report, spec};
 use crate::metric::REGISTRY;
 use crate::model::Precision;
-use crate::report::{GoldenRecord, Memory, SensorTrace, StageRecord};
+use crate::report::{GoldenRecord, Memory, StageRecord, Thinned};
 
 fn names(summary: &Summary) -> Vec<&str> {
     summary.metrics.iter().map(|metric| metric.name.as_str()).collect()
@@ -27,10 +27,12 @@ fn find<'a>(summary: &'a Summary, name: &str) -> &'a Metric {
     summary.metrics.iter().find(|metric| metric.name == name).unwrap_or_else(|| panic!("{name} is not there"))
 }
 
-/// Quick run: 128 samples of 10 ms and a bit.
+/// Quick run: 128 samples of 10 ms and a bit, one every 11 ms.
 fn quick_report() -> Report {
     let latencies: Vec<i64> = (0..128).map(|i| 10_000_000 + i % 8 * 1_000).collect();
-    Report { processes: vec![process(0, 80.0)], blocks: vec![block(BlockKind::LatencyNs, 0, &latencies)], ..report() }
+    let starts: Vec<i64> = (0..128).map(|i| i * 11_000).collect();
+    let blocks = vec![block(BlockKind::LatencyNs, 0, &latencies), block(BlockKind::StartUs, 0, &starts)];
+    Report { processes: vec![process(0, 80.0)], blocks, ..report() }
 }
 
 fn comparison() -> Comparison {
@@ -187,11 +189,58 @@ fn a_full_run_with_fewer_processes_than_asked_is_invalid() {
 }
 
 #[test]
+fn what_a_report_had_to_leave_out_makes_it_invalid() {
+    let quick = spec(ProfileKind::Quick, None, 1);
+    let mut report = quick_report();
+    report.blocks.retain(|block| block.metric != BlockKind::StartUs);
+    assert_eq!(summarise(&quick, &report).invalid, ["process 0: it is not known when its samples began"]);
+
+    let trace = |sensor: &str, points| SensorTrace { sensor: sensor.to_owned(), unit: "°C".to_owned(), points };
+    let report = Report {
+        sensors: vec![
+            trace("thermal/a", Reading::absent(Code::TraceDropped.template())),
+            trace("thermal/b", Reading::absent("denied by the kernel")),
+        ],
+        ..quick_report()
+    };
+    let dropped = "1 traces of sensors did not fit into the report, so throttling would not show";
+    assert_eq!(summarise(&quick, &report).invalid, [dropped]);
+}
+
+#[test]
+fn samples_that_were_thinned_are_enough_when_the_inferences_were() {
+    let mut spec = spec(ProfileKind::Quick, None, 1);
+    spec.profile.stop.min_samples = 500;
+    let thinned =
+        Thinned { every: 4, inferences: 512, total_ns: 5_121_792_000, least_ns: 10_000_000, most_ns: 10_007_000 };
+    let mut report = quick_report();
+    report.processes[0].thinned = Some(thinned);
+    assert!(summarise(&spec, &report).invalid.is_empty());
+    report.processes[0].thinned = None;
+    assert_eq!(summarise(&spec, &report).invalid, ["process 0: 128 samples, the profile asks for at least 500"]);
+}
+
+#[test]
+fn a_success_without_a_sample_is_invalid_whatever_the_profile_measures() {
+    for kind in [ProfileKind::Quick, ProfileKind::Full, ProfileKind::Sustained, ProfileKind::Paced] {
+        let spec = spec(kind, None, 1);
+        let none = format!("0 of {} processes have samples", spec.profile.processes);
+        assert_eq!(summarise(&spec, &report()).invalid, [none.as_str()], "{kind:?}");
+        let fallback = Report { outcome: Outcome::OkFallback, ..report() };
+        assert_eq!(summarise(&spec, &fallback).invalid, [none.as_str()], "{kind:?}");
+    }
+    let nothing = summarise(&spec(ProfileKind::AccuracyOnly, Some(Task::Golden), 1), &report());
+    assert_eq!(nothing.invalid, ["accuracy: the report carries no comparison with the reference"]);
+    let nothing = summarise(&spec(ProfileKind::AccuracyOnly, Some(Task::Classification), 1), &report());
+    assert_eq!(nothing.invalid, ["accuracy: the report carries no predictions"]);
+}
+
+#[test]
 fn a_damaged_block_is_a_reason_and_its_metrics_are_absent() {
     let mut report = quick_report();
     report.blocks[0].count += 1;
     let summary = summarise(&spec(ProfileKind::Quick, None, 1), &report);
-    assert_eq!(summary.invalid.len(), 1);
+    assert_eq!(summary.invalid[1..], ["0 of 1 processes have samples"]);
     assert!(
         summary.invalid[0].starts_with("process 0: the latency_ns block cannot be used: "),
         "{:?}",
@@ -250,8 +299,13 @@ fn broken_golden_limits_turn_a_success_into_a_failure_of_numerics() {
         Comparison { nan_count: 1, ..comparison() },
         Comparison { inf_count: 1, ..comparison() },
     ] {
-        assert_eq!(summarise(&spec, &golden_report(&[comparison(), broken])).outcome, Outcome::NumericsFail);
+        let summary = summarise(&spec, &golden_report(&[comparison(), broken]));
+        assert_eq!((summary.outcome, summary.wrong.len()), (Outcome::NumericsFail, 1));
+        assert!(summary.wrong[0].starts_with("output output_1: "), "{:?}", summary.wrong);
     }
+    let many = golden_report(&[Comparison { nan_count: 1, ..comparison() }; 30]);
+    let wrong = summarise(&spec, &many).wrong;
+    assert_eq!((wrong.len(), wrong[10].text()), (11, "and 20 more"));
     let crashed =
         Report { outcome: Outcome::CrashSignal(11), ..golden_report(&[Comparison { nan_count: 1, ..comparison() }]) };
     assert_eq!(summarise(&spec, &crashed).outcome, Outcome::CrashSignal(11), "a crash stays a crash");
@@ -344,7 +398,7 @@ fn the_temperature_rise_is_taken_over_the_measure_stage() {
 fn a_paced_run_counts_missed_deadlines_and_has_no_back_to_back_throughput() {
     let mut report = quick_report();
     let starts: Vec<i64> = (0..128).map(|i| i * 33_000).collect();
-    report.blocks.push(block(BlockKind::StartUs, 0, &starts));
+    report.blocks[1] = block(BlockKind::StartUs, 0, &starts);
     let summary = summarise(&spec(ProfileKind::Paced, None, 1), &report);
     assert_eq!(value(&summary, "paced_missed"), Some(0.0));
     assert!(!names(&summary).contains(&"throughput_sps"));

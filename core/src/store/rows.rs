@@ -512,8 +512,13 @@ pub struct Completion {
     pub attempt: AttemptRef,
     pub device: DeviceId,
     pub received_at: Timestamp,
-    /// The report with its blocks.
+    /// The report with its blocks, as it came.
     pub report: Report,
+    /// How the attempt ended: as the report says, or worse by what was derived from it.
+    pub outcome: Outcome,
+    /// Why, for a person.
+    pub message: Option<String>,
+    pub failed_stage: Option<Stage>,
     /// Derived by `core::measure`; replaces what an earlier algorithm derived.
     pub metrics: Vec<Metric>,
     /// Why the numbers are not valid; empty when they are.

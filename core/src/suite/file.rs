@@ -186,7 +186,7 @@ pub(super) struct ProfileTable {
     #[serde(default)]
     #[schemars(range(min = 1, max = 400_000))]
     pub min_samples: Option<u32>,
-    /// Timed inferences of a process, at most.
+    /// Timed inferences of a process, at most. Only time bounds them when absent.
     #[serde(default)]
     #[schemars(range(min = 1, max = 400_000))]
     pub max_samples: Option<u32>,
@@ -217,7 +217,7 @@ pub(super) struct ProfileNumbers {
     /// Timed inferences of a process, at least.
     #[schemars(range(min = 1, max = 400_000))]
     pub min_samples: Option<u32>,
-    /// Timed inferences of a process, at most.
+    /// Timed inferences of a process, at most. Only time bounds them when absent.
     #[schemars(range(min = 1, max = 400_000))]
     pub max_samples: Option<u32>,
     /// Length of measuring in seconds, at least.

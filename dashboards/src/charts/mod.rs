@@ -4,6 +4,7 @@
 pub mod burnup;
 pub mod confusion;
 pub mod histogram;
+pub mod minutes;
 pub mod percentiles;
 pub mod progress;
 pub mod sensor;

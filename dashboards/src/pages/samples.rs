@@ -6,6 +6,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use seatrial_core::accuracy::classification::{self, Classification};
 use seatrial_core::job::AttemptRef;
+use seatrial_core::measure::samples::Series;
 use seatrial_core::report::{Block, BlockKind, Report};
 use seatrial_core::store::{JobRow, StoreError};
 use serde::Serialize;
@@ -27,6 +28,19 @@ pub(crate) struct Process {
     pub inferences: u64,
     /// Since the first inference; as long as `latency_ns`, or empty when it was not recorded.
     pub start_us: Vec<i64>,
+}
+
+impl Process {
+    /// As `core` derives numbers from it; `None` when it was not recorded when the inferences began.
+    pub(crate) fn series(&self) -> Option<Series> {
+        let known = !self.latency_ns.is_empty() && self.start_us.len() == self.latency_ns.len();
+        known.then(|| Series {
+            process: self.index,
+            latency_ms: self.latency_ns.iter().map(|ns| *ns as f64 / 1e6).collect(),
+            start_s: self.start_us.iter().map(|us| *us as f64 / 1e6).collect(),
+            thinned: None,
+        })
+    }
 }
 
 #[derive(Debug, Clone, Default)]

@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
+use seatrial_core::accuracy::classification::MAX_CLASSES;
 use seatrial_core::dataset::Task;
+use seatrial_core::dataset::package::MAX_EXAMPLES;
 use seatrial_core::ids::{DatasetId, DatasetVersionId};
 use seatrial_core::store::NewDatasetVersion;
 use seatrial_core::time::Timestamp;
@@ -14,9 +16,6 @@ use super::{Called, Control, convert, validate};
 use crate::auth::Caller;
 use crate::error::Error;
 use crate::system::entropy;
-
-const MAX_EXAMPLES: u32 = 10_000_000;
-const MAX_CLASSES: usize = 30_000;
 
 #[tonic::async_trait]
 impl Datasets for Control {
@@ -44,7 +43,7 @@ fn checked(caller: &Caller, message: AddDatasetRequest, now: Timestamp) -> Resul
     if examples == 0 || examples > MAX_EXAMPLES {
         return Err(Error::field("examples", format!("{examples}; a dataset has 1 to {MAX_EXAMPLES}")));
     }
-    if classes.len() > MAX_CLASSES {
+    if classes.len() > MAX_CLASSES as usize {
         return Err(Error::field("classes", format!("{} classes; at most {MAX_CLASSES} are accepted", classes.len())));
     }
     if task == Task::Classification && classes.is_empty() {

@@ -103,6 +103,7 @@ conformance! {
         numbers_survive_to_the_last_bit,
         a_value_that_is_no_number_is_absent_with_its_reason,
         interference_makes_a_row_invalid_and_keeps_it,
+        an_attempt_that_is_judged_worse_than_it_says_shows_the_judgement_and_why,
         metrics_of_a_run_are_those_of_the_last_attempts,
     }
 }

@@ -255,3 +255,28 @@ pub(crate) async fn metrics_of_a_run_are_those_of_the_last_attempts(store: Arc<d
     let values: Vec<_> = metrics.iter().map(|(job, metric)| (*job, metric.value.present().unwrap().value)).collect();
     assert_eq!(values, [(jobs[0], 2.0), (jobs[0], 3.0), (jobs[1], 2.0), (jobs[1], 3.0)]);
 }
+
+pub(crate) async fn an_attempt_that_is_judged_worse_than_it_says_shows_the_judgement_and_why(store: Arc<dyn Store>) {
+    let world = world(store).await;
+    let store = &world.store;
+    let (_, jobs) = world.run_of(1).await;
+    let why = "output logits: cosine similarity 0.8000, limit 0.9900";
+    let mut judged = world.completion(world.claim(jobs[0], 1).await, Outcome::Ok);
+    (judged.outcome, judged.next) = (Outcome::NumericsFail, JobNext::Done(Outcome::NumericsFail));
+    (judged.message, judged.failed_stage) = (Some(why.to_owned()), Some(Stage::Accuracy));
+    assert_eq!(store.complete(&judged).await.unwrap(), Accepted::Stored);
+
+    let attempts = store.attempts(jobs[0]).await.unwrap();
+    let attempt = &attempts[0];
+    assert_eq!(
+        (attempt.outcome, attempt.failed_stage, attempt.message.as_deref()),
+        (Some(Outcome::NumericsFail), Some(Stage::Accuracy), Some(why))
+    );
+    let job = store.job(jobs[0]).await.unwrap().unwrap();
+    assert_eq!(
+        (job.outcome, job.stage, job.message.as_deref()),
+        (Some(Outcome::NumericsFail), Some(Stage::Accuracy), Some(why))
+    );
+    let report: Report = serde_json::from_str(&store.report(judged.attempt).await.unwrap().unwrap()).unwrap();
+    assert_eq!(report.outcome, Outcome::Ok, "the evidence is kept as it came");
+}

@@ -126,11 +126,15 @@ impl World {
     }
 
     pub(crate) fn completion(&self, attempt: AttemptRef, outcome: Outcome) -> Completion {
+        let report = report(outcome);
         Completion {
             attempt,
             device: self.device.id,
             received_at: after(60),
-            report: report(outcome),
+            outcome,
+            message: report.message.clone(),
+            failed_stage: report.failed_stage,
+            report,
             metrics: vec![
                 Metric::new("lat_p50_ms", Reading::Present(Estimate { value: 7.25, interval: Some((7.0, 7.5)) })),
                 Metric::exact("lat_samples", 3.0),

@@ -123,10 +123,17 @@ fn unknown_keys_and_wrong_types_are_told_as_in_a_suite() {
 
 #[test]
 fn the_number_of_members_is_bounded() {
-    let text = "name = \"d\"\ntask = \"golden\"\nexamples = 100001\n\
-        inputs = [{ name = \"x\", kind = \"image\", pattern = \"{index}.png\" }]\n\
-        goldens = [{ name = \"y\", kind = \"npy\", member = \"y.npy\" }]";
-    assert!(faults(text).contains("the package has 100002 members, and at most 100000 are read"), "{}", faults(text));
+    let package = |more: &str| {
+        format!(
+            "name = \"d\"\ntask = \"golden\"\nexamples = {MAX_EXAMPLES}\n\
+             inputs = [{{ name = \"x\", kind = \"image\", pattern = \"{{index}}.png\" }}{more}]\n\
+             goldens = [{{ name = \"y\", kind = \"npy\", member = \"y.npy\" }}]"
+        )
+    };
+    let largest = PackageManifest::parse(&package(""), "dataset.toml").unwrap();
+    assert_eq!(largest.members().len(), MAX_EXAMPLES as usize + 1, "an image an example, and the references");
+    let text = package(", { name = \"z\", kind = \"image\", pattern = \"z{index}.png\" }");
+    assert!(faults(&text).contains("the package has 200001 members, and at most 101000 are read"), "{}", faults(&text));
 }
 
 proptest! {

@@ -27,10 +27,10 @@ pub(super) struct ManifestFile {
     #[serde(default)]
     #[schemars(length(max = 2000))]
     origin: Option<String>,
-    #[schemars(range(min = 1, max = 1_000_000))]
+    #[schemars(range(min = 1, max = 100_000))]
     examples: u32,
     #[serde(default)]
-    #[schemars(length(max = 100_000))]
+    #[schemars(length(max = 4096))]
     classes: Vec<String>,
     #[schemars(length(min = 1, max = 64))]
     inputs: Vec<SourceFile>,

@@ -14,10 +14,12 @@ use seatrial_core::store::{AttemptRow, DeviceRow, JobRow};
 use serde::Serialize;
 
 mod accuracy;
+mod minutes;
 mod tables;
 mod words;
 
 use self::accuracy::Accuracy;
+use self::minutes::{Minute, Minutes};
 use self::tables::{
     AttemptLine, Golden, MetricLine, PercentileLine, SensorPart, accuracy, attempts, comparison, environment, golden,
     guides, metric_lines, metrics_table, percentile_lines, sensors, strip,
@@ -49,6 +51,8 @@ pub(crate) struct Data {
     now: Option<Now>,
     /// Recounted from labels and predictions; absent without a labelled dataset.
     accuracy: Option<Accuracy>,
+    /// Median latency of each full minute of a sustained run, in order; empty for any other.
+    minutes: Vec<Minute>,
     #[serde(skip)]
     live: Option<LiveJob>,
     #[serde(skip)]
@@ -124,6 +128,7 @@ pub(crate) async fn read(state: &Dashboards, visit: &Visit, id: &str) -> Result<
     let classes = classes.map(|version| version.classes).unwrap_or_default();
     Ok(Data {
         accuracy: Accuracy::of(&samples, &classes),
+        minutes: minutes::of(spec.as_ref().map(|spec| spec.profile.kind), &samples),
         attempts: state.read.attempts(job.id).await?,
         attempt: number,
         report,
@@ -165,6 +170,7 @@ struct View {
     trace_note: String,
     /// That not every inference is a sample, and what that means; empty when every one is.
     thinned: String,
+    minutes: Minutes,
     histogram: Html,
     few: bool,
     strip: Html,
@@ -298,6 +304,7 @@ fn view(data: &Data, visit: &Visit) -> View {
         trace: if has_samples { trace::chart(&milliseconds, words) } else { Html::default() },
         trace_note: trace_note(data, all.len(), words),
         thinned: thinned(data, words),
+        minutes: minutes::shown(&data.minutes, words),
         histogram: if has_samples { histogram::chart(&all, &guides(&numbers), words) } else { Html::default() },
         few: all.len() < histogram::FEWEST,
         strip: strip(&numbers, words),

@@ -94,8 +94,17 @@ pub(super) fn sub(data: &Data, numbers: &Numbers, words: Words) -> String {
     if let Some(fallback) = actual.and_then(|actual| actual.fallback.as_ref()) {
         parts.push(words.with("job.fell_back", &[("reason", fallback)]));
     }
-    if let Some(spread) = numbers.shown("lat_rcv").filter(|shown| shown.absent.is_empty()) {
-        parts.push(words.with("job.spread", &[("rcv", &format!("{}{}", spread.number, spread.unit))]));
+    let spread = |name| {
+        let shown = numbers.shown(name).filter(|shown| shown.absent.is_empty())?;
+        Some(format!("{}{}", shown.number, shown.unit))
+    };
+    // Samples of several processes differ within each and between them; one number for both hides which.
+    match (spread("lat_within_rcv"), spread("lat_between_cv"), spread("lat_rcv")) {
+        (Some(within), Some(between), _) => {
+            parts.push(words.with("job.spread_of_processes", &[("within", &within), ("between", &between)]));
+        }
+        (_, _, Some(all)) => parts.push(words.with("job.spread", &[("rcv", &all)])),
+        _ => {}
     }
     if let Some(ratio) = numbers.estimate("throttle_ratio").filter(|ratio| ratio.value > 1.1) {
         parts.push(words.with("job.throttled", &[("ratio", &significant(ratio.value))]));
