@@ -4,7 +4,7 @@ use seatrial_core::measure::sustained;
 use seatrial_core::profile::ProfileKind;
 use serde::Serialize;
 
-use super::super::samples::Samples;
+use super::super::samples::{Process, Samples};
 use crate::charts::minutes;
 use crate::format::{DASH, count, fixed, significant};
 use crate::html::Html;
@@ -32,7 +32,7 @@ pub(super) fn of(kind: Option<ProfileKind>, samples: &Samples) -> Vec<Minute> {
     if kind != Some(ProfileKind::Sustained) {
         return Vec::new();
     }
-    let series = samples.processes.first().and_then(|process| process.series());
+    let series = samples.processes.first().and_then(Process::series);
     let medians = series.map(|series| sustained::minutes(&series)).unwrap_or_default();
     medians.into_iter().map(|(minute, p50_ms)| Minute { from_s: 60 * minute, p50_ms }).collect()
 }
