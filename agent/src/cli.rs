@@ -52,6 +52,12 @@ pub struct RunArgs {
     /// PEM file of the authorities that may vouch for the server; by default the system's
     #[arg(long, env = "SEATRIAL_CA")]
     pub ca: Option<PathBuf>,
+    /// PEM file of the certificate to show to a server that asks for one
+    #[arg(long, env = "SEATRIAL_CERTIFICATE")]
+    pub certificate: Option<PathBuf>,
+    /// PEM file of that certificate's private key
+    #[arg(long, env = "SEATRIAL_KEY")]
+    pub key: Option<PathBuf>,
     /// Bytes of artifacts that are kept at most
     #[arg(long, env = "SEATRIAL_CACHE_BYTES", default_value_t = 4 << 30)]
     pub cache_bytes: u64,
@@ -136,6 +142,8 @@ fn start(args: RunArgs, child_command: Vec<OsString>) -> Result<(), String> {
         token,
         enrolment: args.enrol,
         authorities: args.ca,
+        certificate: args.certificate,
+        key: args.key,
         cache_bytes: args.cache_bytes,
         spool_bytes: args.spool_bytes,
         preflight: Preflight { load_wait: Duration::from_secs(args.load_wait), ..Preflight::default() },

@@ -7,6 +7,7 @@
 
 pub mod attempt;
 pub mod cache;
+pub mod certificate;
 #[doc(hidden)]
 pub mod child;
 pub mod cli;

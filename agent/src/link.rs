@@ -1,5 +1,6 @@
 //! The stream to the server, and the other two things that go over the same port: enrolment and artifacts.
 
+use std::error::Error as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +16,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::{Ascii, MetadataValue};
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
+use crate::certificate::{self, CertificateError, ClientCertificate};
 use crate::wire;
 
 /// Where Linux distributions keep the authorities that they trust.
@@ -32,6 +34,8 @@ pub enum LinkError {
     Address(String),
     #[error("authorities in {path}: {detail}")]
     Authorities { path: PathBuf, detail: String },
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     #[error("the token holds characters that cannot be sent")]
     Token,
     #[error("TLS: {0}")]
@@ -50,6 +54,16 @@ pub(crate) struct Server {
     pub(crate) address: String,
 }
 
+/// PEM files for https; none of them is read for http.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct TlsFiles<'a> {
+    /// Who may vouch for the server; the system's when absent.
+    pub(crate) authorities: Option<&'a Path>,
+    /// What is shown to a server that asks who we are; both or neither.
+    pub(crate) certificate: Option<&'a Path>,
+    pub(crate) key: Option<&'a Path>,
+}
+
 /// What the stream brings.
 #[derive(Debug)]
 pub(crate) enum LinkEvent {
@@ -66,7 +80,7 @@ pub(crate) struct Stream {
 }
 
 impl Server {
-    pub(crate) fn new(address: &str, authorities: Option<&Path>, token: Option<String>) -> Result<Self, LinkError> {
+    pub(crate) fn new(address: &str, files: TlsFiles<'_>, token: Option<String>) -> Result<Self, LinkError> {
         let bad = || LinkError::Address(address.to_owned());
         let address = address.trim_end_matches('/').to_owned();
         let secure = match address.split_once("://") {
@@ -78,12 +92,18 @@ impl Server {
             .map_err(|_| bad())?
             .connect_timeout(CONNECT_WITHIN)
             .tcp_nodelay(true);
-        let authorities = if secure { Some(read_authorities(authorities)?) } else { None };
-        if let Some(Authorities { pem, .. }) = &authorities {
-            let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
+        let (mut authorities, mut own) = (Vec::new(), None);
+        if secure {
+            let Authorities { pem, certificates } = read_authorities(files.authorities)?;
+            authorities = certificates;
+            own = ClientCertificate::read(files.certificate, files.key)?;
+            let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
+            if let Some(own) = &own {
+                tls = tls.identity(Identity::from_pem(own.chain_pem(), own.key_pem()));
+            }
             endpoint = endpoint.tls_config(tls).map_err(|error| LinkError::Tls(chain(&error)))?;
         }
-        let http = http_client(authorities.map(|it| it.certificates).unwrap_or_default())?;
+        let http = http_client(authorities, own)?;
         Ok(Self { endpoint, token, http, address })
     }
 
@@ -94,9 +114,11 @@ impl Server {
         let mut request = tonic::Request::new(v1::EnrolRequest { evidence: Some(evidence_to_wire(evidence)) });
         request.metadata_mut().insert("authorization", bearer(one_time)?);
         request.set_timeout(CONNECT_WITHIN);
-        let response = AgentServiceClient::new(channel).enrol(request).await.map_err(|status| {
-            LinkError::Enrolment(format!("{} ({:?}): ask for a new one-time token", status.message(), status.code()))
-        })?;
+        let refused = |status: tonic::Status| match status.source() {
+            Some(_) => LinkError::Enrolment(describe(&status)),
+            None => LinkError::Enrolment(format!("{}: ask for a new one-time token", describe(&status))),
+        };
+        let response = AgentServiceClient::new(channel).enrol(request).await.map_err(refused)?;
         Ok(response.into_inner().token)
     }
 
@@ -183,15 +205,22 @@ fn read_authorities(path: Option<&Path>) -> Result<Authorities, LinkError> {
     Ok(Authorities { pem, certificates })
 }
 
-fn http_client(authorities: Vec<CertificateDer<'static>>) -> Result<reqwest::Client, LinkError> {
+fn http_client(
+    authorities: Vec<CertificateDer<'static>>,
+    own: Option<ClientCertificate>,
+) -> Result<reqwest::Client, LinkError> {
+    let unusable = |error: &dyn std::error::Error| LinkError::Tls(chain(error));
     let mut roots = rustls::RootCertStore::empty();
     roots.add_parsable_certificates(authorities);
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| LinkError::Tls(error.to_string()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .map_err(|error| unusable(&error))?
+        .with_root_certificates(roots);
+    let tls = match own {
+        None => tls.with_no_client_auth(),
+        Some(own) => tls.with_client_auth_cert(own.chain, own.key).map_err(|error| unusable(&error))?,
+    };
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         // Artifacts come from the server and from nowhere else.
@@ -202,7 +231,7 @@ fn http_client(authorities: Vec<CertificateDer<'static>>) -> Result<reqwest::Cli
         .pool_max_idle_per_host(1)
         .pool_idle_timeout(Duration::from_secs(5))
         .build()
-        .map_err(|error| LinkError::Tls(chain(&error)))
+        .map_err(|error| unusable(&error))
 }
 
 fn bearer(token: &str) -> Result<MetadataValue<Ascii>, LinkError> {
@@ -211,14 +240,22 @@ fn bearer(token: &str) -> Result<MetadataValue<Ascii>, LinkError> {
     Ok(value)
 }
 
+/// What the server answered, or why no answer came.
 fn describe(status: &tonic::Status) -> String {
-    format!("{} ({:?})", status.message(), status.code())
+    match status.source() {
+        Some(cause) => chain(cause),
+        None => format!("{} ({:?})", status.message(), status.code()),
+    }
 }
 
-/// The error with its causes: tonic's own says only "transport error".
+/// The error with its causes, since tonic's own says only "transport error", and with what to do if that is known.
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |error| error.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+    let text = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
+    match certificate::advice(&text) {
+        Some(advice) => format!("{text}: {advice}"),
+        None => text,
+    }
 }
 
 #[cfg(test)]
@@ -227,13 +264,14 @@ mod tests {
 
     #[test]
     fn an_address_without_a_scheme_is_refused_with_an_example() {
-        let error = Server::new("localhost:7077", None, None).err().unwrap();
+        let error = Server::new("localhost:7077", TlsFiles::default(), None).err().unwrap();
         assert!(error.to_string().contains("http://host:port"), "{error}");
     }
 
     #[test]
     fn https_without_an_authority_says_which_flag_names_one() {
-        let error = Server::new("https://localhost:7077", Some(Path::new("/nowhere.pem")), None).err().unwrap();
+        let files = TlsFiles { authorities: Some(Path::new("/nowhere.pem")), ..TlsFiles::default() };
+        let error = Server::new("https://localhost:7077", files, None).err().unwrap();
         assert!(error.to_string().contains("--ca"), "{error}");
     }
 

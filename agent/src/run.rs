@@ -24,7 +24,7 @@ use crate::cache::{Cache, FetchError, Hold, Remote};
 use crate::clock;
 use crate::folder::{Folder, FolderError};
 use crate::isolation::{self, Mark};
-use crate::link::{LinkError, LinkEvent, Server, Stream};
+use crate::link::{LinkError, LinkEvent, Server, Stream, TlsFiles};
 use crate::probe::Probe;
 use crate::spool::{Spool, SpoolError};
 use crate::wire::{self, Introduction};
@@ -47,6 +47,9 @@ pub struct Config {
     pub enrolment: Option<String>,
     /// PEM file of authorities; the system's when absent.
     pub authorities: Option<PathBuf>,
+    /// PEM files of this device's own certificate and its key; both or neither.
+    pub certificate: Option<PathBuf>,
+    pub key: Option<PathBuf>,
     pub cache_bytes: u64,
     pub spool_bytes: u64,
     pub preflight: Preflight,
@@ -142,7 +145,12 @@ impl Driver {
             Cache::open(&folder.path().join("cache"), config.cache_bytes).map_err(io_error("opening the cache"))?;
         let probe = Probe::new(&config.root);
         let token = config.token.clone().or_else(|| folder.token());
-        let mut server = Server::new(&config.server, config.authorities.as_deref(), token)?;
+        let files = TlsFiles {
+            authorities: config.authorities.as_deref(),
+            certificate: config.certificate.as_deref(),
+            key: config.key.as_deref(),
+        };
+        let mut server = Server::new(&config.server, files, token)?;
         if let (None, Some(one_time)) = (&server.token, &config.enrolment) {
             let own = server.enrol(one_time, &evidence(&config, &folder, &probe)).await?;
             folder.remember_token(&own).map_err(io_error("keeping the device's token"))?;

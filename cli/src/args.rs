@@ -34,6 +34,12 @@ pub(crate) struct Global {
     /// Certificates (PEM) to trust for https instead of the system's
     #[arg(long, global = true, env = "SEATRIAL_CA", value_name = "FILE", hide_env_values = true)]
     pub ca: Option<PathBuf>,
+    /// Certificate (PEM) to show to a server that asks for one
+    #[arg(long, global = true, env = "SEATRIAL_CERTIFICATE", value_name = "FILE", hide_env_values = true)]
+    pub certificate: Option<PathBuf>,
+    /// Private key (PEM) of that certificate
+    #[arg(long, global = true, env = "SEATRIAL_KEY", value_name = "FILE", hide_env_values = true)]
+    pub key: Option<PathBuf>,
     /// When to use colour
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub color: ColorChoice,

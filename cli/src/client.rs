@@ -11,11 +11,11 @@ use tokio_util::io::ReaderStream;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Request, Status};
 
 use crate::error::{CliError, Result, root_of};
-use crate::settings::{Settings, Token};
+use crate::settings::{Settings, Tls, Token};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A call that is no stream and takes longer has failed.
@@ -74,10 +74,7 @@ impl Client {
     pub(crate) async fn connect(settings: &Settings) -> Result<Self> {
         let address = settings.address.clone();
         let endpoint = endpoint(settings)?;
-        let channel = endpoint
-            .connect()
-            .await
-            .map_err(|error| CliError::Unreachable { address: address.clone(), source: root_of(&error).into() })?;
+        let channel = endpoint.connect().await.map_err(|error| CliError::unreachable(&address, root_of(&error)))?;
         let bearer = Bearer(settings.token.as_ref().map(authorization).transpose()?);
         let service = InterceptedService::new(channel, bearer);
         Ok(Self { address, service, http: http_client(settings)? })
@@ -128,10 +125,11 @@ impl Client {
 
     async fn send(&self, request: reqwest::RequestBuilder, doing: &str) -> Result<reqwest::Response> {
         let response = request.send().await.map_err(|error| {
+            let why = root_of(&error);
             if error.is_connect() {
-                CliError::Unreachable { address: self.address.clone(), source: root_of(&error).into() }
+                CliError::unreachable(&self.address, why)
             } else {
-                CliError::failed(doing, root_of(&error))
+                CliError::turned_away(&self.address, &why).unwrap_or_else(|| CliError::failed(doing, why))
             }
         })?;
         let status = response.status();
@@ -160,12 +158,12 @@ fn endpoint(settings: &Settings) -> Result<Endpoint> {
         .keep_alive_timeout(Duration::from_secs(20))
         .user_agent(concat!("seatrial/", env!("CARGO_PKG_VERSION")))
         .map_err(|error| CliError::failed(doing(), error))?;
-    match &settings.certificates {
-        Some(pem) => endpoint
-            .tls_config(ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)))
-            .map_err(|error| CliError::failed("set up TLS", error)),
-        None => Ok(endpoint),
+    let Some(Tls { authorities, own }) = &settings.tls else { return Ok(endpoint) };
+    let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authorities));
+    if let Some(own) = own {
+        tls = tls.identity(Identity::from_pem(own.chain_pem(), own.key_pem()));
     }
+    endpoint.tls_config(tls).map_err(|error| CliError::failed("set up TLS", error))
 }
 
 fn http_client(settings: &Settings) -> Result<reqwest::Client> {
@@ -178,18 +176,24 @@ fn http_client(settings: &Settings) -> Result<reqwest::Client> {
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
     }
-    let certificates = match &settings.certificates {
-        Some(pem) => reqwest::Certificate::from_pem_bundle(pem)
-            .map_err(|error| CliError::failed("read the certificates", error))?,
-        None => Vec::new(),
-    };
-    reqwest::Client::builder()
+    let (mut trusted, mut own) = (Vec::new(), None);
+    if let Some(tls) = &settings.tls {
+        trusted = reqwest::Certificate::from_pem_bundle(&tls.authorities)
+            .map_err(|error| CliError::failed("read the certificates", error))?;
+        own = tls.own.as_deref();
+    }
+    let mut client = reqwest::Client::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .default_headers(headers)
-        .tls_certs_only(certificates)
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .map_err(|error| CliError::failed("set up HTTP", error))
+        .tls_certs_only(trusted)
+        .redirect(reqwest::redirect::Policy::none());
+    if let Some(own) = own {
+        let pem = [own.chain_pem(), b"\n", own.key_pem()].concat();
+        let identity =
+            reqwest::Identity::from_pem(&pem).map_err(|error| CliError::failed("read the own certificate", error))?;
+        client = client.identity(identity);
+    }
+    client.build().map_err(|error| CliError::failed("set up HTTP", error))
 }
 
 fn authorization(token: &Token) -> Result<MetadataValue<Ascii>> {

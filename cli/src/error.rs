@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
+use seatrial_agent::certificate;
 use seatrial_core::suite::Problem;
 use tonic::{Code, Status};
 
@@ -61,6 +62,21 @@ impl CliError {
         self
     }
 
+    /// No answer came from the server.
+    pub(crate) fn unreachable(address: &str, why: String) -> Self {
+        Self::turned_away(address, &why)
+            .unwrap_or_else(|| Self::Unreachable { address: address.to_owned(), source: why.into() })
+    }
+
+    /// The server ended the connection for our certificate or the lack of one.
+    pub(crate) fn turned_away(address: &str, why: &str) -> Option<Self> {
+        certificate::advice(why).map(|advice| Self::Refused {
+            doing: format!("talk to the server at {address}"),
+            reason: why.to_owned(),
+            hint: Some(advice.to_owned()),
+        })
+    }
+
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Output(_) if self.is_closed_pipe() => Exit::Ok,
@@ -93,6 +109,9 @@ impl CliError {
 
     /// A call to the server that did not succeed.
     pub(crate) fn from_status(doing: impl Into<String>, address: &str, status: &Status) -> Self {
+        if let Some(refused) = status.source().and_then(|cause| Self::turned_away(address, &root_of(cause))) {
+            return refused;
+        }
         let doing = doing.into();
         let reason = status.message().to_owned();
         match status.code() {
@@ -109,9 +128,7 @@ impl CliError {
                 ),
             },
             Code::NotFound => Self::NotFound { doing, reason },
-            Code::Unavailable if status.source().is_some() => {
-                Self::Unreachable { address: address.to_owned(), source: root_of(status).into() }
-            }
+            Code::Unavailable if status.source().is_some() => Self::unreachable(address, root_of(status)),
             Code::Unimplemented => Self::Failed {
                 doing,
                 source: reason.into(),

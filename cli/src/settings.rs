@@ -3,8 +3,10 @@
 use std::fmt;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use fs_err::os::unix::fs::OpenOptionsExt as _;
+use seatrial_agent::certificate::ClientCertificate;
 use serde::{Deserialize, Serialize};
 
 use crate::args::Global;
@@ -46,8 +48,17 @@ pub(crate) struct Settings {
     /// Without a slash at its end.
     pub address: String,
     pub token: Option<Token>,
-    /// PEM of the certificates to trust; only read for https.
-    pub certificates: Option<Vec<u8>>,
+    /// Only read for https.
+    pub tls: Option<Tls>,
+}
+
+/// Whom to trust, and who we are.
+#[derive(Debug, Clone)]
+pub(crate) struct Tls {
+    /// PEM of the certificates to trust.
+    pub authorities: Vec<u8>,
+    /// For a server that asks for one.
+    pub own: Option<Arc<ClientCertificate>>,
 }
 
 impl Settings {
@@ -83,9 +94,17 @@ impl Settings {
                 .and_then(|login| login.token)
                 .and_then(|token| Token::parse(&token)),
         };
-        let certificates =
-            if address.starts_with("https://") { Some(certificates(global.ca.as_deref())?) } else { None };
-        Ok(Self { address, token, certificates })
+        let tls = if address.starts_with("https://") { Some(Tls::read(global)?) } else { None };
+        Ok(Self { address, token, tls })
+    }
+}
+
+impl Tls {
+    fn read(global: &Global) -> Result<Self> {
+        let authorities = authorities(global.ca.as_deref())?;
+        let own = ClientCertificate::read(global.certificate.as_deref(), global.key.as_deref())
+            .map_err(|error| CliError::plain(error.to_string()))?;
+        Ok(Self { authorities, own: own.map(Arc::new) })
     }
 }
 
@@ -94,7 +113,7 @@ fn read_token(path: &Path) -> Result<Token> {
     Token::parse(&text).ok_or_else(|| CliError::plain(format!("{} does not hold a token", path.display())))
 }
 
-fn certificates(named: Option<&Path>) -> Result<Vec<u8>> {
+fn authorities(named: Option<&Path>) -> Result<Vec<u8>> {
     let system = SYSTEM_CERTIFICATES.map(Path::new);
     let path = named.or_else(|| system.into_iter().find(|path| path.exists())).ok_or_else(|| {
         CliError::plain("the system has no bundle of trusted certificates")
@@ -178,7 +197,15 @@ mod tests {
 
     fn global(server: Option<&str>) -> Global {
         let server = server.map(str::to_owned);
-        Global { server, token_file: None, ca: None, color: ColorChoice::Never, verbose: 0 }
+        Global {
+            server,
+            token_file: None,
+            ca: None,
+            certificate: None,
+            key: None,
+            color: ColorChoice::Never,
+            verbose: 0,
+        }
     }
 
     fn saved() -> Login {

@@ -53,6 +53,13 @@ impl Person {
         self.write(&format!("{server}.key"), &key.serialize_pem());
     }
 
+    /// Every program of the person shows this certificate to a server that asks for one.
+    pub fn show_certificate(&mut self, name: &str) {
+        for (variable, ending) in [("SEATRIAL_CERTIFICATE", "pem"), ("SEATRIAL_KEY", "key")] {
+            self.environment.push((variable, self.path(&format!("{name}.{ending}")).display().to_string()));
+        }
+    }
+
     pub fn command(&self) -> Command {
         let mut command = Command::new(PROGRAM);
         command

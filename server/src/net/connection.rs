@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tower::Service as _;
@@ -27,6 +27,8 @@ use crate::metrics::{Closed, Metrics};
 const NEXT_REQUEST: Duration = Duration::from_mins(1);
 /// HTTP/2: a peer is asked for a sign of life this often, and has this long to give one.
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(20));
+/// How long, and for how many bytes, a peer is listened to whose handshake failed.
+const PARTING: (Duration, u64) = (Duration::from_secs(1), 64 << 10);
 const MAX_STREAMS: u32 = 256;
 const MAX_HEADERS: u32 = 32 << 10;
 /// Flow control of uploads over HTTP/2, in bytes.
@@ -65,11 +67,12 @@ impl Connection {
             };
             match tls {
                 None => session.serve(stream).await,
-                Some(tls) => match tokio::time::timeout(deadline, tls.accept(stream)).await {
+                Some(tls) => match tokio::time::timeout(deadline, tls.accept(stream).into_fallible()).await {
                     Ok(Ok(stream)) => session.serve(stream).await,
-                    Ok(Err(error)) => {
+                    Ok(Err((error, stream))) => {
                         tracing::debug!(%address, %error, "a TLS handshake failed");
                         metrics.connection_closed(Closed::Handshake);
+                        part(stream).await;
                     }
                     Err(_) => metrics.connection_closed(Closed::Handshake),
                 },
@@ -79,6 +82,17 @@ impl Connection {
         metrics.connection_ended();
         drop(place);
     }
+}
+
+/// Lets the peer read the alert that says why. While anything that it has sent is unread, to close is to reset the
+/// connection, and a peer that is still sending hears of nothing else.
+async fn part(mut stream: TcpStream) {
+    let parting = async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream.take(PARTING.1), &mut tokio::io::sink()).await
+    };
+    // How it ends is the peer's affair.
+    let _ = tokio::time::timeout(PARTING.0, parting).await;
 }
 
 struct Session<'a> {

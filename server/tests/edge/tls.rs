@@ -1,9 +1,15 @@
 //! TLS, with and without certificates of clients.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use reqwest::{Certificate, Client, Identity};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use seatrial_server::config::TlsFiles;
 
 use crate::support::{Lab, PATIENCE};
@@ -70,6 +76,30 @@ async fn where_clients_need_certificates_a_stranger_does_not_even_get_an_answer(
     let lab = Lab::with(|config| config.tls = Some(tls)).await;
     assert!(files.client(false).get(lab.url("/healthz")).send().await.is_err());
     assert!(files.client(true).get(lab.url("/healthz")).send().await.unwrap().status().is_success());
+}
+
+#[tokio::test]
+async fn a_stranger_who_is_still_sending_when_turned_away_reads_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = Files::new(folder.path());
+    let tls = TlsFiles { client_ca: Some(folder.path().join("ca.pem")), ..files.server() };
+    let lab = Lab::with(|config| config.tls = Some(tls)).await;
+    let (address, authority) = (lab.server.address, files.read("ca.pem"));
+    let stranger = tokio::task::spawn_blocking(move || {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(&authority).unwrap()).unwrap();
+        let config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let tls = rustls::ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
+        let mut stream = rustls::StreamOwned::new(tls, TcpStream::connect(address).unwrap());
+        for _ in 0..10 {
+            stream.write_all(b"and another thing").unwrap();
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        stream.read(&mut [0; 16]).unwrap_err().to_string()
+    });
+    let why = stranger.await.unwrap();
+    assert!(why.contains("CertificateRequired"), "{why}");
 }
 
 #[tokio::test]

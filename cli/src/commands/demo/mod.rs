@@ -75,7 +75,7 @@ impl Demo {
     /// From an empty database to a verdict.
     async fn evaluate(&mut self, output: Output, context: &Context) -> Result<Exit> {
         output::note(&format!("seatrial demo · pages at {}", self.address()));
-        let settings = Settings { address: self.address(), token: None, certificates: None };
+        let settings = Settings { address: self.address(), token: None, tls: None };
         let client = Client::connect(&settings).await?;
         let manifest = embedded::manifest()?;
         register(&client, &manifest, &self.place.files()).await?;
