@@ -21,7 +21,7 @@ use crate::agents;
 use crate::artifacts::collect::Collector;
 use crate::artifacts::{self, ArtifactError, Artifacts};
 use crate::auth::audit::Audit;
-use crate::auth::layer::{Doors, Parts, has_people};
+use crate::auth::layer::{Doors, Parts};
 use crate::auth::token::{Kind, Secret};
 use crate::config::{Config, Database, Synchronous};
 use crate::control::Control;
@@ -284,7 +284,7 @@ impl People {
             now,
         };
         let bootstrap = store.bootstrap(&seed).await.map_err(StartError::Bootstrap)?;
-        let mut people = has_people(store, clock).await.map_err(StartError::Bootstrap)?;
+        let mut people = store.has_people(now).await.map_err(StartError::Bootstrap)?;
         let mut admin_token = None;
         if config.print_admin_token && !people {
             let secret = Secret::new(Kind::Token, entropy());

@@ -5,6 +5,7 @@ use sqlx::{query, query_scalar};
 
 use seatrial_core::digest::Digest;
 use seatrial_core::ids::{AuditId, DeviceId, EnrolmentId, PrincipalId, ProjectId, TokenId};
+use seatrial_core::role::Role;
 use seatrial_core::store::{AuditRow, Bootstrap, BootstrapSeed, EnrolmentRow, NewEnrolment, NewToken, TokenRow};
 use seatrial_core::time::Timestamp;
 
@@ -143,8 +144,16 @@ pub(crate) async fn bind_token(tx: &mut Connection, token: TokenId, device: Devi
     Ok(done.rows_affected() == 1)
 }
 
-pub(crate) async fn has_tokens(pool: &Pool) -> Result<bool, Fault> {
-    Ok(query_scalar!(r#"SELECT EXISTS (SELECT 1 FROM tokens) AS "any!: bool""#).fetch_one(pool).await?)
+pub(crate) async fn has_people(pool: &Pool, now: Timestamp) -> Result<bool, Fault> {
+    let found = query_scalar!(
+        r#"SELECT EXISTS (
+               SELECT 1 FROM tokens
+               WHERE role <> $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)
+           ) AS "any!: bool""#,
+        Role::Agent.as_str(),
+        now.as_micros(),
+    );
+    Ok(found.fetch_one(pool).await?)
 }
 
 pub(crate) async fn create_enrolment(tx: &mut Connection, enrolment: &NewEnrolment) -> Result<(), Fault> {

@@ -44,8 +44,8 @@ impl Store for Database {
         self.writer.write(doing, (id, now), |&(id, now), tx| Box::pin(people::revoke_token(tx, id, now))).await
     }
 
-    async fn has_tokens(&self) -> Result<bool> {
-        people::has_tokens(&self.read).await.doing("looking for tokens")
+    async fn has_people(&self, now: Timestamp) -> Result<bool> {
+        people::has_people(&self.read, now).await.doing("looking for tokens")
     }
 
     async fn create_enrolment(&self, enrolment: &NewEnrolment) -> Result<()> {

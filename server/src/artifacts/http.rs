@@ -10,8 +10,6 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use seatrial_core::digest::Digest;
 use seatrial_core::ids::DeviceId;
-use seatrial_core::job::AttemptRef;
-use seatrial_core::live::Live as _;
 use seatrial_core::role::Role;
 
 use super::range::{self, Wanted};
@@ -94,8 +92,7 @@ fn allow(fleet: &Fleet, caller: &Caller, digest: &Digest) -> Result<(), Error> {
 }
 
 fn is_assigned(fleet: &Fleet, device: DeviceId, digest: &Digest) -> bool {
-    let job = fleet.devices().into_iter().find(|live| live.device == device).and_then(|live| live.job);
-    let spec = job.and_then(|job| fleet.active(AttemptRef { job: job.job, attempt: job.attempt }, device));
+    let spec = fleet.attempt_of(device).and_then(|attempt| fleet.active(attempt, device));
     spec.is_some_and(|spec| spec.parsed.artifacts().any(|(carried, _)| carried == *digest))
 }
 

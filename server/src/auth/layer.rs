@@ -128,7 +128,7 @@ impl Doors {
         if closed.is_some_and(|checked| now.since(checked) < LOOPBACK_RECHECK) {
             return Ok(false);
         }
-        let people = has_people(self.0.store.as_ref(), self.0.clock.as_ref()).await?;
+        let people = self.0.store.has_people(self.0.clock.now()).await?;
         *closed = people.then_some(now);
         Ok(!people)
     }
@@ -149,15 +149,6 @@ impl Doors {
         }
         Err(Error::new(Code::Unauthenticated, "this server needs a token (header \"authorization: Bearer st_…\")"))
     }
-}
-
-/// Whether a token is in force that is not a device's.
-pub async fn has_people(store: &dyn Store, clock: &dyn Clock) -> Result<bool, StoreError> {
-    let now = clock.now();
-    let in_force = |token: &TokenRow| {
-        token.role != Role::Agent && token.revoked_at.is_none() && token.expires_at.is_none_or(|end| end > now)
-    };
-    Ok(store.tokens().await?.iter().any(in_force))
 }
 
 /// Both ends on loopback: a tunnel or proxy on this machine looks the same, see docs/security.md.

@@ -115,6 +115,11 @@ impl Now {
         self.devices.read().unwrap_or_else(PoisonError::into_inner).contains_key(&device)
     }
 
+    pub(super) fn attempt_of(&self, device: DeviceId) -> Option<AttemptRef> {
+        let devices = self.devices.read().unwrap_or_else(PoisonError::into_inner);
+        devices.get(&device)?.job.as_ref().map(|job| job.attempt)
+    }
+
     pub(super) fn counts(&self) -> Counts {
         let devices = self.devices.read().unwrap_or_else(PoisonError::into_inner);
         let running = devices.values().filter(|entry| entry.job.is_some()).count() as u64;

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use seatrial_core::device::DeviceState;
 use seatrial_core::ids::{DeviceId, RunId, SessionId};
+use seatrial_core::job::AttemptRef;
 use seatrial_core::live::Event;
 use seatrial_core::retry::Backoff;
 use seatrial_core::store::{OpenJob, Store, StoreError};
@@ -201,6 +202,11 @@ impl Fleet {
         self.inner.shared.now.is_connected(device)
     }
 
+    /// The attempt that the device holds.
+    pub(crate) fn attempt_of(&self, device: DeviceId) -> Option<AttemptRef> {
+        self.inner.shared.now.attempt_of(device)
+    }
+
     pub(crate) async fn hear(
         &self,
         device: DeviceId,
@@ -210,7 +216,7 @@ impl Fleet {
         self.send(Message::Session { device, session, heard }).await
     }
 
-    pub(crate) fn active(&self, attempt: seatrial_core::job::AttemptRef, device: DeviceId) -> Option<Arc<Spec>> {
+    pub(crate) fn active(&self, attempt: AttemptRef, device: DeviceId) -> Option<Arc<Spec>> {
         self.inner.shared.active.get(attempt, device)
     }
 

@@ -132,7 +132,7 @@ failing!(Store {
     token_by_hash(hash: &Digest) -> Option<TokenRow>;
     tokens() -> Vec<TokenRow>;
     revoke_token(id: TokenId, now: Timestamp) -> bool;
-    has_tokens() -> bool;
+    has_people(now: Timestamp) -> bool;
     create_enrolment(enrolment: &NewEnrolment) -> ();
     use_enrolment(hash: &Digest, token: &NewToken, now: Timestamp) -> bool;
     bind_token(token: TokenId, device: DeviceId) -> bool;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use futures::future::join_all;
 use seatrial_core::digest::Digest;
 use seatrial_core::ids::{AuditId, DeviceId, EnrolmentId};
-use seatrial_core::store::{AuditRow, NewEnrolment, Store, StoreError};
+use seatrial_core::role::Role;
+use seatrial_core::store::{AuditRow, NewEnrolment, NewToken, Store, StoreError};
 
 use crate::world::*;
 
@@ -21,10 +22,8 @@ pub(crate) async fn the_first_start_makes_a_project_and_the_second_finds_it(stor
 
 pub(crate) async fn a_token_is_found_by_its_hash_before_and_after_it_is_revoked(store: Arc<dyn Store>) {
     let project = store.bootstrap(&seed("mara")).await.unwrap().project;
-    assert!(!store.has_tokens().await.unwrap());
     let new = token(project, "ci", b"secret");
     store.create_token(&new).await.unwrap();
-    assert!(store.has_tokens().await.unwrap());
     let found = store.token_by_hash(&Digest::of(b"secret")).await.unwrap().unwrap();
     assert_eq!((found.id, found.role, found.expires_at, found.revoked_at), (new.id, new.role, new.expires_at, None));
     assert_eq!(store.token_by_hash(&Digest::of(b"guess")).await.unwrap(), None);
@@ -32,6 +31,25 @@ pub(crate) async fn a_token_is_found_by_its_hash_before_and_after_it_is_revoked(
     assert!(store.revoke_token(new.id, after(5)).await.unwrap());
     assert!(!store.revoke_token(new.id, after(6)).await.unwrap(), "it was revoked before");
     assert_eq!(store.tokens().await.unwrap()[0].revoked_at, Some(after(5)));
+}
+
+pub(crate) async fn only_a_token_in_force_that_is_no_devices_counts_as_a_person(store: Arc<dyn Store>) {
+    let project = store.bootstrap(&seed("mara")).await.unwrap().project;
+    assert!(!store.has_people(T0).await.unwrap());
+    let agent = NewToken { role: Role::Agent, expires_at: None, ..token(project, "phone", b"agent") };
+    store.create_token(&agent).await.unwrap();
+    assert!(!store.has_people(T0).await.unwrap(), "a device is nobody");
+
+    let short = NewToken { role: Role::Viewer, expires_at: Some(after(10)), ..token(project, "mara", b"short") };
+    store.create_token(&short).await.unwrap();
+    assert!(store.has_people(after(9)).await.unwrap());
+    assert!(!store.has_people(after(10)).await.unwrap(), "it has expired");
+
+    let lasting = NewToken { role: Role::Admin, expires_at: None, ..token(project, "jun", b"lasting") };
+    store.create_token(&lasting).await.unwrap();
+    assert!(store.has_people(after(10)).await.unwrap());
+    assert!(store.revoke_token(lasting.id, after(11)).await.unwrap());
+    assert!(!store.has_people(after(12)).await.unwrap(), "it was revoked");
 }
 
 pub(crate) async fn a_token_with_a_taken_secret_is_refused_in_words(store: Arc<dyn Store>) {
@@ -76,7 +94,7 @@ pub(crate) async fn an_enrolment_that_has_expired_lets_nobody_in(store: Arc<dyn 
     let late = token(enrolment.project, "late", b"late");
     assert!(!store.use_enrolment(&enrolment.hash, &late, after(600)).await.unwrap());
     assert!(!store.use_enrolment(&Digest::of(b"guess"), &late, after(1)).await.unwrap());
-    assert!(!store.has_tokens().await.unwrap());
+    assert!(store.tokens().await.unwrap().is_empty());
 }
 
 pub(crate) async fn a_token_belongs_to_the_device_that_came_first(store: Arc<dyn Store>) {
