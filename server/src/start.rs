@@ -27,7 +27,7 @@ use crate::config::{Config, Database, Synchronous};
 use crate::control::Control;
 use crate::control::submissions::Submissions;
 use crate::fleet::{self, Fleet};
-use crate::http::{Edge, router};
+use crate::http::{Edge, Readiness, Reporting, router};
 use crate::lock::{Lock, LockError};
 use crate::metrics::Metrics;
 use crate::net::tls::{TlsError, server_config};
@@ -37,6 +37,9 @@ use crate::tasks::{self, Reconciler, Reconcilers};
 
 /// How long an ending server waits for the database to take the last audit entries.
 const AUDIT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often the health service looks whether the database answers.
+const HEALTH: Duration = Duration::from_secs(5);
 
 /// How often a server that stands by looks whether the active one has ended.
 const STAND_BY: Duration = Duration::from_secs(1);
@@ -97,6 +100,7 @@ pub struct Running {
     reconcilers: Reconcilers,
     stop: Stop,
     port: JoinHandle<()>,
+    health: JoinHandle<()>,
     audit: JoinHandle<()>,
     _lock: Lock,
 }
@@ -110,7 +114,8 @@ impl Running {
 
     /// Ends the server. What was acknowledged as durable is on the disk, however it ends.
     pub async fn shutdown(self, how: Shutdown) {
-        let Self { stop, mut port, audit, store, fleet, reconcilers, _lock: lock, .. } = self;
+        let Self { stop, mut port, mut health, audit, store, fleet, reconcilers, _lock: lock, .. } = self;
+        stop.draining.cancel();
         if let Shutdown::Soft { deadline } = how {
             let drained = async {
                 // Agents first: the port's own end would look like a lost connection to them.
@@ -127,6 +132,7 @@ impl Running {
         if !port.is_finished() {
             finish(&mut port, "the port").await;
         }
+        finish(&mut health, "the health service").await;
         drop(fleet);
         // The router held the last other way into the audit log: what is left in it is being written now.
         let mut audit = audit;
@@ -179,7 +185,9 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 
     let (audit, audit_task) = Audit::start(store.clone(), clock.clone());
     let stop = Stop::default();
-    let parts = Assembly { store: &store, clock: &clock, fleet: &fleet, artifacts, metrics: &metrics, stop: &stop };
+    let readiness =
+        Readiness { store: store.clone(), clock: clock.clone(), metrics: metrics.clone(), stop: stop.clone() };
+    let parts = Assembly { store: &store, clock: &clock, fleet: &fleet, artifacts, metrics: &metrics, readiness };
     let doors = Doors::new(Parts {
         store: store.clone(),
         clock: clock.clone(),
@@ -190,7 +198,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         form_key: entropy(),
         hosts: config.hosts.clone(),
     });
-    let router = parts.router(&config, doors.clone(), &people, url(address, tls.is_some()))?;
+    let (router, mut health) = parts.router(&config, doors.clone(), &people, url(address, tls.is_some()))?;
     let loopback_user =
         if address.ip().is_loopback() && doors.loopback_is_free().await.map_err(StartError::Bootstrap)? {
             tracing::warn!(
@@ -203,6 +211,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
             None
         };
     let is_tls = tls.is_some();
+    health.look().await; // before anybody can ask
     let port = Port { listener, tls, limits: config.limits, router, metrics: metrics.clone(), stop: stop.clone() };
     let port = tokio::spawn(port.serve());
     tracing::info!(address = %url(address, is_tls), data = %config.data.display(), database = %config.database.redacted(), "listening");
@@ -217,6 +226,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         reconcilers,
         stop,
         port,
+        health: tokio::spawn(health.keep(HEALTH)),
         audit: audit_task,
         _lock: lock,
     })
@@ -317,12 +327,19 @@ struct Assembly<'a> {
     fleet: &'a Fleet,
     artifacts: Artifacts,
     metrics: &'a Metrics,
-    stop: &'a Stop,
+    readiness: Readiness,
 }
 
 impl Assembly<'_> {
-    fn router(self, config: &Config, doors: Doors, people: &People, url: String) -> Result<axum::Router, StartError> {
-        let Self { store, clock, fleet, artifacts, metrics, stop } = self;
+    /// The router, and what keeps its health service up to date.
+    fn router(
+        self,
+        config: &Config,
+        doors: Doors,
+        people: &People,
+        url: String,
+    ) -> Result<(axum::Router, Reporting), StartError> {
+        let Self { store, clock, fleet, artifacts, metrics, readiness } = self;
         let submissions = Submissions {
             store: store.clone(),
             fleet: fleet.clone(),
@@ -353,29 +370,23 @@ impl Assembly<'_> {
         let edge = Edge {
             doors,
             artifacts: artifacts::http::Door { artifacts, fleet: fleet.clone() },
-            store: store.clone(),
+            readiness: readiness.clone(),
             fleet: fleet.clone(),
-            clock: clock.clone(),
             metrics: metrics.clone(),
-            draining: stop.soft.clone(),
         };
         let agents = agents::service(fleet.clone(), store.clone(), clock.clone());
         let grpc = control.add_to(Routes::default().add_service(agents));
+        let (reporter, health) = tonic_health::server::health_reporter();
+        let health_kept = Reporting::new(readiness, reporter, &[&[agents::SERVICE], Control::SERVICES].concat());
+        let reflection = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .build_v1()
+            .map_err(|error| StartError::Reflection(error.to_string()))?;
+        let grpc = grpc.add_service(health).add_service(reflection).into_axum_router();
         // The pages say what leads nowhere; tonic has a fallback of its own, which the guard answers for.
-        Ok(router(edge, pages, add_standard_services(grpc)?.into_axum_router().reset_fallback()))
+        Ok((router(edge, pages, grpc.reset_fallback()), health_kept))
     }
-}
-
-/// Health for probes, reflection for tools.
-fn add_standard_services(routes: Routes) -> Result<Routes, StartError> {
-    // The reporter starts with the whole server ("") as serving; a server that drains closes its port.
-    let (_, health) = tonic_health::server::health_reporter();
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(DESCRIPTORS)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()
-        .map_err(|error| StartError::Reflection(error.to_string()))?;
-    Ok(routes.add_service(health).add_service(reflection))
 }
 
 fn database_name(config: &Config) -> &'static str {

@@ -15,8 +15,15 @@ use seatrial_core::outcome::Outcome;
 use seatrial_core::stage::Stage;
 use seatrial_core::store::RunState;
 use seatrial_proto::v1::server_message::Message as Word;
+use seatrial_server::http::{NotReady, Readiness, Reporting};
+use seatrial_server::metrics::Metrics;
+use seatrial_server::net::Stop;
 use seatrial_sim::connection::held;
 use seatrial_sim::{Connection, FakeAgent, Identity, Script, report};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_server::Health as _;
+use tonic_health::server::{HealthReporter, HealthService};
 
 use failing::{Failing, Fails, Says};
 use lab::{Lab, device_of, eventually};
@@ -168,4 +175,41 @@ async fn a_job_is_given_up_once_although_the_store_is_away_meanwhile() {
     assert_eq!(message, "the device took no work for 10 min: it is not connected");
     assert_eq!(lab.run_state(run).await, RunState::Done);
     assert_eq!(lab.attempts(jobs[0]).await, [], "it was never tried");
+}
+
+#[tokio::test]
+async fn the_health_service_says_while_the_store_does_not_answer_and_again_when_it_does() {
+    let (lab, store) = lab().await;
+    let stop = Stop::default();
+    let readiness =
+        Readiness { store: store.clone(), clock: lab.clock.clone(), metrics: Metrics::new(), stop: stop.clone() };
+    let reporter = HealthReporter::new();
+    let health = HealthService::from_health_reporter(reporter.clone());
+    let says = async |expected: ServingStatus| {
+        eventually("health says it", async || {
+            for service in ["", "agents"] {
+                let request = HealthCheckRequest { service: service.to_owned() };
+                let said = health.check(tonic::Request::new(request)).await.unwrap().into_inner().status();
+                if said != expected {
+                    return None;
+                }
+            }
+            Some(())
+        })
+        .await;
+    };
+    let mut reporting = Reporting::new(readiness.clone(), reporter, &["agents"]);
+    reporting.look().await;
+    let keeping = tokio::spawn(reporting.keep(Duration::from_millis(5)));
+    says(ServingStatus::Serving).await;
+    store.plan("ping", Fails::Before(Says::Unavailable), 1_000_000);
+    says(ServingStatus::NotServing).await;
+    assert_eq!(readiness.judge().await, Err(NotReady::NoStore), "as /readyz");
+    store.heal();
+    says(ServingStatus::Serving).await;
+    stop.draining.cancel();
+    says(ServingStatus::NotServing).await;
+    assert_eq!(readiness.judge().await, Err(NotReady::Draining));
+    stop.soft.cancel();
+    keeping.await.unwrap();
 }

@@ -17,7 +17,7 @@ use seatrial_core::role::Role;
 use seatrial_core::store::{NewToken, Store};
 use seatrial_core::time::Clock;
 use seatrial_proto::v1;
-use seatrial_proto::v1::agent_service_server::{AgentService, AgentServiceServer};
+use seatrial_proto::v1::agent_service_server::{self, AgentService, AgentServiceServer};
 use seatrial_proto::{MAX_MESSAGE, evidence_from_wire};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -33,6 +33,9 @@ use admission::Admission;
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 /// Messages to a device that wait to be sent; a device that leaves more unread is given up.
 const OUTBOX: usize = 64;
+
+/// Full name of the service.
+pub const SERVICE: &str = agent_service_server::SERVICE_NAME;
 
 /// The service, for the edge to serve. The edge has put a [`Caller`] or a [`Presented`] into every request.
 pub fn service(fleet: Fleet, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> AgentServiceServer<Agents> {

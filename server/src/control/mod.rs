@@ -48,29 +48,33 @@ pub struct Control {
     pub database: &'static str,
 }
 
-impl Control {
-    /// Adds every service of the control API.
-    pub fn add_to(self, routes: Routes) -> Routes {
-        macro_rules! add {
-            ($routes:expr; $($module:ident::$server:ident),* $(,)?) => {
-                $routes$(.add_service(
+macro_rules! services {
+    ($($module:ident::$server:ident),* $(,)?) => {
+        impl Control {
+            /// Full names of the services.
+            pub const SERVICES: &[&str] = &[$(v1::$module::SERVICE_NAME),*];
+
+            /// Adds every service of the control API.
+            pub fn add_to(self, routes: Routes) -> Routes {
+                routes$(.add_service(
                     v1::$module::$server::new(self.clone())
                         .max_decoding_message_size(MAX_MESSAGE)
                         .max_encoding_message_size(MAX_MESSAGE),
                 ))*
-            };
+            }
         }
-        add!(routes;
-            server_server::ServerServer,
-            devices_server::DevicesServer,
-            models_server::ModelsServer,
-            datasets_server::DatasetsServer,
-            runs_server::RunsServer,
-            results_server::ResultsServer,
-            tokens_server::TokensServer,
-            artifacts_server::ArtifactsServer,
-        )
-    }
+    };
+}
+
+services! {
+    server_server::ServerServer,
+    devices_server::DevicesServer,
+    models_server::ModelsServer,
+    datasets_server::DatasetsServer,
+    runs_server::RunsServer,
+    results_server::ResultsServer,
+    tokens_server::TokensServer,
+    artifacts_server::ArtifactsServer,
 }
 
 /// A request that came through the door: who sent it, what it says, and where its audit entry gets its object.

@@ -2,16 +2,12 @@
 
 mod headers;
 mod health;
-
-use std::sync::Arc;
+mod readiness;
 
 use axum::Router;
 use axum::extract::FromRef;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodFilter, on};
-use seatrial_core::store::Store;
-use seatrial_core::time::Clock;
-use tokio_util::sync::CancellationToken;
 use tower_http::compression::CompressionLayer;
 
 use crate::artifacts;
@@ -19,18 +15,16 @@ use crate::auth::layer::{Doors, guard};
 use crate::auth::{doors, web};
 use crate::fleet::Fleet;
 use crate::metrics::Metrics;
+pub use readiness::{NotReady, Readiness, Reporting};
 
 /// What the routes of this crate need.
 #[derive(Clone)]
 pub struct Edge {
     pub doors: Doors,
     pub artifacts: artifacts::http::Door,
-    pub store: Arc<dyn Store>,
+    pub readiness: Readiness,
     pub fleet: Fleet,
-    pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
-    /// Cancelled when the server takes no more work.
-    pub draining: CancellationToken,
 }
 
 impl FromRef<Edge> for Doors {

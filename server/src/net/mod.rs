@@ -32,9 +32,11 @@ pub struct Peer {
     pub tls: bool,
 }
 
-/// When to stop. `soft`: accept nothing new, finish what was asked. `hard`: drop everything.
+/// When to stop. `draining`: take no more work, and say so to whoever asks. `soft`: accept nothing new, finish what was
+/// asked. `hard`: drop everything.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
+    pub draining: CancellationToken,
     pub soft: CancellationToken,
     pub hard: CancellationToken,
 }

@@ -74,7 +74,11 @@ impl Lab {
     }
 
     pub(crate) async fn stop(self) -> TempDir {
-        self.server.shutdown(Shutdown::Soft { deadline: Duration::from_secs(5) }).await;
+        self.stop_within(Duration::from_secs(5)).await
+    }
+
+    pub(crate) async fn stop_within(self, deadline: Duration) -> TempDir {
+        self.server.shutdown(Shutdown::Soft { deadline }).await;
         self.folder
     }
 }

@@ -84,13 +84,3 @@ async fn every_answer_tells_browsers_what_not_to_do() {
         assert!(headers.contains_key("cache-control"), "{path}");
     }
 }
-
-#[tokio::test]
-async fn health_is_for_everybody_and_readiness_ends_with_the_server() {
-    let lab = Lab::start().await;
-    lab.token("ann", Role::Admin, None).await;
-    for path in ["/healthz", "/readyz"] {
-        assert_eq!(lab.get(path).send().await.unwrap().status(), StatusCode::OK, "{path}");
-    }
-    assert_eq!(lab.get("/metrics").send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
-}
