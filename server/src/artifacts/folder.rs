@@ -53,6 +53,14 @@ impl Folder {
             Ok(()) | Err(_) => {}
         }
         fs::create_dir_all(&temporary).await.map_err(preparing)?;
+        for first in 0..=u8::MAX {
+            match fs::create_dir(root.join(shard_name(first))).await {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(preparing(error)),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        // The folders' own names must survive a power cut, before there is anything in them that must.
+        fs::File::open(root).await.map_err(preparing)?.sync_all().await.map_err(preparing)?;
         Ok(Self { root: root.to_owned() })
     }
 
@@ -98,7 +106,7 @@ impl Folder {
 
     pub(super) async fn shard(&self, first: u8) -> Result<Vec<Kept>, ArtifactError> {
         let listing = |error| ArtifactError::io("listing artifacts", error);
-        let mut entries = match fs::read_dir(self.root.join(format!("{first:02x}"))).await {
+        let mut entries = match fs::read_dir(self.root.join(shard_name(first))).await {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(listing(error)),
@@ -116,6 +124,11 @@ impl Folder {
         }
         Ok(kept)
     }
+}
+
+/// Name of the folder for digests that begin with this byte.
+fn shard_name(first: u8) -> String {
+    format!("{first:02x}")
 }
 
 /// Read straight into the buffer that goes to the socket.
@@ -140,10 +153,34 @@ impl Upload {
     pub(super) async fn publish(mut self) -> Result<(), ArtifactError> {
         let publishing = |error| ArtifactError::io("putting an artifact in place", error);
         let (Some(parent), Some(temporary)) = (self.target.parent(), self.temporary.0.as_ref()) else { return Ok(()) };
-        fs::create_dir_all(parent).await.map_err(publishing)?;
         fs::rename(temporary, &self.target).await.map_err(publishing)?;
         self.temporary.0 = None;
         // The name itself must survive a power cut too.
         fs::File::open(parent).await.map_err(publishing)?.sync_all().await.map_err(publishing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_folder_for_every_first_byte_is_there_before_the_first_upload_and_the_next_start_keeps_what_is_in_them() {
+        let scratch = tempfile::tempdir().unwrap();
+        let root = scratch.path().join("artifacts");
+        let folders =
+            || std::fs::read_dir(&root).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_dir()).count();
+        let folder = Folder::open(&root).await.unwrap();
+        assert_eq!(folders(), 256 + 1, "and the one of uploads");
+        let digest = Digest::of(b"sea");
+        let mut upload = folder.begin(&digest).await.unwrap();
+        upload.write(Bytes::from_static(b"sea")).await.unwrap();
+        upload.seal().await.unwrap();
+        upload.publish().await.unwrap();
+
+        let again = Folder::open(&root).await.unwrap();
+        assert_eq!(folders(), 256 + 1);
+        let kept = again.shard(digest.as_bytes()[0]).await.unwrap();
+        assert_eq!(kept.iter().map(|kept| kept.digest).collect::<Vec<_>>(), [digest]);
     }
 }
