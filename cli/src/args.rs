@@ -139,6 +139,17 @@ pub(crate) enum Command {
     /// Issue and revoke tokens
     #[command(subcommand)]
     Token(TokenAction),
+    /// Show who wrote what, newest first
+    Audit {
+        #[command(flatten)]
+        output: OutputArgs,
+        /// At most this many
+        #[arg(long, short = 'n', default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        limit: u32,
+        /// Only what is older than the entry with this id
+        #[arg(long, value_name = "ID")]
+        before: Option<String>,
+    },
     /// Remember a server and the token for it
     Login {
         /// Address of the server

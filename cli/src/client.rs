@@ -67,6 +67,7 @@ services! {
     results: results_client::ResultsClient;
     tokens: tokens_client::TokensClient;
     artifacts: artifacts_client::ArtifactsClient;
+    audit: audit_client::AuditClient;
 }
 
 impl Client {

@@ -6,7 +6,9 @@ use sqlx::{query, query_scalar};
 use seatrial_core::digest::Digest;
 use seatrial_core::ids::{AuditId, DeviceId, EnrolmentId, PrincipalId, ProjectId, TokenId};
 use seatrial_core::role::Role;
-use seatrial_core::store::{AuditRow, Bootstrap, BootstrapSeed, EnrolmentRow, NewEnrolment, NewToken, TokenRow};
+use seatrial_core::store::{
+    AuditEntry, AuditRow, Bootstrap, BootstrapSeed, EnrolmentRow, NewEnrolment, NewToken, TokenRow,
+};
 use seatrial_core::time::Timestamp;
 
 use super::fault::{Fault, OrConflict};
@@ -44,10 +46,6 @@ async fn principal_of_name(
     .await?;
     let id = query_scalar!("SELECT id FROM principals WHERE name = $1", &*name).fetch_one(&mut *tx).await?;
     word(&id, "principal id")
-}
-
-pub(crate) async fn principal_name(pool: &Pool, id: PrincipalId) -> Result<Option<String>, Fault> {
-    Ok(query_scalar!("SELECT name FROM principals WHERE id = $1", id.to_string()).fetch_optional(pool).await?)
 }
 
 pub(crate) async fn create_token(tx: &mut Connection, token: &NewToken) -> Result<(), Fault> {
@@ -251,26 +249,40 @@ pub(crate) async fn append_audit(tx: &mut Connection, entries: &[Vec<AuditRow>])
     Ok(vec![(); entries.len()])
 }
 
-pub(crate) async fn audit(pool: &Pool, limit: u32) -> Result<Vec<AuditRow>, Fault> {
+/// Comes after every id.
+const BEYOND: &str = "ffffffff-ffff-ffff-ffff-ffffffffffff";
+
+pub(crate) async fn audit(
+    pool: &Pool,
+    project: ProjectId,
+    before: Option<AuditId>,
+    limit: u32,
+) -> Result<Vec<AuditEntry>, Fault> {
+    let before = before.map_or_else(|| BEYOND.to_owned(), |id| id.to_string());
     let found = query!(
-        "SELECT id, at, principal_id, project_id, action, object, allowed, before_digest, after_digest
-         FROM audit ORDER BY id DESC LIMIT $1",
+        r#"SELECT audit.id, at, principal_id, principals.name AS "by?", project_id, action, object, allowed,
+                  before_digest, after_digest
+           FROM audit LEFT JOIN principals ON principals.id = audit.principal_id
+           WHERE project_id = $1 AND audit.id < $2 ORDER BY audit.id DESC LIMIT $3"#,
+        project.to_string(),
+        before,
         i64::from(limit),
     )
     .fetch_all(pool)
     .await?;
-    let read = found.into_iter().map(|row| {
-        Ok(AuditRow {
-            id: word(&row.id, "audit id")?,
-            at: Timestamp::from_micros(row.at),
-            principal: word(&row.principal_id, "principal id")?,
-            project: word(&row.project_id, "project id")?,
-            action: row.action,
-            object: row.object,
-            allowed: row.allowed,
-            before: row.before_digest.as_deref().map(digest).transpose()?,
-            after: row.after_digest.as_deref().map(digest).transpose()?,
-        })
+    let read = found.into_iter().map(|found| {
+        let row = AuditRow {
+            id: word(&found.id, "audit id")?,
+            at: Timestamp::from_micros(found.at),
+            principal: word(&found.principal_id, "principal id")?,
+            project: word(&found.project_id, "project id")?,
+            action: found.action,
+            object: found.object,
+            allowed: found.allowed,
+            before: found.before_digest.as_deref().map(digest).transpose()?,
+            after: found.after_digest.as_deref().map(digest).transpose()?,
+        };
+        Ok(AuditEntry { row, by: found.by })
     });
     read.collect()
 }

@@ -2,12 +2,12 @@
 
 use async_trait::async_trait;
 
-use seatrial_core::ids::{DeviceId, JobId, ProjectId, RunId};
+use seatrial_core::ids::{AuditId, DeviceId, JobId, ProjectId, RunId};
 use seatrial_core::job::AttemptRef;
 use seatrial_core::metric::Metric;
 use seatrial_core::report::Block;
 use seatrial_core::store::{
-    AttemptRow, AuditRow, DatasetDetail, DatasetRow, DeviceRow, JobRow, MisfitRow, ModelDetail, ModelRow, Part, Read,
+    AttemptRow, AuditEntry, DatasetDetail, DatasetRow, DeviceRow, JobRow, MisfitRow, ModelDetail, ModelRow, Part, Read,
     Result, RunRow, TransitionRow,
 };
 
@@ -124,7 +124,7 @@ impl Read for Database {
         job_rows::of_model(&self.read, project, model, limit).await.doing("reading the jobs of a model")
     }
 
-    async fn audit(&self, limit: u32) -> Result<Vec<AuditRow>> {
-        people::audit(&self.read, limit).await.doing("reading the audit log")
+    async fn audit(&self, project: ProjectId, before: Option<AuditId>, limit: u32) -> Result<Vec<AuditEntry>> {
+        people::audit(&self.read, project, before, limit).await.doing("reading the audit log")
     }
 }

@@ -271,10 +271,6 @@ impl Store for Database {
         runs::to_finish(&self.read).await.doing("looking for runs that have ended")
     }
 
-    async fn principal_name(&self, id: PrincipalId) -> Result<Option<String>> {
-        people::principal_name(&self.read, id).await.doing("reading a name")
-    }
-
     async fn taken_over(&self) {
         self.writer.taken_over().await;
     }

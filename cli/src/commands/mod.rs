@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 mod artifacts;
+mod audit;
 mod cancel;
 mod completions;
 mod datasets;
@@ -75,6 +76,7 @@ async fn dispatch(command: Command, context: Context) -> Result<Exit> {
         Command::Rerun { job, wait, output } => rerun::run(job, wait, output, &context).await,
         Command::Export(args) => export::run(args, &context).await,
         Command::Token(action) => token::run(action, &context).await,
+        Command::Audit { output, limit, before } => audit::run(limit, before, output, &context).await,
         Command::Login { address, forget } => login::run(&address, forget, &context).await,
         Command::Artifacts(action) => artifacts::run(action, &context).await,
         Command::Completions { shell } => completions::run(shell),

@@ -11,13 +11,14 @@ use crate::support::{AUTHORITY, Fleet, Person, fixture, stderr, stdout};
 const ROLES: [Role; 4] = [Role::Viewer, Role::Submitter, Role::Operator, Role::Admin];
 
 /// A command, with the role that it takes.
-const COMMANDS: [(Role, &[&str]); 7] = [
+const COMMANDS: [(Role, &[&str]); 8] = [
     (Role::Viewer, &["runs"]),
     (Role::Viewer, &["devices"]),
     (Role::Submitter, &["models", "alias", "digits-mlp", "prod", "1"]),
     (Role::Operator, &["devices", "label", "bench", "shelf=A3"]),
     (Role::Operator, &["token", "enrol"]),
     (Role::Admin, &["token", "list"]),
+    (Role::Admin, &["audit"]),
     (Role::Admin, &["artifacts", "gc", "--dry-run"]),
 ];
 
@@ -85,6 +86,26 @@ fn over_https_everybody_does_what_their_role_allows_and_nothing_once_their_token
     let refused = stderr(&fleet.seatrial_as(Role::Submitter, &["runs"]).code(5));
     assert!(refused.contains("revoked"), "{refused}");
     fleet.seatrial_as(Role::Viewer, &["runs"]).success();
+
+    let log = fleet.json(&["audit", "--limit", "10000"]);
+    let entries = log["entries"].as_array().unwrap();
+    let of = |who: &str, action: &str, allowed: bool| {
+        entries.iter().find(|entry| {
+            let written = (&entry["principal"], &entry["action"], &entry["allowed"]);
+            written == (&who.into(), &action.into(), &allowed.into())
+        })
+    };
+    let revoked = of("admin", "seatrial.v1.Tokens/Revoke", true).unwrap();
+    assert_eq!(revoked["object"], format!("token {submitter}"));
+    assert!(of("viewer", "seatrial.v1.Runs/Submit", false).is_some(), "what was refused is there too: {log:#}");
+    assert!(of("submitter", "seatrial.v1.Runs/Submit", true).is_some(), "{log:#}");
+    let older = fleet.json(&["audit", "-n", "1", "--before", entries[3]["id"].as_str().unwrap()]);
+    assert_eq!(older["entries"][0], entries[4]);
+    assert_eq!(
+        stdout(&fleet.seatrial(&["audit", "-n", "3"]).success()).lines().count(),
+        5,
+        "head, line, three entries"
+    );
 }
 
 #[test]

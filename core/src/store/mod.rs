@@ -13,7 +13,8 @@ use async_trait::async_trait;
 use crate::device::{DeviceState, Evidence, Labels, Profile};
 use crate::digest::Digest;
 use crate::ids::{
-    DatasetVersionId, DeviceId, EnrolmentId, JobId, ModelVersionId, PrincipalId, ProjectId, RunId, TokenId, VariantId,
+    AuditId, DatasetVersionId, DeviceId, EnrolmentId, JobId, ModelVersionId, PrincipalId, ProjectId, RunId, TokenId,
+    VariantId,
 };
 use crate::job::AttemptRef;
 use crate::metric::Metric;
@@ -108,8 +109,8 @@ pub trait Read: Send + Sync {
     /// The last finished jobs of a model, newest first.
     async fn model_jobs(&self, project: ProjectId, model: &str, limit: u32) -> Result<Vec<JobRow>>;
 
-    /// Newest first.
-    async fn audit(&self, limit: u32) -> Result<Vec<AuditRow>>;
+    /// Newest first; `before` is the last entry of the page before.
+    async fn audit(&self, project: ProjectId, before: Option<AuditId>, limit: u32) -> Result<Vec<AuditEntry>>;
 }
 
 /// Everything else that the server does to its database.
@@ -236,9 +237,6 @@ pub trait Store: Read {
     async fn finish_run(&self, run: RunId, gate: Option<&str>, passed: Option<bool>, now: Timestamp) -> Result<bool>;
     /// Runs that are still `running` though none of their jobs is open.
     async fn runs_to_finish(&self) -> Result<Vec<RunRow>>;
-
-    /// Role of a principal's strongest valid token, for pages.
-    async fn principal_name(&self, id: PrincipalId) -> Result<Option<String>>;
 
     /// Resolves when another server has become the active one on this database, and every write of this one fails.
     async fn taken_over(&self);

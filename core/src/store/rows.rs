@@ -104,6 +104,14 @@ pub struct AuditRow {
     pub after: Option<Digest>,
 }
 
+/// What is read of the audit log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditEntry {
+    pub row: AuditRow,
+    /// Name of the principal; none for one whom nobody has registered.
+    pub by: Option<String>,
+}
+
 // --- devices ---
 
 #[derive(Debug, Clone, PartialEq, Serialize)]

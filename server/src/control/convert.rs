@@ -1,12 +1,16 @@
 //! From rows of the store to messages of the protocol. Every row is taken apart by name, so that a new field breaks the
 //! build here and is thought about.
 
+use bytes::Bytes;
 use seatrial_core::device::{DeviceState, Labels};
+use seatrial_core::digest::Digest;
 use seatrial_core::metric::{Estimate, Metric};
 use seatrial_core::outcome::Outcome;
 use seatrial_core::reading::Reading;
 use seatrial_core::stage::Stage;
-use seatrial_core::store::{DatasetRow, DeviceRow, JobRow, MisfitRow, ModelRow, RunCounts, RunRow, TokenRow};
+use seatrial_core::store::{
+    AuditEntry, AuditRow, DatasetRow, DeviceRow, JobRow, MisfitRow, ModelRow, RunCounts, RunRow, TokenRow,
+};
 use seatrial_core::time::Timestamp;
 use seatrial_proto::v1;
 
@@ -170,6 +174,22 @@ pub(super) fn token(row: TokenRow) -> v1::Token {
         expires_us: expires_at.map(Timestamp::as_micros),
         revoked_us: revoked_at.map(Timestamp::as_micros),
         device: device.map(|device| device.to_string()),
+    }
+}
+
+pub(super) fn audit(entry: AuditEntry) -> v1::AuditEntry {
+    let AuditEntry { row, by } = entry;
+    let AuditRow { id, at, principal, project: _, action, object, allowed, before, after } = row;
+    let bytes = |digest: Digest| Bytes::copy_from_slice(digest.as_bytes());
+    v1::AuditEntry {
+        id: id.to_string(),
+        at_us: at.as_micros(),
+        principal: by.unwrap_or_else(|| principal.to_string()),
+        action,
+        object,
+        allowed,
+        before: before.map(bytes),
+        after: after.map(bytes),
     }
 }
 

@@ -2,6 +2,7 @@
 //! typed.
 
 mod artifacts;
+mod audit;
 mod convert;
 mod datasets;
 mod devices;
@@ -75,6 +76,7 @@ services! {
     results_server::ResultsServer,
     tokens_server::TokensServer,
     artifacts_server::ArtifactsServer,
+    audit_server::AuditServer,
 }
 
 /// A request that came through the door: who sent it, what it says, and where its audit entry gets its object.

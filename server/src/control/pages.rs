@@ -60,12 +60,13 @@ impl FromStr for Cursor {
 }
 
 /// What is left of a page. The first row always fits, so that every page tells something.
-struct Room {
+#[derive(Default)]
+pub(super) struct Room {
     used: usize,
 }
 
 impl Room {
-    fn holds(&mut self, row: &impl Message) -> bool {
+    pub(super) fn holds(&mut self, row: &impl Message) -> bool {
         let first = self.used == 0;
         self.used += row.encoded_len() + 8; // its tag and length
         first || self.used <= PAGE_BYTES
@@ -80,7 +81,7 @@ pub(super) async fn page(
 ) -> Result<(GetRunResponse, Option<Cursor>), Error> {
     let gate_json = if from == Cursor::START { run.gate.as_deref().map(bounded_gate) } else { None };
     let mut page = GetRunResponse { run: Some(convert::run(run)), gate_json, ..GetRunResponse::default() };
-    let mut room = Room { used: 0 };
+    let mut room = Room::default();
     let next = match from {
         Cursor::Jobs(from) => match add_jobs(store, run, from, &mut page, &mut room).await? {
             Some(next) => Some(next),
@@ -163,7 +164,7 @@ fn bounded_gate(text: &str) -> String {
 /// Shortens the lists of a preview to what fits into a message; the totals stay.
 pub(super) fn bound_preview(preview: &mut PreviewResponse) {
     (preview.jobs_total, preview.misfits_total) = (preview.jobs.len() as u32, preview.misfits.len() as u32);
-    let mut room = Room { used: 0 };
+    let mut room = Room::default();
     let jobs = preview.jobs.iter().take_while(|job| room.holds(*job)).count();
     preview.jobs.truncate(jobs);
     let misfits = preview.misfits.iter().take_while(|misfit| room.holds(*misfit)).count();

@@ -3,7 +3,7 @@
 use prost::Message as _;
 use seatrial_core::ids::EnrolmentId;
 use seatrial_core::role::Role;
-use seatrial_core::store::NewEnrolment;
+use seatrial_core::store::{AuditEntry, NewEnrolment};
 use seatrial_core::time::{Clock as _, Timestamp};
 use seatrial_proto::v1;
 use seatrial_proto::v1::agent_service_client::AgentServiceClient;
@@ -91,15 +91,15 @@ async fn an_enrolment_opens_one_door_once() {
     assert_eq!(enrol(&lab, &unknown).await, Code::Unauthenticated);
     // Who joined is in the audit log, once; strangers are not.
     let entries = async || {
-        let entries = lab.server.store.audit(100).await.unwrap();
-        entries.into_iter().filter(|entry| entry.action == "seatrial.v1.AgentService/Enrol").collect::<Vec<_>>()
+        let entries = lab.server.store.audit(lab.project().await, None, 100).await.unwrap();
+        entries.into_iter().filter(|entry| entry.row.action == "seatrial.v1.AgentService/Enrol").collect::<Vec<_>>()
     };
     eventually("the audit log has the enrolment", async || !entries().await.is_empty()).await;
     let entries = entries().await;
     assert_eq!(entries.len(), 1, "{entries:?}");
-    assert!(entries[0].allowed && entries[0].object.starts_with("agent "), "{entries:?}");
-    let name = lab.server.store.principal_name(entries[0].principal).await.unwrap().unwrap();
-    assert!(entries[0].object.starts_with(&name), "{name} acts: {entries:?}");
+    let AuditEntry { row, by } = &entries[0];
+    assert!(row.allowed && row.object.starts_with("agent "), "{entries:?}");
+    assert!(row.object.starts_with(by.as_deref().unwrap()), "it acts itself: {entries:?}");
 }
 
 async fn call(channel: &Channel, method: &str, who: &Who) -> Code {
@@ -159,12 +159,13 @@ async fn every_method_opens_for_those_whom_the_table_names_and_nobody_else() {
 
     // Each write of somebody who is known is in the log once, as it was judged.
     drop(channel);
-    let store = lab.server.store.clone();
+    let (store, project) = (lab.server.store.clone(), lab.project().await);
     let _folder = lab.stop().await;
-    let audit = store.audit(10_000).await.unwrap();
+    let audit = store.audit(project, None, 10_000).await.unwrap();
     for method in &methods {
         let door = find(method).unwrap();
-        let mut entries: Vec<bool> = audit.iter().filter(|row| row.action == *method).map(|row| row.allowed).collect();
+        let rows = audit.iter().map(|entry| &entry.row);
+        let mut entries: Vec<bool> = rows.filter(|row| row.action == *method).map(|row| row.allowed).collect();
         entries.sort_unstable();
         let mut judged: Vec<bool> = Role::ALL.into_iter().map(|role| door.admits(role)).collect();
         judged.sort_unstable();

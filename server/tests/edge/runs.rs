@@ -241,7 +241,8 @@ async fn the_forms_of_the_pages_submit_cancel_and_repeat_real_runs() {
     assert_eq!(jobs[0].outcome.as_deref(), Some("cancelled"));
     for action in ["POST /runs/new", "POST /jobs/{id}/rerun", "POST /runs/{number}/cancel"] {
         eventually(action, async || {
-            lab.server.store.audit(100).await.unwrap().iter().any(|entry| entry.action == action)
+            let log = lab.server.store.audit(lab.project().await, None, 100).await.unwrap();
+            log.iter().any(|entry| entry.row.action == action)
         })
         .await;
     }

@@ -62,7 +62,7 @@ impl Lab {
         (secret, token.id)
     }
 
-    async fn project(&self) -> seatrial_core::ids::ProjectId {
+    pub(crate) async fn project(&self) -> seatrial_core::ids::ProjectId {
         let now = SystemClock::new().now();
         let seed = seatrial_core::store::BootstrapSeed {
             project: seatrial_core::ids::ProjectId::new(now, entropy()),

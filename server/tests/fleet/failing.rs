@@ -8,7 +8,8 @@ use seatrial_core::dataset::Binding;
 use seatrial_core::device::{DeviceState, Evidence, Labels, Profile};
 use seatrial_core::digest::Digest;
 use seatrial_core::ids::{
-    DatasetVersionId, DeviceId, EnrolmentId, JobId, ModelVersionId, PrincipalId, ProjectId, RunId, TokenId, VariantId,
+    AuditId, DatasetVersionId, DeviceId, EnrolmentId, JobId, ModelVersionId, PrincipalId, ProjectId, RunId, TokenId,
+    VariantId,
 };
 use seatrial_core::job::AttemptRef;
 use seatrial_core::metric::Metric;
@@ -123,7 +124,7 @@ failing!(Read {
     run_metrics_part(run: RunId, part: Part) -> Vec<(JobId, Metric)>;
     device_jobs(device: DeviceId, limit: u32) -> Vec<JobRow>;
     model_jobs(project: ProjectId, model: &str, limit: u32) -> Vec<JobRow>;
-    audit(limit: u32) -> Vec<AuditRow>;
+    audit(project: ProjectId, before: Option<AuditId>, limit: u32) -> Vec<AuditEntry>;
 });
 
 failing!(Store {
@@ -166,7 +167,6 @@ failing!(Store {
     cancel_run(run: RunId, now: Timestamp) -> Vec<(AttemptRef, DeviceId)>;
     finish_run(run: RunId, gate: Option<&str>, passed: Option<bool>, now: Timestamp) -> bool;
     runs_to_finish() -> Vec<RunRow>;
-    principal_name(id: PrincipalId) -> Option<String>;
     take_lease(name: &str, holder: &str, now: Timestamp, until: Timestamp) -> bool;
 }
     async fn taken_over(&self) {
