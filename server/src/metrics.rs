@@ -29,6 +29,9 @@ pub struct Metrics {
     queued: Gauge,
     running: Gauge,
     devices: Gauge,
+    rounds: Family<RoundLabels, Counter>,
+    round_seconds: Family<ReconcilerLabels, Histogram>,
+    failing: Family<ReconcilerLabels, Gauge>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -79,6 +82,17 @@ struct OutcomeLabels {
     outcome: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RoundLabels {
+    reconciler: &'static str,
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReconcilerLabels {
+    reconciler: &'static str,
+}
+
 impl Metrics {
     #[must_use]
     pub fn new() -> Self {
@@ -112,6 +126,16 @@ impl Metrics {
         registry.register("jobs_queued", "jobs that wait for their device", queued.clone());
         registry.register("jobs_running", "jobs that a device holds", running.clone());
         registry.register("devices_connected", "devices with an open session", devices.clone());
+        let (rounds, failing) = (Family::default(), Family::default());
+        registry.register("reconciler_rounds", "rounds of periodic work, by result", rounds.clone());
+        let round_seconds = Family::new_with_constructor(latency as fn() -> Histogram);
+        registry.register_with_unit(
+            "reconciler_round",
+            "time that a round of periodic work took",
+            Unit::Seconds,
+            round_seconds.clone(),
+        );
+        registry.register("reconciler_failing", "1 when the last round failed", failing.clone());
         Self {
             registry: Arc::new(registry),
             requests,
@@ -125,6 +149,9 @@ impl Metrics {
             queued,
             running,
             devices,
+            rounds,
+            round_seconds,
+            failing,
         }
     }
 
@@ -169,6 +196,14 @@ impl Metrics {
         self.devices.set(i64::try_from(devices).unwrap_or(i64::MAX));
     }
 
+    /// Counts a round of a reconciler.
+    pub fn reconciled(&self, reconciler: &'static str, succeeded: bool, took: Duration) {
+        let result = if succeeded { "ok" } else { "failed" };
+        self.rounds.get_or_create(&RoundLabels { reconciler, result }).inc();
+        self.round_seconds.get_or_create(&ReconcilerLabels { reconciler }).observe(took.as_secs_f64());
+        self.failing.get_or_create(&ReconcilerLabels { reconciler }).set(i64::from(!succeeded));
+    }
+
     /// All of it as text.
     #[must_use]
     pub fn text(&self) -> String {
@@ -203,12 +238,16 @@ mod tests {
         metrics.connection_closed(Closed::Silent);
         metrics.artifact_bytes(Direction::Out, 12);
         metrics.clone().set_fleet(Counts { queued: 3, running: 1, devices: 2 });
+        metrics.reconciled("runs", true, Duration::from_millis(2));
+        metrics.reconciled("runs", false, Duration::from_millis(2));
         let text = metrics.text();
         for line in [
             "seatrial_requests_total{call=\"seatrial.v1.Runs/List\",result=\"ok\"} 1",
             "seatrial_connections_closed_total{reason=\"Silent\"} 1",
             "seatrial_artifact_bytes_total{direction=\"Out\"} 12",
             "seatrial_jobs_queued 3",
+            "seatrial_reconciler_rounds_total{reconciler=\"runs\",result=\"failed\"} 1",
+            "seatrial_reconciler_failing{reconciler=\"runs\"} 1",
         ] {
             assert!(text.contains(line), "{line} in\n{text}");
         }

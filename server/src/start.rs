@@ -181,7 +181,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let address = listener.local_addr().map_err(unable)?;
     let fleet =
         Fleet::start(store.clone(), clock.clone(), fleet::Settings::default()).await.map_err(StartError::Fleet)?;
-    let reconcilers = reconcilers(&config, &fleet, &store, &clock, &artifacts);
+    let reconcilers = reconcilers(&config, &fleet, &store, &clock, &artifacts, &metrics);
 
     let (audit, audit_task) = Audit::start(store.clone(), clock.clone());
     let stop = Stop::default();
@@ -262,6 +262,7 @@ fn reconcilers(
     store: &Arc<dyn Store>,
     clock: &Arc<dyn Clock>,
     artifacts: &Artifacts,
+    metrics: &Metrics,
 ) -> Reconcilers {
     let mut others: Vec<Arc<dyn Reconciler>> = Vec::new();
     if !config.garbage_interval.is_zero() {
@@ -272,7 +273,7 @@ fn reconcilers(
         }));
     }
     let holder = format!("{} {:016x}", std::process::id(), u64::from_le_bytes(entropy()));
-    tasks::start(fleet, store, clock, &holder, others)
+    tasks::start(fleet, store, clock, &holder, metrics, others)
 }
 
 /// Who may use the server at its start.

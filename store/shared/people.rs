@@ -4,11 +4,9 @@ use serde::Serialize;
 use sqlx::{query, query_scalar};
 
 use seatrial_core::digest::Digest;
-use seatrial_core::ids::{AuditId, DeviceId, EnrolmentId, PrincipalId, ProjectId, TokenId};
+use seatrial_core::ids::{AuditId, DeviceId, PrincipalId, ProjectId, TokenId};
 use seatrial_core::role::Role;
-use seatrial_core::store::{
-    AuditEntry, AuditRow, Bootstrap, BootstrapSeed, EnrolmentRow, NewEnrolment, NewToken, TokenRow,
-};
+use seatrial_core::store::{AuditEntry, AuditRow, Bootstrap, BootstrapSeed, NewEnrolment, NewToken, TokenRow};
 use seatrial_core::time::Timestamp;
 
 use super::fault::{Fault, OrConflict};
@@ -187,21 +185,6 @@ pub(crate) async fn use_enrolment(
     create_token(tx, token).await?;
     query!("UPDATE enrolments SET token_id = $2 WHERE id = $1", id, token.id.to_string()).execute(&mut *tx).await?;
     Ok(true)
-}
-
-pub(crate) async fn enrolment(pool: &Pool, id: EnrolmentId) -> Result<Option<EnrolmentRow>, Fault> {
-    let found =
-        query!("SELECT created_at, expires_at, used_at, token_id FROM enrolments WHERE id = $1", id.to_string())
-            .fetch_optional(pool)
-            .await?;
-    let Some(found) = found else { return Ok(None) };
-    Ok(Some(EnrolmentRow {
-        id,
-        created_at: Timestamp::from_micros(found.created_at),
-        expires_at: Timestamp::from_micros(found.expires_at),
-        used_at: found.used_at.map(Timestamp::from_micros),
-        token: found.token_id.map(|token| word(&token, "token id")).transpose()?,
-    }))
 }
 
 #[derive(Serialize)]

@@ -6,14 +6,14 @@ use seatrial_core::dataset::Binding;
 use seatrial_core::device::{DeviceState, Evidence, Labels, Profile};
 use seatrial_core::digest::Digest;
 use seatrial_core::ids::{
-    DatasetVersionId, DeviceId, EnrolmentId, JobId, ModelVersionId, PrincipalId, ProjectId, RunId, TokenId, VariantId,
+    DatasetVersionId, DeviceId, JobId, ModelVersionId, PrincipalId, ProjectId, RunId, TokenId, VariantId,
 };
 use seatrial_core::job::AttemptRef;
 use seatrial_core::model::{Signature, SignatureStanding};
 use seatrial_core::stage::Stage;
 use seatrial_core::store::{
-    Accepted, AuditRow, Bootstrap, BootstrapSeed, Claim, Completion, DeviceRow, EnrolmentRow, GiveBack, JobOrigin,
-    NewDatasetVersion, NewEnrolment, NewModelVersion, NewRun, NewToken, OpenJob, Result, RunRow, Store, TokenRow,
+    Accepted, AuditRow, Bootstrap, BootstrapSeed, Claim, Completion, DeviceRow, GiveBack, JobOrigin, NewDatasetVersion,
+    NewEnrolment, NewModelVersion, NewRun, NewToken, OpenJob, Result, RunRow, Store, TokenRow,
 };
 use seatrial_core::time::Timestamp;
 
@@ -69,10 +69,6 @@ impl Store for Database {
         self.writer
             .write(doing, (token, device), |&(token, device), tx| Box::pin(people::bind_token(tx, token, device)))
             .await
-    }
-
-    async fn enrolment(&self, id: EnrolmentId) -> Result<Option<EnrolmentRow>> {
-        people::enrolment(&self.read, id).await.doing("reading an enrolment")
     }
 
     async fn append_audit(&self, entries: &[AuditRow]) -> Result<()> {

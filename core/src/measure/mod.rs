@@ -4,8 +4,6 @@
 //! and every derived row names the one that made it.
 
 pub mod binomial;
-pub mod envelope;
-pub mod histogram;
 pub mod interference;
 pub mod latency;
 pub mod paced;

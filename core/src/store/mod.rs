@@ -13,8 +13,7 @@ use async_trait::async_trait;
 use crate::device::{DeviceState, Evidence, Labels, Profile};
 use crate::digest::Digest;
 use crate::ids::{
-    AuditId, DatasetVersionId, DeviceId, EnrolmentId, JobId, ModelVersionId, PrincipalId, ProjectId, RunId, TokenId,
-    VariantId,
+    AuditId, DatasetVersionId, DeviceId, JobId, ModelVersionId, PrincipalId, ProjectId, RunId, TokenId, VariantId,
 };
 use crate::job::AttemptRef;
 use crate::metric::Metric;
@@ -135,7 +134,6 @@ pub trait Store: Read {
     /// Binds a device's own token to the device as which it first attached. True when the token is this device's, from
     /// now on or since before; false when it is another's.
     async fn bind_token(&self, token: TokenId, device: DeviceId) -> Result<bool>;
-    async fn enrolment(&self, id: EnrolmentId) -> Result<Option<EnrolmentRow>>;
     async fn append_audit(&self, entries: &[AuditRow]) -> Result<()>;
 
     // --- devices ---

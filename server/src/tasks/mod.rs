@@ -1,23 +1,22 @@
 //! Periodic work as reconcilers: a timer or a signal wakes one, it looks at what is and makes it what it should be,
-//! and its status can be read. A reconciler takes no input and is idempotent, so that a missed signal costs one period
-//! and never more.
+//! and `/metrics` says how its rounds end. A reconciler takes no input and is idempotent, so that a missed signal costs
+//! one period and never more.
 
 mod finish;
 mod reopen;
 mod seen;
 
-use std::collections::BTreeMap;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use seatrial_core::store::{Store, StoreError};
 use seatrial_core::time::{Clock, Timestamp};
-use serde::Serialize;
 use tokio::task::JoinHandle;
 
 use crate::fleet::{Chain, Fleet};
+use crate::metrics::Metrics;
 
 pub use finish::FinishRuns;
 pub use reopen::ReadOpenJobs;
@@ -63,22 +62,8 @@ pub enum ReconcileError {
     Other(String),
 }
 
-/// How a reconciler is doing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Default)]
-pub struct Status {
-    pub rounds: u64,
-    pub failures: u64,
-    pub last_at: Option<Timestamp>,
-    pub last_took: Duration,
-    /// What the last round that did something did.
-    pub last_work: String,
-    /// Why the last round failed; `None` when it did not.
-    pub error: Option<String>,
-}
-
 /// The reconcilers of a server. Dropping it ends them all.
 pub struct Reconcilers {
-    statuses: Arc<Mutex<BTreeMap<&'static str, Status>>>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -89,7 +74,7 @@ struct Round {
     clock: Arc<dyn Clock>,
     /// Names this server in leases.
     holder: Arc<str>,
-    statuses: Arc<Mutex<BTreeMap<&'static str, Status>>>,
+    metrics: Metrics,
 }
 
 /// Starts the fleet's own reconcilers and those that the edge adds. `holder` names this server in leases.
@@ -98,6 +83,7 @@ pub fn start(
     store: &Arc<dyn Store>,
     clock: &Arc<dyn Clock>,
     holder: &str,
+    metrics: &Metrics,
     others: Vec<Arc<dyn Reconciler>>,
 ) -> Reconcilers {
     let own: [Arc<dyn Reconciler>; 3] = [
@@ -105,18 +91,9 @@ pub fn start(
         Arc::new(ReadOpenJobs::new(fleet.clone(), store.clone(), clock.clone())),
         Arc::new(NoteSeenDevices::new(fleet.clone(), store.clone(), clock.clone())),
     ];
-    let statuses = Arc::new(Mutex::new(BTreeMap::new()));
-    let round = Round { store: store.clone(), clock: clock.clone(), holder: holder.into(), statuses: statuses.clone() };
+    let round = Round { store: store.clone(), clock: clock.clone(), holder: holder.into(), metrics: metrics.clone() };
     let tasks = own.into_iter().chain(others).map(|reconciler| tokio::spawn(round.clone().repeat(reconciler)));
-    Reconcilers { tasks: tasks.collect(), statuses }
-}
-
-impl Reconcilers {
-    /// By name.
-    #[must_use]
-    pub fn statuses(&self) -> BTreeMap<&'static str, Status> {
-        self.statuses.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
+    Reconcilers { tasks: tasks.collect() }
 }
 
 impl Drop for Reconcilers {
@@ -142,24 +119,13 @@ impl Round {
             Ok(false) => Ok(String::new()),
             Err(error) => Err(error.into()),
         };
-        let mut statuses = self.statuses.lock().unwrap_or_else(PoisonError::into_inner);
-        let status = statuses.entry(name).or_default();
-        status.rounds += 1;
-        status.last_at = Some(at);
-        status.last_took = self.clock.monotonic().since(began);
+        self.metrics.reconciled(name, result.is_ok(), self.clock.monotonic().since(began));
         match result {
-            Ok(work) => {
-                status.error = None;
-                if !work.is_empty() {
-                    tracing::debug!(reconciler = name, %work);
-                    status.last_work = work;
-                }
-            }
+            Ok(work) if work.is_empty() => {}
+            Ok(work) => tracing::debug!(reconciler = name, %work),
             Err(error) => {
                 let error = Chain(&error).to_string();
                 tracing::warn!(reconciler = name, %error, "a round failed");
-                status.failures += 1;
-                status.error = Some(error);
             }
         }
     }

@@ -8,8 +8,7 @@ use seatrial_core::dataset::Binding;
 use seatrial_core::device::{DeviceState, Evidence, Labels, Profile};
 use seatrial_core::digest::Digest;
 use seatrial_core::ids::{
-    AuditId, DatasetVersionId, DeviceId, EnrolmentId, JobId, ModelVersionId, PrincipalId, ProjectId, RunId, TokenId,
-    VariantId,
+    AuditId, DatasetVersionId, DeviceId, JobId, ModelVersionId, PrincipalId, ProjectId, RunId, TokenId, VariantId,
 };
 use seatrial_core::job::AttemptRef;
 use seatrial_core::metric::Metric;
@@ -137,7 +136,6 @@ failing!(Store {
     create_enrolment(enrolment: &NewEnrolment) -> ();
     use_enrolment(hash: &Digest, token: &NewToken, now: Timestamp) -> bool;
     bind_token(token: TokenId, device: DeviceId) -> bool;
-    enrolment(id: EnrolmentId) -> Option<EnrolmentRow>;
     append_audit(entries: &[AuditRow]) -> ();
     attach_device(fresh: DeviceId, evidence: &Evidence, profile: &Profile, agent_version: &str, now: Timestamp)
         -> DeviceRow;

@@ -19,6 +19,7 @@ use seatrial_core::time::{Clock, Monotonic, Timestamp};
 use seatrial_server::auth::token::{Kind, bearer};
 use seatrial_server::auth::{Caller, Presented};
 use seatrial_server::fleet::{Fleet, Settings};
+use seatrial_server::metrics::Metrics;
 use seatrial_server::system::{SystemClock, entropy};
 use seatrial_server::{agents, tasks};
 use seatrial_sim::connection::dial;
@@ -225,7 +226,7 @@ async fn serve(
     let clock: Arc<dyn Clock> = clock.clone();
     let fleet = Fleet::start(store.clone(), clock.clone(), Settings::default()).await.unwrap();
     let service = agents::service(fleet.clone(), store.clone(), clock.clone());
-    let reconcilers = tasks::start(&fleet, store, &clock, "test", vec![]);
+    let reconcilers = tasks::start(&fleet, store, &clock, "test", &Metrics::new(), vec![]);
     let callers = callers.clone();
     let door = move |mut request: tonic::Request<()>| -> Result<tonic::Request<()>, Status> {
         let headers = request.metadata().clone().into_headers();

@@ -84,8 +84,6 @@ pub(crate) async fn of_a_hundred_enrolments_exactly_one_succeeds(store: Arc<dyn 
 
     let winner = &tokens[won.iter().position(|&won| won).unwrap()];
     assert_eq!(store.tokens().await.unwrap().iter().map(|token| token.id).collect::<Vec<_>>(), [winner.id]);
-    let row = store.enrolment(enrolment.id).await.unwrap().unwrap();
-    assert_eq!((row.used_at, row.token), (Some(after(1)), Some(winner.id)));
 }
 
 pub(crate) async fn an_enrolment_that_has_expired_lets_nobody_in(store: Arc<dyn Store>) {
