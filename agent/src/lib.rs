@@ -18,6 +18,7 @@ pub mod isolation;
 mod link;
 pub mod local;
 mod page_cache;
+mod plain;
 pub mod probe;
 pub mod run;
 pub mod runtime;

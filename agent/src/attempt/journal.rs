@@ -1,7 +1,6 @@
 //! What is known of an attempt so far, and the report that comes of it.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -21,6 +20,7 @@ use super::process::Ended;
 use super::sensors::Traces;
 use crate::child::spec::{BlockFile, ChildResult};
 use crate::probe::SensorReading;
+use crate::plain::read_plain;
 use crate::{VERSION, clock};
 
 /// Bytes of one packed block; the samples of a process are bounded to fit.
@@ -221,15 +221,8 @@ impl Journal {
 fn read_block(out: &Path, file: BlockFile, process: u8) -> Result<Block, String> {
     let BlockFile { kind, count } = file;
     let name = kind.as_str();
-    let mut bytes = Vec::new();
-    std::fs::File::open(out.join(BlockFile::name(kind)))
-        .and_then(|file| file.take(MAX_BLOCK_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(|error| format!("block {name} of process {process} is missing: {error}"))?;
-    if bytes.len() as u64 > MAX_BLOCK_BYTES {
-        return Err(format!(
-            "block {name} of process {process} is longer than {MAX_BLOCK_BYTES} bytes and was dropped"
-        ));
-    }
+    let bytes = read_plain(out, &BlockFile::name(kind), MAX_BLOCK_BYTES)
+        .map_err(|error| format!("block {name} of process {process} cannot be read and was dropped: {error}"))?;
     match seatrial_core::block::unpack(&bytes, count) {
         Ok(_) => Ok(Block { metric: kind, process, count, bytes }),
         Err(error) => Err(format!("block {name} of process {process} is damaged and was dropped: {error}")),

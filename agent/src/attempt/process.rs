@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -25,6 +25,7 @@ use crate::child::events::{EventReader, StageEvent};
 use crate::child::progress;
 use crate::child::spec::{ChildResult, ChildSpec, RESULT_FILE, SENTINEL_FILE, SENTINEL_TEXT};
 use crate::isolation::{self, AGENT_VARIABLE, ATTEMPT_VARIABLE, Mark};
+use crate::plain::read_plain;
 use crate::probe::Probe;
 use crate::{clock, folder};
 
@@ -130,8 +131,9 @@ pub(super) fn run(launch: &Launch<'_>, watch: OnWatch<'_>) -> Result<Ended, Proc
     let (events, danger) = (supervisor.events, supervisor.danger);
     Ok(Ended {
         exit,
-        sentinel: fs::read_to_string(spec.out.join(SENTINEL_FILE)).is_ok_and(|text| text == SENTINEL_TEXT),
-        result: read_result(&spec.out.join(RESULT_FILE)),
+        sentinel: read_plain(&spec.out, SENTINEL_FILE, SENTINEL_TEXT.len() as u64)
+            .is_ok_and(|text| text == SENTINEL_TEXT.as_bytes()),
+        result: read_result(&spec.out),
         stages: events.seen,
         finished: clock::boot(),
         out_of_memory: !own_kill && grew(kills_before, launch.probe.oom_kills()),
@@ -344,10 +346,8 @@ fn kill_group(child: &Child, signal: Signal) {
 }
 
 /// The file was written by a process that may have been out of its mind.
-fn read_result(path: &Path) -> Option<ChildResult> {
-    let mut text = Vec::new();
-    std::fs::File::open(path).ok()?.take(MAX_RESULT_BYTES).read_to_end(&mut text).ok()?;
-    serde_json::from_slice(&text).ok()
+fn read_result(out: &Path) -> Option<ChildResult> {
+    serde_json::from_slice(&read_plain(out, RESULT_FILE, MAX_RESULT_BYTES).ok()?).ok()
 }
 
 fn grew(before: Option<u64>, after: Option<u64>) -> bool {

@@ -7,6 +7,8 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::plain::read_plain;
+
 const NAME: &str = "progress";
 /// Between two times that it is told.
 const EVERY: Duration = Duration::from_secs(1);
@@ -47,7 +49,7 @@ impl Progress {
 
 /// The parent's end: the share of the stage, when the child has told one.
 pub(crate) fn read(out: &Path) -> Option<f64> {
-    let bytes = std::fs::read(out.join(NAME)).ok()?;
+    let bytes = read_plain(out, NAME, size_of::<f64>() as u64).ok()?;
     let share = f64::from_le_bytes(bytes.try_into().ok()?);
     (0.0..=1.0).contains(&share).then_some(share)
 }

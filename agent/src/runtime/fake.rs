@@ -4,12 +4,13 @@
 //! either, or another stage, where the child has just entered it: `wait for /tmp/go in warmup`.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::{Signal, getpid, getppid, kill_process, setsid};
 use seatrial_core::backend::Accelerator;
 use seatrial_core::device::RuntimeOffer;
@@ -49,10 +50,18 @@ enum Behaviour {
     KillParent,
     /// Writes outside its folder; goes on when it could not.
     Trespass,
+    /// Puts a FIFO in the place of a file of its folder and goes on.
+    Fifo(String),
+    /// Puts a link to `/dev/zero` in the place of a file of its folder and goes on.
+    Endless(String),
     UnsupportedOp,
     LoadFail,
     RunFail,
     Fallback,
+    /// Fails to load with a message of so many bytes.
+    LoadFailAtLength(usize),
+    /// Falls back, in the process of this index only.
+    FallbackOf(u8),
     Panic,
 }
 
@@ -102,16 +111,32 @@ impl FromStr for Script {
             "run fail" => Behaviour::RunFail,
             "fallback" => Behaviour::Fallback,
             "panic" => Behaviour::Panic,
-            other => match (other.strip_prefix("wait for "), other.strip_prefix("exit ").map(str::parse)) {
-                (Some(path), _) => Behaviour::WaitFor(path.into()),
-                (None, Some(Ok(code))) => Behaviour::Exit(code),
-                (None, Some(Err(_)) | None) => {
-                    return Err(RuntimeError::new(Claim::LoadFail, format!("{other:?} is no behaviour")));
-                }
-            },
+            other => with_object(other)
+                .ok_or_else(|| RuntimeError::new(Claim::LoadFail, format!("{other:?} is no behaviour")))?,
         };
         Ok(Self { behaviour, place })
     }
+}
+
+/// A behaviour that names what it is about.
+fn with_object(text: &str) -> Option<Behaviour> {
+    let object = |verb: &str| text.strip_prefix(verb);
+    if let Some(path) = object("wait for ") {
+        return Some(Behaviour::WaitFor(path.into()));
+    }
+    if let Some(code) = object("exit ") {
+        return code.parse().ok().map(Behaviour::Exit);
+    }
+    if let Some(index) = object("fallback in process ") {
+        return index.parse().ok().map(Behaviour::FallbackOf);
+    }
+    if let Some(bytes) = object("load fail in bytes: ") {
+        return bytes.parse().ok().map(Behaviour::LoadFailAtLength);
+    }
+    if let Some(name) = object("fifo ") {
+        return Some(Behaviour::Fifo(name.to_owned()));
+    }
+    object("endless ").map(|name| Behaviour::Endless(name.to_owned()))
 }
 
 impl Script {
@@ -169,6 +194,9 @@ impl Runtime for Fake {
         if script.behaviour == Behaviour::LoadFail {
             return Err(RuntimeError::new(Claim::LoadFail, "the file is not a model"));
         }
+        if let Behaviour::LoadFailAtLength(bytes) = script.behaviour {
+            return Err(RuntimeError::new(Claim::LoadFail, "long ".repeat(bytes / 5)));
+        }
         Ok(Box::new(Loaded { script, done: false, threads: request.threads }))
     }
 }
@@ -200,7 +228,10 @@ impl Timed for Loaded {
 
 impl Session for Loaded {
     fn actual(&self) -> Actual {
-        let fallback = self.script.behaviour == Behaviour::Fallback;
+        let fallback = match self.script.behaviour {
+            Behaviour::FallbackOf(index) => is_process(index),
+            ref other => *other == Behaviour::Fallback,
+        };
         Actual {
             accelerator: Reading::Present("cpu".to_owned()),
             delegated: if fallback { Reading::Present((3, 10)) } else { Reading::absent("the fake has no delegates") },
@@ -226,9 +257,13 @@ impl Session for Loaded {
 
 fn misbehave(behaviour: &Behaviour) -> Result<(), RuntimeError> {
     match behaviour {
-        Behaviour::Well | Behaviour::Nan | Behaviour::UnsupportedOp | Behaviour::LoadFail | Behaviour::Fallback => {
-            Ok(())
-        }
+        Behaviour::Well
+        | Behaviour::Nan
+        | Behaviour::UnsupportedOp
+        | Behaviour::LoadFail
+        | Behaviour::LoadFailAtLength(_)
+        | Behaviour::Fallback
+        | Behaviour::FallbackOf(_) => Ok(()),
         Behaviour::WaitFor(path) => {
             while !path.exists() {
                 sleep(Duration::from_millis(10));
@@ -278,7 +313,24 @@ fn misbehave(behaviour: &Behaviour) -> Result<(), RuntimeError> {
             Ok(()) => Err(RuntimeError::new(Claim::RunFail, "wrote outside the child's folder")),
             Err(_) => Ok(()),
         },
+        Behaviour::Fifo(name) => plant(name, || {
+            let mode = Mode::RUSR | Mode::WUSR;
+            mknodat(CWD, name.as_str(), FileType::Fifo, mode, 0).map_err(Into::into)
+        }),
+        Behaviour::Endless(name) => plant(name, || std::os::unix::fs::symlink("/dev/zero", name)),
     }
+}
+
+/// A process runs in a folder that ends with its index.
+fn is_process(index: u8) -> bool {
+    std::env::current_dir().is_ok_and(|folder| folder.ends_with(format!("out-{index}")))
+}
+
+/// Puts something else where a file was.
+fn plant(name: &str, seed: impl Fn() -> io::Result<()>) -> Result<(), RuntimeError> {
+    // What is not there needs no room.
+    let _ = fs::remove_file(name);
+    seed().map_err(|error| RuntimeError::new(Claim::RunFail, format!("planting {name}: {error}")))
 }
 
 fn hang_after(act: impl Fn()) -> Result<(), RuntimeError> {

@@ -186,6 +186,41 @@ fn a_child_cannot_write_outside_its_folder() {
     }
 }
 
+/// A report that comes although the parent could wait for ever; a test that waits as long would only be ended.
+fn attempt_in_time(script: &'static str, change: impl FnOnce(&mut JobSpec) + Send + 'static) -> Report {
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let _ = sender.send(attempt_with(script, change));
+    });
+    receiver.recv_timeout(Duration::from_secs(30)).unwrap_or_else(|_| panic!("{script:?} keeps its parent"))
+}
+
+/// Long enough for the parent to look at the child's progress.
+fn some_seconds(spec: &mut JobSpec) {
+    spec.profile.stop.min_time = Duration::from_secs(3);
+}
+
+#[test]
+fn a_child_that_puts_a_fifo_in_place_of_its_progress_does_not_keep_its_parent() {
+    let report = attempt_in_time("fifo progress in load", some_seconds);
+    assert_eq!(report.outcome, Outcome::Ok, "{}", message(&report));
+    let report = attempt_in_time("endless progress in load", some_seconds);
+    assert_eq!(report.outcome, Outcome::Ok, "{}", message(&report));
+}
+
+#[test]
+fn a_child_that_puts_a_fifo_in_place_of_what_is_read_after_its_death_does_not_keep_its_parent() {
+    // The child itself waits for somebody who reads its FIFO, until its deadline.
+    for script in ["fifo sentinel in teardown", "fifo result.json in teardown"] {
+        let report = attempt_in_time(script, short_deadline(Stage::Teardown));
+        assert_eq!((report.outcome, report.failed_stage), (Outcome::HangTimeout, Some(Stage::Teardown)), "{script}");
+    }
+    let report = attempt_in_time("fifo latency_ns.block in teardown", |_| {});
+    assert_eq!(report.outcome, Outcome::Ok, "{}", message(&report));
+    let dropped = "block latency_ns of process 0 cannot be read and was dropped: it is not a regular file";
+    assert!(report.bounds_hit.iter().any(|bound| bound == dropped), "{:?}", report.bounds_hit);
+}
+
 #[test]
 fn what_the_engine_says_of_itself_is_kept_apart() {
     for (script, outcome) in [
