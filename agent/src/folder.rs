@@ -11,14 +11,19 @@
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
+use rustix::fs::{Mode, OFlags, open};
 use seatrial_core::job::AttemptRef;
+
+use crate::plain::read_plain;
 
 /// Name of the mark that an attempt has begun and not yet ended.
 const RUNNING: &str = "running";
+const MAX_MARK_BYTES: u64 = 1 << 10;
 
 /// Why the agent cannot use its folder.
 #[derive(Debug, thiserror::Error)]
@@ -95,20 +100,34 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Everything of an attempt goes, its mark last.
+    /// Everything of an attempt goes, its mark last. The mark goes even when other files stay: the attempt has ended.
     pub fn end(&self, attempt: AttemptRef) -> io::Result<()> {
-        remove_tree(&self.attempt_folder(attempt))
+        let folder = self.attempt_folder(attempt);
+        let removed = remove_tree(&folder);
+        if removed.is_err() {
+            match fs::remove_file(folder.join(RUNNING)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        removed
     }
 
-    /// Attempts that an earlier process of this agent began and did not end. Folders without a mark are swept.
+    /// Attempts that an earlier process of this agent began and did not end. Folders without a mark are swept, as far
+    /// as they can be.
     pub fn unfinished(&self) -> io::Result<Vec<AttemptRef>> {
         let mut unfinished = Vec::new();
         for entry in fs::read_dir(self.path.join("attempts"))? {
             let folder = entry?.path();
-            let mark = fs::read(folder.join(RUNNING)).ok().and_then(|text| serde_json::from_slice(&text).ok());
+            let mark = read_plain(&folder, RUNNING, MAX_MARK_BYTES).ok();
+            let mark = mark.and_then(|text| serde_json::from_slice(&text).ok());
             match mark {
                 Some(attempt) => unfinished.push(attempt),
-                None => remove_tree(&folder)?,
+                None => {
+                    if let Err(error) = remove_tree(&folder) {
+                        tracing::warn!(%error, "an attempt's folder stays");
+                    }
+                }
             }
         }
         unfinished.sort();
@@ -136,21 +155,64 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// The mark is removed last, so that a kill on the way leaves an attempt that is still known as begun.
-fn remove_tree(folder: &Path) -> io::Result<()> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
+/// Removes a folder in which a child may have left anything: folders that nobody may enter, and any number of them in
+/// each other. The mark is removed last, so that a kill on the way leaves an attempt that is still known as begun.
+pub(crate) fn remove_tree(folder: &Path) -> io::Result<()> {
+    fail::fail_point!("folder-remove", |_| Err(io::Error::other("fault point folder-remove")));
+    match open_up(folder) {
+        Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
-    };
-    for entry in entries {
-        let entry = entry?;
-        if entry.file_name() == RUNNING {
-            continue;
-        }
-        if entry.file_type()?.is_dir() { fs::remove_dir_all(entry.path())? } else { fs::remove_file(entry.path())? }
     }
-    fs::remove_dir_all(folder)
+    let mut inner = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            inner.push(entry.path());
+        } else if entry.file_name() != RUNNING {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    let mut raised = 0u64;
+    while let Some(next) = inner.pop() {
+        open_up(&next)?;
+        for entry in fs::read_dir(&next)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                // Moved to the top: neither paths nor the stack grow with the depth.
+                open_up(&entry.path())?;
+                let place = free_name(folder, &mut raised);
+                fs::rename(entry.path(), &place)?;
+                inner.push(place);
+            } else {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        fs::remove_dir(next)?;
+    }
+    match fs::remove_file(folder.join(RUNNING)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    fs::remove_dir(folder)
+}
+
+/// Makes a folder the owner's to enter and to change; a link is an error and is not followed.
+fn open_up(folder: &Path) -> io::Result<()> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let handle = open(folder, flags, Mode::empty())?;
+    // A folder that may not be read can be opened only as a path, and such a handle be changed only by its name here.
+    std::fs::set_permissions(format!("/proc/self/fd/{}", handle.as_raw_fd()), std::fs::Permissions::from_mode(0o700))
+}
+
+fn free_name(folder: &Path, raised: &mut u64) -> PathBuf {
+    loop {
+        *raised += 1;
+        let place = folder.join(format!("raised-{raised}"));
+        if place.symlink_metadata().is_err() {
+            return place;
+        }
+    }
 }
 
 fn read_line(path: &Path) -> Option<String> {
@@ -200,6 +262,77 @@ mod tests {
         assert_eq!(folder.unfinished().unwrap(), [attempt()]);
         folder.end(attempt()).unwrap();
         assert!(folder.unfinished().unwrap().is_empty());
+        assert!(!place.exists());
+    }
+
+    /// In a thread of its own, which gives up what root may do.
+    fn as_any_user<T: Send>(act: impl FnOnce() -> T + Send) -> T {
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                let sets = rustix::thread::CapabilitySets {
+                    effective: rustix::thread::CapabilitySet::empty(),
+                    permitted: rustix::thread::CapabilitySet::empty(),
+                    inheritable: rustix::thread::CapabilitySet::empty(),
+                };
+                rustix::thread::set_capabilities(None, sets).unwrap();
+                act()
+            });
+            thread.join().unwrap()
+        })
+    }
+
+    fn lock(folder: &Path, mode: u32) {
+        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn folders_that_a_child_has_locked_are_removed_all_the_same() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = Folder::open(home.path()).unwrap();
+        let place = folder.begin(attempt()).unwrap();
+        let locked = place.join("out-0/locked");
+        for inner in ["r", "none", "none/again"] {
+            std::fs::create_dir_all(locked.join(inner)).unwrap();
+            std::fs::write(locked.join(inner).join("file"), "here").unwrap();
+        }
+        lock(&locked.join("none/again"), 0);
+        lock(&locked.join("none"), 0);
+        lock(&locked.join("r"), 0o500);
+        lock(&locked, 0o500);
+        as_any_user(|| {
+            assert!(std::fs::remove_dir_all(place.join("out-0")).is_err(), "the control: it takes more than that");
+            folder.end(attempt()).unwrap();
+        });
+        assert!(!place.exists());
+    }
+
+    #[test]
+    fn what_a_link_points_to_is_neither_opened_nor_removed() {
+        let home = tempfile::tempdir().unwrap();
+        let other = tempfile::tempdir().unwrap();
+        std::fs::write(other.path().join("file"), "here").unwrap();
+        lock(other.path(), 0o500);
+        let folder = Folder::open(home.path()).unwrap();
+        let place = folder.begin(attempt()).unwrap();
+        std::os::unix::fs::symlink(other.path(), place.join("link")).unwrap();
+        folder.end(attempt()).unwrap();
+        assert_eq!(std::fs::metadata(other.path()).unwrap().permissions().mode() & 0o777, 0o500);
+        assert!(other.path().join("file").exists() && !place.exists());
+        lock(other.path(), 0o700);
+    }
+
+    #[test]
+    fn folders_in_folders_without_end_are_removed() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = Folder::open(home.path()).unwrap();
+        let place = folder.begin(attempt()).unwrap();
+        // Deeper than any path is long.
+        let mut inner = rustix::fs::open(&place, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        for _ in 0..5000 {
+            rustix::fs::mkdirat(&inner, "d", Mode::RWXU).unwrap();
+            inner = rustix::fs::openat(&inner, "d", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        }
+        folder.end(attempt()).unwrap();
         assert!(!place.exists());
     }
 

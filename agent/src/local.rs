@@ -14,6 +14,7 @@ use seatrial_core::stage::Stage;
 
 use crate::attempt::{self, Guard, News, Order, Preflight, Source, Step, StopSignal};
 use crate::cache::FetchError;
+use crate::folder::remove_tree;
 use crate::isolation::Mark;
 
 /// How a local attempt is run.
@@ -90,7 +91,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.path) {
+        if let Err(error) = remove_tree(&self.path) {
             tracing::warn!(%error, "a scratch folder stays");
         }
     }

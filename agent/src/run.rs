@@ -286,7 +286,7 @@ impl Driver {
             }
             Effect::ForgetLost(attempts) => {
                 for attempt in attempts {
-                    self.folder.end(attempt).map_err(io_error("forgetting a lost attempt"))?;
+                    forget(&self.folder, attempt);
                 }
             }
             Effect::WakeAt(at) => self.wake = at,
@@ -412,10 +412,8 @@ impl Driver {
             Some(Stop::Cancelled(_)) | None => self.keep_report(attempt, report),
         };
         // A hard stop leaves the mark: the next process declares the attempt lost, as it is.
-        if stop != Some(Stop::Shutdown)
-            && let Err(error) = self.folder.end(attempt)
-        {
-            tracing::warn!(%attempt, %error, "the attempt's folder stays");
+        if stop != Some(Stop::Shutdown) {
+            forget(&self.folder, attempt);
         }
         Input::Ended { attempt, reported }
     }
@@ -451,13 +449,20 @@ fn recover(folder: &Folder, spool_bytes: u64) -> Result<(Spool, Held), RunError>
     let mut lost = found.damaged;
     for attempt in folder.unfinished().map_err(io_error("reading the attempts"))? {
         if found.pending.contains(&attempt) {
-            folder.end(attempt).map_err(io_error("clearing an attempt"))?;
+            forget(folder, attempt);
         } else if !lost.contains(&attempt) {
             tracing::warn!(%attempt, "was lost with an earlier process of this agent");
             lost.push(attempt);
         }
     }
     Ok((spool, Held { pending: found.pending, lost }))
+}
+
+/// What a job has left can cost some disk, never the agent.
+fn forget(folder: &Folder, attempt: AttemptRef) {
+    if let Err(error) = folder.end(attempt) {
+        tracing::warn!(%attempt, %error, "the attempt's folder stays");
+    }
 }
 
 fn evidence(config: &Config, folder: &Folder, probe: &Probe) -> Evidence {

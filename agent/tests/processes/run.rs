@@ -126,6 +126,30 @@ async fn a_killed_agent_leaves_no_process_and_names_the_attempt_that_it_lost() {
 }
 
 #[tokio::test]
+async fn an_agent_that_cannot_remove_what_a_job_left_goes_on_and_forgets_the_job() {
+    let home = tempfile::tempdir().unwrap();
+    let mut server = Server::start().await;
+    server.offer(b"hang in load");
+    let mut agent = Agent::start(server.address, home.path(), &[]);
+    let mut session = server.session().await;
+    session.assign(attempt(1), &job("hang in load")).await;
+    session.stage("load").await;
+    agent.signal(9);
+    agent.ended().await;
+
+    // The first session forgets what it was told as lost; the second has nothing to tell.
+    for lost in [vec![attempt_to_wire(attempt(1))], vec![]] {
+        let mut agent = Agent::with_faults(server.address, home.path(), &[], "folder-remove=return");
+        let mut session = server.session().await;
+        assert_eq!(session.hello.lost, lost);
+        session.until(|message| matches!(message, FromAgent::Heartbeat(_)).then_some(())).await;
+        agent.signal(9);
+        agent.ended().await;
+    }
+    assert_eq!(std::fs::read_dir(home.path().join("attempts")).unwrap().count(), 1, "the control: it was not removed");
+}
+
+#[tokio::test]
 async fn a_job_that_kills_its_agent_leaves_no_process_either() {
     let home = tempfile::tempdir().unwrap();
     let mut server = Server::start().await;
