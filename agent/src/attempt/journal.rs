@@ -37,6 +37,7 @@ pub(super) struct Journal {
     golden: Vec<GoldenRecord>,
     determinism: Option<Reading<bool>>,
     memory: Option<Memory>,
+    /// Of the first process that fell back, else of the first that loaded.
     actual: Option<Actual>,
     signature: Option<Signature>,
     runtime_version: Option<String>,
@@ -139,10 +140,7 @@ impl Journal {
         self.golden.extend(golden);
         self.determinism = self.determinism.take().or(determinism);
         self.memory = self.memory.or(memory);
-        // The first child that got as far as loading tells what really executed.
-        if self.actual.is_none() && load_ms.is_some() {
-            self.actual = Some(actual);
-        }
+        self.take_actual(index, actual, load_ms.is_some());
         self.signature = self.signature.take().or(signature);
         self.runtime_version = self.runtime_version.take().or(runtime_version);
     }
@@ -199,6 +197,20 @@ impl Journal {
                 duration_us: end.map(|end| micros(end.since(event.at))),
                 note: None,
             });
+        }
+    }
+
+    /// One process that fell back is enough: what it executed stands for the attempt.
+    fn take_actual(&mut self, index: u8, mut actual: Actual, loaded: bool) {
+        let fell_back = self.actual.as_ref().is_some_and(|known| known.fallback.is_some());
+        match actual.fallback.take() {
+            Some(_) if fell_back => {}
+            Some(reason) => {
+                let fallback = Some(format!("process {index}: {reason}"));
+                self.actual = Some(Actual { fallback, ..actual });
+            }
+            None if loaded && self.actual.is_none() => self.actual = Some(actual),
+            None => {}
         }
     }
 

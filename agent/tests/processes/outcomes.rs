@@ -241,6 +241,16 @@ fn a_fallback_is_never_a_pass() {
 }
 
 #[test]
+fn a_fallback_in_any_process_is_never_a_pass() {
+    let report = attempt_with("fallback in process 2", |spec| spec.profile.processes = 3);
+    assert_eq!(report.outcome, Outcome::OkFallback);
+    assert_eq!(report.actual.delegated, Reading::Present((3, 10)), "of the process that fell back");
+    assert!(message(&report).starts_with("process 2: 3 of 10 nodes"), "{}", message(&report));
+    // The control: the same script where no process falls back.
+    assert_eq!(attempt("fallback in process 2").outcome, Outcome::Ok);
+}
+
+#[test]
 fn a_runtime_that_the_agent_lacks_is_an_unsupported_backend() {
     let report = attempt_with("well", |spec| spec.backend.runtime = "litert".into());
     assert_eq!(report.outcome, Outcome::UnsupportedBackend);
