@@ -12,6 +12,20 @@ use crate::stage::Stage;
 /// The version of [`Report`] that this build writes.
 pub const REPORT_SCHEMA: u32 = 1;
 
+/// Bytes of a message or a note.
+pub const MAX_TEXT: usize = 8 << 10;
+/// Bytes of a short text: a fact and its name, a bound, a name that an engine gave. A device cuts them; a longer one
+/// breaks nothing.
+pub const MAX_SHORT_TEXT: usize = 1 << 10;
+pub const MAX_STAGES: usize = 512;
+pub const MAX_GOLDEN: usize = 512;
+pub const MAX_FACTS: usize = 256;
+pub const MAX_BOUNDS_HIT: usize = 64;
+/// Inputs and outputs of a model.
+pub const MAX_TENSORS: usize = 1024;
+/// What stands at the end of a text that was cut.
+pub const CUT_MARK: &str = "… (cut)";
+
 /// Values of compared outputs that are kept of an attempt, so that anybody can compare them again. More are not kept.
 pub const MAX_OUTPUT_VALUES: u32 = 1 << 16;
 
@@ -42,6 +56,68 @@ pub struct Report {
     pub log: String,
     /// Bounds that were hit: "output cut at 262144 bytes".
     pub bounds_hit: Vec<String>,
+}
+
+impl Report {
+    /// Within the bounds that its reader puts on it, whatever a child has said: a report that breaks one would be
+    /// refused, and the outcome with it.
+    #[must_use]
+    pub fn within_bounds(mut self) -> Self {
+        for text in self.message.iter_mut().chain(&mut self.actual.fallback) {
+            cut(text, MAX_TEXT);
+        }
+        for record in &mut self.stages {
+            record.note.iter_mut().for_each(|note| cut(note, MAX_TEXT));
+        }
+        cut(&mut self.environment.runtime_version, MAX_SHORT_TEXT);
+        for record in &mut self.golden {
+            cut(&mut record.output, MAX_SHORT_TEXT);
+        }
+        let mut bounds = Vec::new();
+        keep_first(&mut self.stages, MAX_STAGES, "stages", &mut bounds);
+        keep_first(&mut self.golden, MAX_GOLDEN, "compared outputs", &mut bounds);
+        if let Some(signature) = &self.actual.signature {
+            let tensors = signature.inputs.len() + signature.outputs.len();
+            if tensors > MAX_TENSORS {
+                bounds.push(format!("inputs and outputs dropped: {tensors} are more than {MAX_TENSORS}"));
+                self.actual.signature = None;
+            }
+        }
+        self.environment.facts = self.facts_within_bounds(&mut bounds);
+        self.bounds_hit.extend(bounds);
+        self.bounds_hit.iter_mut().for_each(|bound| cut(bound, MAX_SHORT_TEXT));
+        if self.bounds_hit.len() > MAX_BOUNDS_HIT {
+            let more = self.bounds_hit.len() - (MAX_BOUNDS_HIT - 1);
+            self.bounds_hit.truncate(MAX_BOUNDS_HIT - 1);
+            self.bounds_hit.push(format!("{more} more bounds {CUT_MARK}"));
+        }
+        self
+    }
+
+    fn facts_within_bounds(&mut self, bounds: &mut Vec<String>) -> BTreeMap<String, String> {
+        let mut facts: Vec<_> = std::mem::take(&mut self.environment.facts).into_iter().collect();
+        keep_first(&mut facts, MAX_FACTS, "facts", bounds);
+        for (name, value) in &mut facts {
+            cut(name, MAX_SHORT_TEXT);
+            cut(value, MAX_SHORT_TEXT);
+        }
+        facts.into_iter().collect()
+    }
+}
+
+fn keep_first<T>(all: &mut Vec<T>, most: usize, what: &str, bounds: &mut Vec<String>) {
+    if all.len() > most {
+        bounds.push(format!("{what} cut at {most} ({} were there)", all.len()));
+        all.truncate(most);
+    }
+}
+
+/// Shortens a text to at most so many bytes, and says so in it.
+fn cut(text: &mut String, most: usize) {
+    if text.len() > most {
+        text.truncate(text.floor_char_boundary(most - CUT_MARK.len()));
+        text.push_str(CUT_MARK);
+    }
 }
 
 /// One stage as it went.
@@ -245,4 +321,103 @@ pub struct Memory {
     pub base_kib: u64,
     pub peak_kib: u64,
     pub retained_kib: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Signature, TensorSpec};
+    use crate::tensor::DType;
+
+    fn report() -> Report {
+        let absent = || Reading::absent("not read");
+        Report {
+            schema: REPORT_SCHEMA,
+            outcome: Outcome::LoadFail,
+            message: Some("it failed".to_owned()),
+            failed_stage: Some(Stage::Load),
+            stages: vec![StageRecord {
+                stage: Stage::Fetch,
+                process: None,
+                start_us: 0,
+                duration_us: Some(1),
+                note: Some("1 files".to_owned()),
+            }],
+            processes: Vec::new(),
+            blocks: Vec::new(),
+            sensors: Vec::new(),
+            environment: Environment {
+                agent_version: "1".to_owned(),
+                runtime_version: "tract 1".to_owned(),
+                os: absent(),
+                kernel: absent(),
+                governor: absent(),
+                launch: "process".to_owned(),
+                facts: BTreeMap::from([("confinement".to_owned(), "landlock".to_owned())]),
+            },
+            actual: Actual {
+                accelerator: absent(),
+                delegated: Reading::absent("not read"),
+                precision: absent(),
+                threads: Reading::absent("not read"),
+                affinity: Reading::absent("not read"),
+                fallback: None,
+                signature: None,
+                loaded: Vec::new(),
+            },
+            golden: Vec::new(),
+            determinism: Reading::absent("not read"),
+            memory: Reading::absent("not read"),
+            log: String::new(),
+            bounds_hit: vec!["output cut".to_owned()],
+        }
+    }
+
+    #[test]
+    fn what_is_within_the_bounds_stays_as_it_is() {
+        assert_eq!(report().within_bounds(), report());
+    }
+
+    #[test]
+    fn texts_that_are_too_long_are_cut_where_they_can_be_and_say_so() {
+        let mut long = report();
+        long.message = Some("é".repeat(MAX_TEXT));
+        long.actual.fallback = Some("f".repeat(MAX_TEXT + 1));
+        long.stages[0].note = Some("n".repeat(2 * MAX_TEXT));
+        long.environment.runtime_version = "v".repeat(MAX_TEXT);
+        long.environment.facts.insert("k".repeat(MAX_TEXT), "v".repeat(MAX_TEXT));
+        long.bounds_hit.push("b".repeat(MAX_TEXT));
+        let cut = long.within_bounds();
+        assert_eq!(cut.outcome, Outcome::LoadFail);
+        let note = cut.stages[0].note.as_ref().unwrap();
+        for (text, most) in [
+            (cut.message.as_ref().unwrap(), MAX_TEXT),
+            (cut.actual.fallback.as_ref().unwrap(), MAX_TEXT),
+            (note, MAX_TEXT),
+            (&cut.environment.runtime_version, MAX_SHORT_TEXT),
+            (cut.environment.facts.last_key_value().unwrap().0, MAX_SHORT_TEXT),
+            (cut.environment.facts.last_key_value().unwrap().1, MAX_SHORT_TEXT),
+            (&cut.bounds_hit[1], MAX_SHORT_TEXT),
+        ] {
+            assert!(text.len() <= most && text.len() > most - 4 && text.ends_with(CUT_MARK), "{}", text.len());
+        }
+    }
+
+    #[test]
+    fn of_too_many_the_first_are_kept_and_the_bound_is_told() {
+        let mut many = report();
+        many.stages = vec![many.stages[0].clone(); MAX_STAGES + 1];
+        many.environment.facts = (0..=MAX_FACTS).map(|n| (n.to_string(), String::new())).collect();
+        many.bounds_hit = (0..MAX_BOUNDS_HIT).map(|n| n.to_string()).collect();
+        let tensor = TensorSpec { name: "t".to_owned(), dtype: DType::F32, shape: Vec::new() };
+        many.actual.signature = Some(Signature { inputs: vec![tensor; MAX_TENSORS + 1], outputs: Vec::new() });
+        let cut = many.clone().within_bounds();
+        assert_eq!((cut.stages.len(), cut.environment.facts.len()), (MAX_STAGES, MAX_FACTS));
+        assert_eq!(cut.actual.signature, None);
+        assert_eq!(cut.bounds_hit.len(), MAX_BOUNDS_HIT);
+        assert_eq!(cut.bounds_hit.last().map(String::as_str), Some("4 more bounds … (cut)"));
+        many.bounds_hit.clear();
+        let told = many.within_bounds().bounds_hit;
+        assert_eq!(told[0], "stages cut at 512 (513 were there)");
+    }
 }

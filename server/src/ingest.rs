@@ -13,24 +13,19 @@ use seatrial_core::profile::MAX_SAMPLES;
 use seatrial_core::reading::Reading;
 use seatrial_core::reason::Reason;
 use seatrial_core::report::{
-    Block, BlockKind, MAX_OUTPUT_VALUES, Memory, ProcessRecord, REPORT_SCHEMA, Report, SensorTrace, StageRecord,
-    Thinned, Window,
+    Block, BlockKind, MAX_BOUNDS_HIT, MAX_FACTS, MAX_GOLDEN, MAX_OUTPUT_VALUES, MAX_STAGES, MAX_TENSORS, MAX_TEXT,
+    Memory, ProcessRecord, REPORT_SCHEMA, Report, SensorTrace, StageRecord, Thinned, Window,
 };
 use seatrial_core::schedule::LONGEST_ATTEMPT;
 use seatrial_core::stage::Stage;
 use seatrial_core::store::{Completion, JobNext};
 use seatrial_core::time::Timestamp;
 
-/// Bounds of a report beyond those of its message.
-const MAX_TEXT: usize = 8 << 10;
+/// Bounds of a report beyond those of its message and of [`seatrial_core::report`], to which a device cuts it.
 const MAX_LOG: usize = 512 << 10;
-const MAX_STAGES: usize = 512;
 const MAX_PROCESSES: usize = 32;
 const MAX_TRACES: usize = 512;
 const MAX_POINTS: usize = 4 * 3600;
-const MAX_GOLDEN: usize = 512;
-const MAX_FACTS: usize = 256;
-const MAX_BOUNDS_HIT: usize = 64;
 const MAX_LOADED: usize = 256;
 const MAX_TENSORS: usize = 1024;
 /// Classes of a dataset.

@@ -176,6 +176,7 @@ impl Journal {
             log: self.log,
             bounds_hit: self.bounds_hit,
         }
+        .within_bounds()
     }
 
     fn end_open_stage(&mut self, now: Monotonic) {

@@ -234,6 +234,15 @@ fn what_the_engine_says_of_itself_is_kept_apart() {
 }
 
 #[test]
+fn a_message_without_end_is_cut_and_its_outcome_stands() {
+    let report = attempt("load fail in bytes: 100000");
+    assert_eq!(report.outcome, Outcome::LoadFail);
+    let (said, most) = (message(&report), seatrial_core::report::MAX_TEXT);
+    assert!(said.starts_with("latency process 0: loading failed: long long"), "{said:.100}");
+    assert!(said.ends_with(seatrial_core::report::CUT_MARK) && said.len() <= most, "{} bytes", said.len());
+}
+
+#[test]
 fn a_fallback_is_never_a_pass() {
     let report = attempt("fallback");
     assert_eq!(report.outcome, Outcome::OkFallback);
