@@ -1,8 +1,9 @@
 //! Artifacts by digest on the device's disk: fetched once, verified while they stream, kept until room is needed.
 //!
 //! A file enters the cache only whole and with the right digest; an interrupted transfer is resumed with Range. The
-//! least recently used file goes first, never one that a running job holds. Jobs get hard links, so that eviction
-//! cannot take a file away under a reader.
+//! least recently used file goes first, whole or in part, never one that a running job holds. Jobs get hard links, so
+//! that eviction cannot take a file away under a reader. A job whose child the kernel does not confine can write through
+//! such a link: what is here is therefore verified again before each job.
 
 use std::collections::BTreeMap;
 use std::fs::{File, FileTimes};
@@ -16,15 +17,23 @@ use fs_err as fs;
 use reqwest::StatusCode;
 use seatrial_core::digest::Digest;
 use seatrial_core::retry::Backoff;
+use seatrial_core::time::Monotonic;
 
 use crate::attempt::StopSignal;
+use crate::clock;
 use crate::folder::sync_folder;
+use crate::plain::open_plain;
 
 /// Tries of one transfer; each goes on where the last one ended.
 const TRIES: u32 = 8;
 const BACKOFF: Backoff = Backoff { first: Duration::from_millis(200), longest: Duration::from_secs(5) };
 /// Bytes that are left to others on a disk.
 const RESERVE: u64 = 16 << 20;
+/// How often a wait for the server looks at the clock: timers stand still while a device sleeps.
+const LOOK: Duration = Duration::from_millis(250);
+const BUFFER: usize = 1 << 16;
+/// Folder of what has arrived in part.
+const PARTIAL: &str = "partial";
 
 /// Why an artifact is not on the device.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +46,13 @@ pub enum FetchError {
     Refused { digest: Digest, status: StatusCode },
     #[error("artifact {digest} could not be fetched in {TRIES} tries: {detail}")]
     Unreachable { digest: Digest, detail: String },
+    #[error(
+        "artifact {digest} did not arrive in the {} s that fetching may take: {arrived} of its {size} bytes are here, and \
+         {rate} bytes arrived a second; the next attempt goes on from there, or takes longer with \
+         limits.deadline_seconds.fetch",
+        .within.as_secs_f64()
+    )]
+    TooSlow { digest: Digest, size: u64, arrived: u64, rate: u64, within: Duration },
     #[error("fetching artifact {0} was stopped")]
     Stopped(Digest),
     #[error("artifact {digest}: {source}")]
@@ -50,6 +66,44 @@ pub struct Remote {
     /// Up to and including the last slash before the digest.
     pub prefix: String,
     pub token: Option<String>,
+}
+
+/// How long the artifacts of an attempt may take to arrive.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience<'a> {
+    pub stop: &'a StopSignal,
+    /// On the boot clock.
+    pub begun: Monotonic,
+    pub within: Duration,
+}
+
+/// Why nobody waits any longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Impatience {
+    Stopped,
+    Late,
+}
+
+impl Patience<'_> {
+    fn check(&self) -> Result<(), Impatience> {
+        if self.stop.is_set() {
+            Err(Impatience::Stopped)
+        } else if clock::boot().since(self.begun) >= self.within {
+            Err(Impatience::Late)
+        } else {
+            Ok(())
+        }
+    }
+
+    async fn wait<T>(&self, future: impl Future<Output = T>) -> Result<T, Impatience> {
+        let mut future = std::pin::pin!(future);
+        loop {
+            self.check()?;
+            if let Ok(done) = tokio::time::timeout(LOOK, future.as_mut()).await {
+                return Ok(done);
+            }
+        }
+    }
 }
 
 /// The cache of one agent; cheap to clone.
@@ -72,7 +126,7 @@ pub struct Hold {
 
 impl Cache {
     pub fn open(folder: &Path, limit: u64) -> io::Result<Self> {
-        fs::create_dir_all(folder.join("partial"))?;
+        fs::create_dir_all(folder.join(PARTIAL))?;
         Ok(Self { folder: folder.to_owned(), limit, held: Arc::default() })
     }
 
@@ -82,24 +136,47 @@ impl Cache {
         digest: Digest,
         size: u64,
         remote: &Remote,
-        stop: &StopSignal,
+        patience: Patience<'_>,
     ) -> Result<Hold, FetchError> {
+        let begun = clock::boot();
         let mut hold = self.hold(digest);
         if self.contains(digest, size) {
-            self.touch(digest);
-            return Ok(hold);
+            match self.is_intact(digest, patience) {
+                Ok(true) => {
+                    self.touch(digest);
+                    return Ok(hold);
+                }
+                Ok(false) => tracing::warn!(%digest, "an artifact was altered in the cache and is fetched again"),
+                Err(why) => return Err(self.impatient(why, digest, size, patience, begun, 0)),
+            }
+            fs::remove_file(self.place(digest)).map_err(|source| FetchError::Io { digest, source })?;
         }
         self.make_room(digest, size)?;
-        hold.moved = self.fetch(digest, size, remote, stop).await?;
+        hold.moved = self.fetch(digest, size, remote, patience).await?;
         Ok(hold)
     }
 
-    /// Whether the artifact is there whole.
+    /// Whether there is something of the artifact's size in its place.
     pub fn contains(&self, digest: Digest, size: u64) -> bool {
-        std::fs::metadata(self.place(digest)).is_ok_and(|file| file.len() == size)
+        std::fs::symlink_metadata(self.place(digest)).is_ok_and(|file| file.len() == size)
     }
 
-    /// Bytes of all artifacts in the cache.
+    /// Whether what is in the artifact's place is the artifact.
+    fn is_intact(&self, digest: Digest, patience: Patience<'_>) -> Result<bool, Impatience> {
+        let Ok(mut file) = open_plain(&self.folder, &digest.to_string()) else { return Ok(false) };
+        let mut hasher = blake3::Hasher::new();
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            patience.check()?;
+            match file.read(&mut buffer) {
+                Ok(0) => return Ok(Digest::from_bytes(*hasher.finalize().as_bytes()) == digest),
+                Ok(count) => hasher.update(&buffer[..count]),
+                Err(_) => return Ok(false), // a disk that lost it: fetching it again tells more
+            };
+        }
+    }
+
+    /// Bytes of all artifacts in the cache, in whole or in part.
     pub fn used(&self) -> u64 {
         self.entries().iter().map(|entry| entry.size).sum()
     }
@@ -113,6 +190,15 @@ impl Cache {
         self.folder.join(digest.to_string())
     }
 
+    fn partial_place(&self, digest: Digest) -> PathBuf {
+        self.folder.join(PARTIAL).join(digest.to_string())
+    }
+
+    /// Bytes that an earlier transfer has left.
+    fn arrived(&self, digest: Digest) -> u64 {
+        std::fs::metadata(self.partial_place(digest)).map_or(0, |file| file.len())
+    }
+
     /// The time of last use is the file's own, so that it survives a restart.
     fn touch(&self, digest: Digest) {
         let now = FileTimes::new().set_modified(std::time::SystemTime::UNIX_EPOCH + wall_since_epoch());
@@ -122,18 +208,20 @@ impl Cache {
 
     // --- room ---
 
+    /// For what is still missing of the artifact.
     fn make_room(&self, digest: Digest, size: u64) -> Result<(), FetchError> {
         let full = |room| FetchError::StorageFull { digest, size, room };
         if size > self.limit {
             return Err(full(format!("the cache may hold {} bytes", self.limit)));
         }
+        let missing = size.saturating_sub(self.arrived(digest));
         let mut entries = self.entries();
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.used));
         let mut used: u64 = entries.iter().map(|entry| entry.size).sum();
         loop {
             let free = free_bytes(&self.folder);
-            let fits_cache = used.saturating_add(size) <= self.limit;
-            let fits_disk = free.is_none_or(|free| free >= size.saturating_add(RESERVE));
+            let fits_cache = used.saturating_add(missing) <= self.limit;
+            let fits_disk = free.is_none_or(|free| free >= missing.saturating_add(RESERVE));
             if fits_cache && fits_disk {
                 return Ok(());
             }
@@ -143,47 +231,73 @@ impl Cache {
                     None => "everything in the cache is in use".to_owned(),
                 }));
             };
-            if locked(&self.held).contains_key(&oldest.digest) {
+            if oldest.digest == digest || locked(&self.held).contains_key(&oldest.digest) {
                 continue;
             }
-            tracing::debug!(digest = %oldest.digest, "evicting artifact");
-            fs::remove_file(self.place(oldest.digest)).map_err(|source| FetchError::Io { digest, source })?;
+            tracing::debug!(path = %oldest.path.display(), "evicting artifact");
+            fs::remove_file(&oldest.path).map_err(|source| FetchError::Io { digest, source })?;
             used = used.saturating_sub(oldest.size);
         }
     }
 
     fn entries(&self) -> Vec<Entry> {
-        let files = std::fs::read_dir(&self.folder).into_iter().flatten();
+        let folders = [self.folder.clone(), self.folder.join(PARTIAL)];
+        let files = folders.iter().flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten());
         files
             .filter_map(|file| {
                 let file = file.ok()?;
                 let digest = file.file_name().to_str()?.parse().ok()?;
                 let metadata = file.metadata().ok()?;
-                Some(Entry { digest, size: metadata.len(), used: metadata.modified().ok()? })
+                Some(Entry { path: file.path(), digest, size: metadata.len(), used: metadata.modified().ok()? })
             })
             .collect()
     }
 
     // --- transfer ---
 
-    async fn fetch(&self, digest: Digest, size: u64, remote: &Remote, stop: &StopSignal) -> Result<u64, FetchError> {
+    async fn fetch(
+        &self,
+        digest: Digest,
+        size: u64,
+        remote: &Remote,
+        patience: Patience<'_>,
+    ) -> Result<u64, FetchError> {
+        let begun = clock::boot();
         let mut moved = 0;
         let mut last = String::new();
         for attempt in 0..TRIES {
-            if stop.is_set() {
-                return Err(FetchError::Stopped(digest));
-            }
-            match self.try_fetch(digest, size, remote, stop, &mut moved).await {
+            match self.try_fetch(digest, size, remote, patience, &mut moved).await {
                 Ok(()) => return Ok(moved),
                 Err(Trouble::Final(error)) => return Err(error),
+                Err(Trouble::Impatient(why)) => return Err(self.impatient(why, digest, size, patience, begun, moved)),
                 Err(Trouble::Passing(detail)) => {
                     tracing::info!(%digest, attempt, detail, "transfer interrupted, resuming");
                     last = detail;
-                    tokio::time::sleep(BACKOFF.delay(attempt, rand::random())).await;
+                    let pause = tokio::time::sleep(BACKOFF.delay(attempt, rand::random()));
+                    let waited = patience.wait(pause).await;
+                    waited.map_err(|why| self.impatient(why, digest, size, patience, begun, moved))?;
                 }
             }
         }
         Err(FetchError::Unreachable { digest, detail: last })
+    }
+
+    fn impatient(
+        &self,
+        why: Impatience,
+        digest: Digest,
+        size: u64,
+        patience: Patience<'_>,
+        begun: Monotonic,
+        moved: u64,
+    ) -> FetchError {
+        match why {
+            Impatience::Stopped => FetchError::Stopped(digest),
+            Impatience::Late => {
+                let rate = (moved as f64 / clock::boot().since(begun).as_secs_f64().max(0.001)) as u64;
+                FetchError::TooSlow { digest, size, arrived: self.arrived(digest), rate, within: patience.within }
+            }
+        }
     }
 
     /// One request; what arrived stays in the partial file for the next.
@@ -192,24 +306,20 @@ impl Cache {
         digest: Digest,
         size: u64,
         remote: &Remote,
-        stop: &StopSignal,
+        patience: Patience<'_>,
         moved: &mut u64,
     ) -> Result<(), Trouble> {
-        let partial = self.folder.join("partial").join(digest.to_string());
+        let partial = self.partial_place(digest);
         let io = |source| Trouble::of_io(digest, size, source);
         let mut download = Download::resume(&partial, size).map_err(io)?;
         if download.length < size {
-            let mut response = request(digest, remote, download.length).await?;
+            let mut response = patience.wait(request(digest, remote, download.length)).await??;
             if response.status() != StatusCode::PARTIAL_CONTENT {
                 download.restart().map_err(io)?;
             }
             loop {
-                if stop.is_set() {
-                    return Err(Trouble::Final(FetchError::Stopped(digest)));
-                }
-                let Some(chunk) = response.chunk().await.map_err(|error| Trouble::Passing(chain(&error)))? else {
-                    break;
-                };
+                let chunk = patience.wait(response.chunk()).await?;
+                let Some(chunk) = chunk.map_err(|error| Trouble::Passing(chain(&error)))? else { break };
                 *moved += chunk.len() as u64;
                 if download.length + chunk.len() as u64 > size {
                     let detail = format!("the server sent more than the {size} bytes that it announced");
@@ -254,6 +364,7 @@ impl Drop for Hold {
 
 #[derive(Debug)]
 struct Entry {
+    path: PathBuf,
     digest: Digest,
     size: u64,
     used: std::time::SystemTime,
@@ -263,7 +374,14 @@ struct Entry {
 enum Trouble {
     /// Worth another try.
     Passing(String),
+    Impatient(Impatience),
     Final(FetchError),
+}
+
+impl From<Impatience> for Trouble {
+    fn from(why: Impatience) -> Self {
+        Self::Impatient(why)
+    }
 }
 
 impl Trouble {
@@ -292,7 +410,7 @@ impl Download {
             download.restart()?;
             return Ok(download);
         }
-        let mut buffer = vec![0; 1 << 16];
+        let mut buffer = vec![0; BUFFER];
         loop {
             let count = download.file.read(&mut buffer)?;
             if count == 0 {
@@ -406,6 +524,52 @@ mod tests {
         drop(hold);
         cache.make_room(Digest::of(b"dddddddd"), 8).unwrap();
         assert!(!cache.contains(old, 4), "the control: without the hold it goes");
+    }
+
+    fn put_partial(cache: &Cache, whole: &[u8], arrived: usize, age: u64) -> Digest {
+        let digest = Digest::of(whole);
+        std::fs::write(cache.partial_place(digest), &whole[..arrived]).unwrap();
+        let used = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 - age);
+        File::open(cache.partial_place(digest)).unwrap().set_times(FileTimes::new().set_modified(used)).unwrap();
+        digest
+    }
+
+    #[test]
+    fn what_arrived_in_part_is_counted_and_goes_in_its_turn() {
+        let home = tempfile::tempdir().unwrap();
+        let cache = Cache::open(home.path(), 10).unwrap();
+        let (part, whole) = (put_partial(&cache, b"aaaaaaaa", 5, 2), put(&cache, b"bbbb", 1));
+        assert_eq!(cache.used(), 9);
+        cache.make_room(Digest::of(b"cc"), 2).unwrap();
+        assert_eq!((cache.arrived(part), cache.contains(whole, 4)), (0, true));
+    }
+
+    #[test]
+    fn what_has_arrived_of_an_artifact_is_kept_for_it_and_takes_no_room_twice() {
+        let home = tempfile::tempdir().unwrap();
+        let cache = Cache::open(home.path(), 10).unwrap();
+        let (part, whole) = (put_partial(&cache, b"aaaaaaaa", 6, 2), put(&cache, b"bb", 1));
+        cache.make_room(part, 8).unwrap();
+        assert_eq!((cache.arrived(part), cache.contains(whole, 2)), (6, true), "6 are here, 2 are missing, 2 others");
+        // The control: an artifact of which nothing is here takes it all.
+        cache.make_room(Digest::of(b"cccccccc"), 8).unwrap();
+        assert_eq!(cache.arrived(part), 0);
+    }
+
+    #[test]
+    fn what_is_not_what_its_name_says_is_noticed() {
+        let home = tempfile::tempdir().unwrap();
+        let cache = Cache::open(home.path(), 10).unwrap();
+        let stop = StopSignal::default();
+        let patience = Patience { stop: &stop, begun: clock::boot(), within: Duration::from_secs(60) };
+        let digest = put(&cache, b"aaaa", 1);
+        assert_eq!(cache.is_intact(digest, patience), Ok(true));
+        std::fs::write(cache.place(digest), b"aaab").unwrap();
+        assert!(cache.contains(digest, 4), "the size is the same");
+        assert_eq!(cache.is_intact(digest, patience), Ok(false));
+        std::fs::remove_file(cache.place(digest)).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", cache.place(digest)).unwrap();
+        assert_eq!(cache.is_intact(digest, patience), Ok(false));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use seatrial_core::report::Report;
 use seatrial_core::stage::Stage;
 
 use crate::attempt::{self, Guard, News, Order, Preflight, Source, Step, StopSignal};
-use crate::cache::FetchError;
+use crate::cache::{FetchError, Patience};
 use crate::folder::remove_tree;
 use crate::isolation::Mark;
 
@@ -100,7 +100,7 @@ impl Drop for Scratch {
 struct Files<'a>(&'a BTreeMap<Digest, PathBuf>);
 
 impl Source for Files<'_> {
-    fn place(&mut self, digest: Digest, _: u64, place: &Path, _: &StopSignal) -> Result<u64, FetchError> {
+    fn place(&mut self, digest: Digest, _: u64, place: &Path, _: Patience<'_>) -> Result<u64, FetchError> {
         let io = |source| FetchError::Io { digest, source };
         let from = self.0.get(&digest).ok_or_else(|| io(io::Error::other("no file was given for it")))?;
         // Copied, not linked: a child must not be able to reach the user's own file.

@@ -20,7 +20,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::attempt::{self, Guard, News, Order, Preflight, Source, Step, StopSignal};
-use crate::cache::{Cache, FetchError, Hold, Remote};
+use crate::cache::{Cache, FetchError, Hold, Patience, Remote};
 use crate::clock;
 use crate::folder::{Folder, FolderError};
 use crate::isolation::{self, Mark};
@@ -535,8 +535,8 @@ struct CacheSource {
 }
 
 impl Source for CacheSource {
-    fn place(&mut self, digest: Digest, size: u64, place: &Path, stop: &StopSignal) -> Result<u64, FetchError> {
-        let hold = self.runtime.block_on(self.cache.obtain(digest, size, &self.remote, stop))?;
+    fn place(&mut self, digest: Digest, size: u64, place: &Path, patience: Patience<'_>) -> Result<u64, FetchError> {
+        let hold = self.runtime.block_on(self.cache.obtain(digest, size, &self.remote, patience))?;
         hold.link_to(place).map_err(|source| FetchError::Io { digest, source })?;
         let moved = hold.moved;
         self.holds.push(hold);

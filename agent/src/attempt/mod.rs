@@ -14,14 +14,15 @@ use std::time::Duration;
 
 use fs_err as fs;
 use seatrial_core::digest::Digest;
-use seatrial_core::job::JobSpec;
+use seatrial_core::job::{JobSpec, Limits};
 use seatrial_core::outcome::{Claim, Exit, Outcome};
 use seatrial_core::reason::Code;
 use seatrial_core::report::{ProcessRole, Report};
 use seatrial_core::session::Stop;
 use seatrial_core::stage::Stage;
+use seatrial_core::time::Monotonic;
 
-use crate::cache::FetchError;
+use crate::cache::{FetchError, Patience};
 use crate::child::spec::{ChildSpec, PlacedFile, SPEC_SCHEMA, Task};
 use crate::isolation::Mark;
 use crate::probe::Probe;
@@ -32,6 +33,9 @@ use journal::Journal;
 pub(crate) use journal::unknown_actual;
 pub use preflight::Preflight;
 use process::{Ended, Launch, Watch};
+
+/// Share of the deadline to prepare that may be spent waiting for the device to settle; the rest is for the inputs.
+const WAITING_SHARE: f64 = 2.0 / 3.0;
 
 /// Set once, from any thread, with the reason.
 #[derive(Debug, Clone, Default)]
@@ -55,7 +59,7 @@ impl StopSignal {
 /// Where an attempt's files come from.
 pub trait Source {
     /// Puts the artifact at `place` and tells how many bytes had to be moved for it.
-    fn place(&mut self, digest: Digest, size: u64, place: &Path, stop: &StopSignal) -> Result<u64, FetchError>;
+    fn place(&mut self, digest: Digest, size: u64, place: &Path, patience: Patience<'_>) -> Result<u64, FetchError>;
 }
 
 /// What an attempt is given.
@@ -124,13 +128,14 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     fn perform(mut self, source: &mut dyn Source) -> Report {
-        let end = self.fetch(source).and_then(|()| self.prepare()).and_then(|()| self.children());
+        let end = self.fetch(source).and_then(|()| self.prepare()).and_then(|begun| self.children(begun));
         self.report(end)
     }
 
     /// Every file of the variant under its flat name, and the dataset.
     fn fetch(&mut self, source: &mut dyn Source) -> Result<(), Failure> {
-        self.enter(Stage::Fetch);
+        let begun = self.enter(Stage::Fetch);
+        let patience = Patience { stop: self.stop, begun, within: self.order.spec.limits.deadline(Stage::Fetch) };
         let model = self.model_folder();
         fs::create_dir_all(&model).map_err(|error| io_failure(Stage::Fetch, &error))?;
         let mut wanted = Vec::new();
@@ -144,21 +149,22 @@ impl Attempt<'_> {
         let (mut moved, count) = (0, wanted.len());
         for (digest, size, place) in wanted {
             self.check_stop(Stage::Fetch)?;
-            moved += source.place(digest, size, &place, self.stop).map_err(|error| fetch_failure(&error))?;
+            moved += source.place(digest, size, &place, patience).map_err(|error| fetch_failure(&error))?;
         }
         self.journal.note(Stage::Fetch, format!("{count} files, {moved} bytes moved"));
         self.journal.loaded = self.order.spec.artifacts().map(|(digest, _)| digest).collect();
         Ok(())
     }
 
-    /// Refuses, waits or notes, as the device's state asks.
-    fn prepare(&mut self) -> Result<(), Failure> {
-        self.enter(Stage::Prepare);
+    /// Refuses, waits or notes, as the device's state asks. Tells when it began.
+    fn prepare(&mut self) -> Result<Monotonic, Failure> {
+        let begun = self.enter(Stage::Prepare);
+        let within = self.order.spec.limits.deadline(Stage::Prepare).mul_f64(WAITING_SHARE);
         self.journal.environment = self.probe.environment(&self.order.launch);
         // Once with what cannot be read, and why; while a child runs only what can is read.
         self.journal.sample_sensors(&self.probe.all_sensors());
         let size = self.order.spec.model.manifest.size();
-        let findings = self.order.preflight.check(&self.probe, &self.order.folder, size, self.stop);
+        let findings = self.order.preflight.check(&self.probe, &self.order.folder, size, within, self.stop);
         self.check_stop(Stage::Prepare)?;
         self.journal.environment.facts.extend(findings.facts);
         self.cpus = self.probe.resolve_affinity(&self.order.spec.backend.affinity).map_err(|reason| Failure {
@@ -167,13 +173,13 @@ impl Attempt<'_> {
             message: reason.into(),
         })?;
         match findings.refusal {
-            None => Ok(()),
+            None => Ok(begun),
             Some((outcome, message)) => Err(Failure { outcome, stage: Stage::Prepare, message }),
         }
     }
 
     /// Fresh processes for latency, one for memory, one for the dataset; the first that fails ends the attempt.
-    fn children(&mut self) -> Result<(), Failure> {
+    fn children(&mut self, prepare_begun: Monotonic) -> Result<(), Failure> {
         let spec = &self.order.spec;
         let has_dataset = spec.dataset.is_some();
         let latency = (0..spec.profile.processes)
@@ -188,18 +194,24 @@ impl Attempt<'_> {
         self.drop_page_cache();
         for (index, (role, task)) in (0..).zip(plan) {
             self.check_stop(Stage::Load)?;
-            self.child(index, role, task)?;
+            let mut limits = self.order.spec.limits.clone();
+            if index == 0 {
+                // The server counts its inputs and what came before them as one stage.
+                let left = limits.deadline(Stage::Prepare).saturating_sub(clock::boot().since(prepare_begun));
+                limits.deadlines.insert(Stage::Prepare, left);
+            }
+            self.child(index, role, task, &limits)?;
         }
         Ok(())
     }
 
-    fn child(&mut self, index: u8, role: ProcessRole, task: Task) -> Result<(), Failure> {
+    fn child(&mut self, index: u8, role: ProcessRole, task: Task, limits: &Limits) -> Result<(), Failure> {
         let spec = self.child_spec(index, task);
         let launch = Launch {
             command: &self.order.child_command,
             spec: &spec,
             mark: &self.order.mark,
-            limits: &self.order.spec.limits,
+            limits,
             stop: self.stop,
             probe: &self.probe,
             outlast_orphans: self.order.outlast_orphans,
@@ -271,9 +283,11 @@ impl Attempt<'_> {
 
     // --- helpers ---
 
-    fn enter(&mut self, stage: Stage) {
+    fn enter(&mut self, stage: Stage) -> Monotonic {
+        let begun = clock::boot();
         let at = self.journal.enter(stage);
         (self.on_news)(News::Step(Step { stage, at, share: None }));
+        begun
     }
 
     fn check_stop(&self, stage: Stage) -> Result<(), Failure> {
@@ -338,7 +352,9 @@ fn fetch_failure(error: &FetchError) -> Failure {
         FetchError::StorageFull { .. } => Outcome::StorageFull,
         FetchError::Corrupt { .. } => Outcome::TransferCorrupt,
         FetchError::Stopped(_) => Outcome::Cancelled,
-        FetchError::Refused { .. } | FetchError::Unreachable { .. } => Outcome::HarnessError,
+        FetchError::Refused { .. } | FetchError::Unreachable { .. } | FetchError::TooSlow { .. } => {
+            Outcome::HarnessError
+        }
         FetchError::Io { source, .. } => io_outcome(source),
     };
     Failure { outcome, stage: Stage::Fetch, message: error.to_string() }

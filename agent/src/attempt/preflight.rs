@@ -56,15 +56,25 @@ pub(super) struct Findings {
 }
 
 impl Preflight {
-    pub(super) fn check(&self, probe: &Probe, folder: &Path, model_bytes: u64, stop: &StopSignal) -> Findings {
+    /// Waits no longer than `within` in all.
+    pub(super) fn check(
+        &self,
+        probe: &Probe,
+        folder: &Path,
+        model_bytes: u64,
+        within: Duration,
+        stop: &StopSignal,
+    ) -> Findings {
+        let begun = clock::boot();
         let mut findings = Findings::default();
         findings.refusal = self
             .disk(folder)
             .or_else(|| self.memory(probe, model_bytes, &mut findings.facts))
             .or_else(|| self.charge(probe, &mut findings.facts))
-            .or_else(|| self.temperature(probe, &mut findings.facts, stop));
+            .or_else(|| self.temperature(probe, self.cool_wait.min(within), &mut findings.facts, stop));
         if findings.refusal.is_none() {
-            self.load(probe, &mut findings.facts, stop);
+            let left = within.saturating_sub(clock::boot().since(begun));
+            self.load(probe, self.load_wait.min(left), &mut findings.facts, stop);
         }
         findings
     }
@@ -115,6 +125,7 @@ impl Preflight {
     fn temperature(
         &self,
         probe: &Probe,
+        within: Duration,
         facts: &mut BTreeMap<String, String>,
         stop: &StopSignal,
     ) -> Option<(Outcome, String)> {
@@ -129,11 +140,11 @@ impl Preflight {
                 }
                 None => return None,
                 Some(_) if stop.is_set() => return None,
-                Some(what) if waited >= self.cool_wait => {
+                Some(what) if waited >= within => {
                     let message = format!("{what} after {} s of cooling: let the device cool", waited.as_secs());
                     return Some((Outcome::ThermalAbort, message));
                 }
-                Some(_) => pause(stop, Duration::from_secs(2)),
+                Some(_) => pause(stop, Duration::from_secs(2).min(within.saturating_sub(waited))),
             }
         }
     }
@@ -150,7 +161,7 @@ impl Preflight {
     }
 
     /// Load is waited for and then noted: whether it spoiled the samples is judged by the window itself.
-    fn load(&self, probe: &Probe, facts: &mut BTreeMap<String, String>, stop: &StopSignal) {
+    fn load(&self, probe: &Probe, within: Duration, facts: &mut BTreeMap<String, String>, stop: &StopSignal) {
         let begun = clock::boot();
         loop {
             let before = probe.cpu_times();
@@ -164,7 +175,7 @@ impl Preflight {
             };
             let Some(share) = share.filter(|&share| share > self.foreign_load) else { return };
             let waited = clock::boot().since(begun);
-            if stop.is_set() || waited >= self.load_wait {
+            if stop.is_set() || waited >= within {
                 let text = format!("foreign load {:.0} % after {:.0} s", share * 100.0, waited.as_secs_f64());
                 facts.insert("preflight.load".to_owned(), text);
                 return;

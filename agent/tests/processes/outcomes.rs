@@ -362,6 +362,42 @@ fn a_device_that_gets_too_hot_or_too_empty_while_it_measures_is_let_go() {
     assert_eq!(Readings::new().attempt(CHIP, "94000").outcome, Outcome::Ok);
 }
 
+/// Measures on a device whose chip is too hot at first and cool after a while.
+fn on_a_hot_device(script: &str, prepare: Duration, cool_after: Duration) -> (Report, Duration) {
+    let readings = Readings::new();
+    readings.set("sys/class/thermal/thermal_zone0/temp", "80000");
+    let home = tempfile::tempdir().unwrap();
+    let options = seatrial_agent::local::Options { root: readings.0.path().to_owned(), ..common::options(home.path()) };
+    let mut spec = common::job("fake", "script.onnx", script.as_bytes());
+    spec.limits.deadlines.insert(Stage::Prepare, prepare);
+    let begun = std::time::Instant::now();
+    let report = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(cool_after);
+            readings.set("sys/class/thermal/thermal_zone0/temp", "50000");
+        });
+        common::run(spec, &[script.as_bytes()], &options)
+    });
+    (report, begun.elapsed())
+}
+
+#[test]
+fn a_device_that_does_not_cool_before_the_deadline_to_prepare_is_a_thermal_abort_by_then() {
+    let (report, _) = on_a_hot_device("well", Duration::from_secs(3), Duration::from_secs(6));
+    assert_eq!((report.outcome, report.failed_stage), (Outcome::ThermalAbort, Some(Stage::Prepare)));
+    assert!(message(&report).contains("after 2 s of cooling"), "{}", message(&report));
+    // The control: it cools in time.
+    let (report, _) = on_a_hot_device("well", Duration::from_secs(9), Duration::from_secs(1));
+    assert_eq!(report.outcome, Outcome::Ok, "{}", message(&report));
+}
+
+#[test]
+fn the_first_child_has_what_cooling_has_left_of_the_deadline_to_prepare() {
+    let (report, took) = on_a_hot_device("hang in prepare", Duration::from_secs(9), Duration::from_secs(3));
+    assert_eq!((report.outcome, report.failed_stage), (Outcome::HangTimeout, Some(Stage::Prepare)));
+    assert!(took < Duration::from_secs(12), "4 s of cooling and 5 s of the child took {took:?}");
+}
+
 #[test]
 fn a_clock_that_is_held_down_while_a_model_is_measured_makes_the_row_invalid() {
     const LIMIT: &str = "sys/devices/system/cpu/cpufreq/policy0/scaling_max_freq";

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use seatrial_core::digest::Digest;
 use seatrial_core::job::Grant;
 use seatrial_core::outcome::Outcome;
+use seatrial_core::stage::Stage;
 use seatrial_proto::v1::agent_message::Message as FromAgent;
 use seatrial_proto::v1::server_message::Message as ToAgent;
 use seatrial_proto::{attempt_to_wire, grant_to_wire, report_from_wire, v1};
@@ -63,6 +64,48 @@ async fn an_interrupted_transfer_goes_on_where_it_ended() {
     let (_, report) = session.report().await;
     assert_eq!(report.outcome, Outcome::Ok, "{:?}", report.message);
     assert_eq!(server.requests().iter().map(|(_, from)| *from).collect::<Vec<_>>(), [0, 5, 8]);
+}
+
+#[tokio::test]
+async fn a_transfer_that_is_too_slow_ends_with_its_reason_and_the_next_attempt_goes_on_from_there() {
+    let home = tempfile::tempdir().unwrap();
+    let mut server = Server::start().await;
+    server.offer(b"well");
+    server.artifacts.lock().unwrap().stall = true;
+    let _agent = Agent::start(server.address, home.path(), &[]);
+    let mut session = server.session().await;
+    let mut spec = job("well");
+    spec.limits.deadlines.insert(Stage::Fetch, Duration::from_secs(2));
+    session.assign(attempt(1), &spec).await;
+    let report = session.delivered().await;
+    assert_eq!((report.outcome, report.failed_stage), (Outcome::HarnessError, Some(Stage::Fetch)));
+    let message = report.message.unwrap();
+    assert!(message.contains("in the 2 s that fetching may take: 1 of its 4 bytes are here"), "{message}");
+
+    server.artifacts.lock().unwrap().stall = false;
+    session.assign(attempt(2), &spec).await;
+    assert_eq!(session.delivered().await.outcome, Outcome::Ok);
+    assert_eq!(server.requests().iter().map(|(_, from)| *from).collect::<Vec<_>>(), [0, 1]);
+}
+
+#[tokio::test]
+async fn an_artifact_that_was_altered_in_the_cache_is_fetched_again_and_never_measured() {
+    let home = tempfile::tempdir().unwrap();
+    let mut server = Server::start().await;
+    server.offer(b"well");
+    let _agent = Agent::start(server.address, home.path(), &[]);
+    let mut session = server.session().await;
+    session.assign(attempt(1), &job("well")).await;
+    assert_eq!(session.delivered().await.outcome, Outcome::Ok);
+
+    let cached = home.path().join("cache").join(Digest::of(b"well").to_string());
+    std::fs::set_permissions(&cached, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    std::fs::write(&cached, b"hang").unwrap();
+    session.assign(attempt(2), &job("well")).await;
+    let report = session.delivered().await;
+    assert_eq!(report.outcome, Outcome::Ok, "{:?}", report.message);
+    assert_eq!(report.stages[0].note.as_deref(), Some("1 files, 4 bytes moved"));
+    assert_eq!(std::fs::read(&cached).unwrap(), b"well");
 }
 
 #[tokio::test]

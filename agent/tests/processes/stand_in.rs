@@ -7,8 +7,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use axum::body::Body;
 use axum::extract::{Path as UrlPath, State};
 use axum::http::{HeaderMap, StatusCode};
+use futures::{StreamExt as _, stream};
 use seatrial_core::digest::Digest;
 use seatrial_core::ids::JobId;
 use seatrial_core::job::{AttemptRef, Grant, JobSpec};
@@ -76,6 +78,8 @@ pub(crate) struct Artifacts {
     pub(crate) cuts: Vec<usize>,
     /// Answers with other bytes than the digest names.
     pub(crate) damage: bool,
+    /// Answers with one byte and then says nothing more.
+    pub(crate) stall: bool,
 }
 
 pub(crate) type Shared = Arc<Mutex<Artifacts>>;
@@ -84,7 +88,7 @@ async fn artifact(
     State(shared): State<Shared>,
     UrlPath(digest): UrlPath<String>,
     headers: HeaderMap,
-) -> Result<(StatusCode, Vec<u8>), StatusCode> {
+) -> Result<(StatusCode, Body), StatusCode> {
     let mut artifacts = shared.lock().unwrap();
     let range = headers.get("range").and_then(|range| range.to_str().ok()?.strip_prefix("bytes=")?.strip_suffix('-'));
     let from: usize = range.and_then(|from| from.parse().ok()).unwrap_or(0);
@@ -96,7 +100,14 @@ async fn artifact(
     if let Some(cut) = artifacts.cuts.pop() {
         bytes.truncate(cut);
     }
-    Ok((if from > 0 { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK }, bytes))
+    let body = if artifacts.stall {
+        bytes.truncate(1);
+        let one = stream::iter([Ok::<_, std::io::Error>(bytes)]);
+        Body::from_stream(one.chain(stream::pending()))
+    } else {
+        Body::from(bytes)
+    };
+    Ok((if from > 0 { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK }, body))
 }
 
 pub(crate) struct Server {
