@@ -277,7 +277,7 @@ impl Driver {
             Effect::Send(message) => return Ok(self.send(message)),
             Effect::Deliver(attempt) => return Ok(self.deliver(attempt)),
             Effect::Discard { attempt, refused } => self.discard(attempt, refused),
-            Effect::Start { attempt, spec } => self.start_attempt(attempt, *spec)?,
+            Effect::Start { attempt, spec } => return Ok(self.start_attempt(attempt, *spec)),
             Effect::Abort { attempt, stop } => self.abort(attempt, stop),
             Effect::Remember { device, artifact_prefix } => {
                 self.folder.remember_device(&device).map_err(io_error("keeping the device's id"))?;
@@ -344,9 +344,11 @@ impl Driver {
 
     // --- the attempt ---
 
-    fn start_attempt(&mut self, attempt: AttemptRef, spec: JobSpec) -> Result<(), RunError> {
+    /// A thread that cannot be had is the end of the attempt, not of the agent: that would be offered the same again.
+    fn start_attempt(&mut self, attempt: AttemptRef, spec: JobSpec) -> Option<Input> {
         tracing::info!(%attempt, model = spec.model.model, backend = %spec.backend, "starting");
         let stop = StopSignal::default();
+        let kept = spec.clone();
         let worker = Worker {
             attempt,
             folder: Arc::clone(&self.folder),
@@ -377,12 +379,16 @@ impl Driver {
             stop: stop.clone(),
             events: self.attempt_events.clone(),
         };
-        let thread = thread::Builder::new()
-            .name("attempt".to_owned())
-            .spawn(move || worker.work())
-            .map_err(io_error("starting the attempt's thread"))?;
-        self.running = Some(RunningAttempt { attempt, stop, thread });
-        Ok(())
+        match spawn(worker) {
+            Ok(thread) => {
+                self.running = Some(RunningAttempt { attempt, stop, thread });
+                None
+            }
+            Err(error) => {
+                let error = io::Error::new(error.kind(), format!("starting the attempt's thread: {error}"));
+                Some(self.attempt_ended(attempt, attempt::not_begun(&kept, &error)))
+            }
+        }
     }
 
     fn abort(&mut self, attempt: AttemptRef, stop: Stop) {
@@ -520,10 +526,15 @@ impl Worker {
                 self.order.folder = folder;
                 attempt::perform(&self.order, &mut self.source, &self.stop, &mut on_news)
             }
-            Err(error) => attempt::not_begun(&self.order, &error),
+            Err(error) => attempt::not_begun(&self.order.spec, &error),
         };
         let _ = self.events.blocking_send(AttemptEvent::Ended { attempt, report: Box::new(report) });
     }
+}
+
+fn spawn(worker: Worker) -> io::Result<JoinHandle<()>> {
+    fail::fail_point!("attempt-spawn", |_| Err(io::ErrorKind::WouldBlock.into()));
+    thread::Builder::new().name("attempt".to_owned()).spawn(move || worker.work())
 }
 
 /// The cache as a source: what an attempt uses is held until the attempt is over.

@@ -368,10 +368,10 @@ fn io_outcome(error: &std::io::Error) -> Outcome {
     if crate::cache::is_full(error) { Outcome::StorageFull } else { Outcome::HarnessError }
 }
 
-/// The report of an attempt whose folder could not be made.
-pub(crate) fn not_begun(order: &Order, error: &std::io::Error) -> Report {
+/// The report of an attempt whose folder or thread could not be made.
+pub(crate) fn not_begun(spec: &JobSpec, error: &std::io::Error) -> Report {
     let failure = io_failure(Stage::Fetch, error);
-    Journal::new(clock::boot()).into_report(Err(failure), &order.spec)
+    Journal::new(clock::boot()).into_report(Err(failure), spec)
 }
 
 /// Starts one child to read a signature: no job, no report.

@@ -462,6 +462,21 @@ async fn a_kill_at_any_point_of_spooling_leaves_the_attempt_either_reported_or_l
 }
 
 #[tokio::test]
+async fn an_agent_that_gets_no_thread_for_an_attempt_reports_that_and_takes_the_next_job() {
+    let home = tempfile::tempdir().unwrap();
+    let mut server = Server::start().await;
+    server.offer(b"well");
+    let _agent = Agent::with_faults(server.address, home.path(), &[], "attempt-spawn=1*return");
+    let mut session = server.session().await;
+    session.assign(attempt(1), &job("well")).await;
+    let report = session.delivered().await;
+    assert_eq!(report.outcome, Outcome::HarnessError);
+    assert!(report.message.unwrap().contains("starting the attempt's thread"));
+    session.assign(attempt(2), &job("well")).await;
+    assert_eq!(session.delivered().await.outcome, Outcome::Ok);
+}
+
+#[tokio::test]
 async fn a_full_disk_under_the_cache_is_storage_full_and_passes() {
     let home = tempfile::tempdir().unwrap();
     let mut server = Server::start().await;

@@ -290,6 +290,8 @@ impl Schedule {
         if let Some(session) = session {
             self.effects.push(Effect::CloseSession { device: device_id, session, reason: CloseReason::Silent });
             self.count_unstarted(device_id, &message);
+        } else {
+            self.count_vanished(device_id, &message);
         }
         self.give_back(id, Outcome::Cancelled, message, JobNext::Queued);
     }

@@ -186,6 +186,9 @@ impl Schedule {
             self.lose(id, Outcome::AgentKilled, "the agent was killed while it held the job".to_owned());
         } else if lease.accept_by.is_some() {
             let message = Code::CameBackWithout.template().to_owned();
+            if let Some(device) = self.jobs.get(&id).map(|job| job.device) {
+                self.count_vanished(device, &message);
+            }
             self.give_back(id, Outcome::Cancelled, message, JobNext::Queued);
         } else {
             self.lose(id, Outcome::DeviceLost, "the agent came back without the attempt".to_owned());
@@ -258,8 +261,20 @@ impl Schedule {
 
     /// The device is connected and has not started what it was given.
     pub(super) fn count_unstarted(&mut self, id: DeviceId, why: &str) {
+        let Some(device) = self.devices.get(&id) else { return };
+        self.spare(id, REST.delay(device.unstarted, 1.0), why);
+    }
+
+    /// The agent went away when it was given work. Once is an agent that was killed while it was idle, and its job must
+    /// not wait for that; again and again it is the work that ends it.
+    pub(super) fn count_vanished(&mut self, id: DeviceId, why: &str) {
+        let Some(device) = self.devices.get(&id) else { return };
+        let earlier = device.unstarted.checked_sub(1);
+        self.spare(id, earlier.map_or(Duration::ZERO, |earlier| REST.delay(earlier, 1.0)), why);
+    }
+
+    fn spare(&mut self, id: DeviceId, rest: Duration, why: &str) {
         let Some(device) = self.devices.get_mut(&id) else { return };
-        let rest = REST.delay(device.unstarted, 1.0);
         device.unstarted += 1;
         device.not_before = self.now.plus(rest);
         self.timers.insert((device.not_before, Timer::Device(id)));

@@ -52,7 +52,7 @@ pub const DELIVER_WITHIN: Duration = MAX_STAGE_GRANT;
 pub const CANCEL_WITHIN: Duration = Duration::from_secs(10);
 /// Different jobs that a device may lose in a row before it is quarantined.
 pub const DEVICE_LOSS_LIMIT: u32 = 2;
-/// Assignments in a row that a connected device may leave unstarted before it is quarantined.
+/// Assignments in a row that a device may leave unstarted before it is quarantined.
 pub const UNSTARTED_LIMIT: u32 = 5;
 
 /// Something that has happened.

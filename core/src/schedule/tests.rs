@@ -186,6 +186,46 @@ fn an_agent_that_comes_back_without_the_assignment_gets_the_job_again_at_once() 
 }
 
 #[test]
+fn a_device_whose_agent_goes_away_on_each_assignment_is_quarantined() {
+    // It comes back before the server has stopped waiting for its answer, or after.
+    for comes_back_after in [1, 10] {
+        let mut bench = Bench::new();
+        bench.submit(&[open(1, 1)]);
+        bench.attach(1);
+        for n in 1..=UNSTARTED_LIMIT {
+            bench.step(Input::Claimed { attempt: try_of(1, n) });
+            bench.detach(1);
+            let mut effects = bench.wait(comes_back_after);
+            effects.extend(bench.attach(1));
+            assert_eq!(given_back(&effects), Some((Outcome::Cancelled, JobNext::Queued, false)));
+            assert_eq!(is_quarantined(&effects), n == UNSTARTED_LIMIT, "after {n}");
+            bench.step(Input::GaveBack { attempt: try_of(1, n), held: true });
+            bench.wait(60);
+        }
+    }
+}
+
+#[test]
+fn an_agent_that_starts_its_next_assignment_is_forgiven_what_it_left_unstarted() {
+    let mut bench = Bench::new();
+    bench.attach(1);
+    for job in 1..=2 {
+        bench.submit(&[open(job, 1)]);
+        for n in 1..UNSTARTED_LIMIT {
+            bench.step(Input::Claimed { attempt: try_of(job, n) });
+            bench.detach(1);
+            assert!(!is_quarantined(&bench.attach(1)), "job {job} after {n}");
+            bench.step(Input::GaveBack { attempt: try_of(job, n), held: true });
+            bench.wait(60);
+        }
+        bench.start(try_of(job, UNSTARTED_LIMIT));
+        bench.report(try_of(job, UNSTARTED_LIMIT), Outcome::Ok);
+        bench.store(try_of(job, UNSTARTED_LIMIT));
+    }
+    assert_eq!(bench.schedule.open_jobs(), 0);
+}
+
+#[test]
 fn a_device_that_never_starts_what_it_is_given_is_quarantined() {
     let mut bench = Bench::new();
     bench.submit(&[open(1, 1)]);
