@@ -561,7 +561,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let cache = Cache::open(home.path(), 10).unwrap();
         let stop = StopSignal::default();
-        let patience = Patience { stop: &stop, begun: clock::boot(), within: Duration::from_secs(60) };
+        let patience = Patience { stop: &stop, begun: clock::boot(), within: Duration::from_mins(1) };
         let digest = put(&cache, b"aaaa", 1);
         assert_eq!(cache.is_intact(digest, patience), Ok(true));
         std::fs::write(cache.place(digest), b"aaab").unwrap();

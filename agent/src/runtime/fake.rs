@@ -228,10 +228,8 @@ impl Timed for Loaded {
 
 impl Session for Loaded {
     fn actual(&self) -> Actual {
-        let fallback = match self.script.behaviour {
-            Behaviour::FallbackOf(index) => is_process(index),
-            ref other => *other == Behaviour::Fallback,
-        };
+        let in_process = matches!(self.script.behaviour, Behaviour::FallbackOf(index) if is_process(index));
+        let fallback = in_process || self.script.behaviour == Behaviour::Fallback;
         Actual {
             accelerator: Reading::Present("cpu".to_owned()),
             delegated: if fallback { Reading::Present((3, 10)) } else { Reading::absent("the fake has no delegates") },
