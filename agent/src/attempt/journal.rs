@@ -19,8 +19,8 @@ use super::Failure;
 use super::process::Ended;
 use super::sensors::Traces;
 use crate::child::spec::{BlockFile, ChildResult};
-use crate::probe::SensorReading;
 use crate::plain::read_plain;
+use crate::probe::SensorReading;
 use crate::{VERSION, clock};
 
 /// Bytes of one packed block; the samples of a process are bounded to fit.
