@@ -250,7 +250,7 @@ fn describe(status: &tonic::Status) -> String {
 
 /// The error with its causes, since tonic's own says only "transport error", and with what to do if that is known.
 fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
+    let causes = std::iter::successors(error.source(), |&error| error.source());
     let text = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
     match certificate::advice(&text) {
         Some(advice) => format!("{text}: {advice}"),
