@@ -105,6 +105,8 @@ impl Finding {
 pub enum FindingKind {
     /// The run has no job.
     NothingRan,
+    /// The gate cannot be read, so nothing was judged.
+    GateUnreadable,
     Failed,
     Fallback,
     Misfit,
@@ -137,6 +139,14 @@ pub fn judge(gate: &Gate, jobs: &[(JobRow, Vec<Metric>)], misfits: &[MisfitRow])
     let comparisons = gate.metrics.iter().map(|rule| judge_rule(gate, rule, jobs, tolerated, &mut findings)).sum();
     let Findings { listed, omitted } = findings;
     Judgement { passed: listed.is_empty(), findings: listed, omitted, jobs: jobs.len() as u32, comparisons }
+}
+
+/// The verdict on a run whose gate cannot be read any more.
+#[must_use]
+pub fn unreadable(why: &str) -> Judgement {
+    let why = Reason::new(Code::GateUnreadable, &[("why", &why)]);
+    let finding = Finding::new(FindingKind::GateUnreadable, None, "the gate".to_owned(), why);
+    Judgement { passed: false, findings: vec![finding], omitted: 0, jobs: 0, comparisons: 0 }
 }
 
 #[derive(Default)]

@@ -299,6 +299,7 @@ codes! {
     NothingRan, "nothing_ran", "no job ran";
     OtherAccelerator, "other_accelerator", "the job ran, but not on the accelerator that was asked for";
     CannotRun, "cannot_run", "cannot run: {why}";
+    GateUnreadable, "gate_unreadable", "the gate cannot be read from the suite, and what was not judged is not a pass: {why}";
     NothingToJudge, "nothing_to_judge", "no job of the run matches this rule, and what was not measured is not a pass";
     MetricMissing, "metric_missing", "{metric} is missing: {why}";
     AboveLimit, "above_limit", "{metric} is {value}, above the limit: at most {limit}";

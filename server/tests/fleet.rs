@@ -1,6 +1,8 @@
 //! The fleet half of the server, from the wire to the database.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "fleet/gates.rs"]
+mod gates;
 #[path = "fleet/lab.rs"]
 mod lab;
 

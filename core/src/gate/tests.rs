@@ -95,6 +95,17 @@ fn a_run_without_jobs_is_not_a_pass() {
 }
 
 #[test]
+fn a_gate_that_cannot_be_read_is_not_a_pass() {
+    let judgement = unreadable("line 3: unknown key `gat`");
+    assert_eq!((judgement.passed, kinds(&judgement), judgement.jobs), (false, vec![FindingKind::GateUnreadable], 0));
+    assert!(
+        judgement.findings[0].message.ends_with(": line 3: unknown key `gat`"),
+        "{}",
+        judgement.findings[0].message
+    );
+}
+
+#[test]
 fn failures_count_against_their_limit_and_are_listed_with_their_jobs() {
     let failed = (job(1, Outcome::CrashSignal(11)), vec![]);
     let judgement = judge(&Gate::default(), &[failed.clone(), ok(2)], &[]);

@@ -51,7 +51,11 @@ impl FinishRuns {
 
     /// `None` when the suite has no gate.
     async fn judge(&self, row: &RunRow) -> Result<Option<Judgement>, StoreError> {
-        let Some(gate) = self.gates.of(row) else { return Ok(None) };
+        let gate = match self.gates.of(row) {
+            Ok(Some(gate)) => gate,
+            Ok(None) => return Ok(None),
+            Err(why) => return Ok(Some(gate::unreadable(&why))),
+        };
         let mut metrics: HashMap<JobId, Vec<Metric>> = HashMap::new();
         for (job, metric) in self.store.run_metrics(row.id).await? {
             metrics.entry(job).or_default().push(metric);
@@ -72,15 +76,18 @@ impl FinishRuns {
 /// Suites whose gates are remembered before all are forgotten.
 const MAX_GATES: usize = 64;
 
+/// The gate of a suite, if it has one, or why its text cannot be read.
+type Kept = Result<Option<Arc<Gate>>, Arc<str>>;
+
 /// The gates of the suites that ran last: the same few run again and again, and to read one takes longer than to close
 /// a run.
 #[derive(Default)]
 struct Gates {
-    by_suite: Mutex<HashMap<Digest, Option<Arc<Gate>>>>,
+    by_suite: Mutex<HashMap<Digest, Kept>>,
 }
 
 impl Gates {
-    fn of(&self, row: &RunRow) -> Option<Arc<Gate>> {
+    fn of(&self, row: &RunRow) -> Kept {
         let digest = Digest::of(row.suite_text.as_bytes());
         let mut by_suite = self.by_suite.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(gate) = by_suite.get(&digest) {
@@ -93,16 +100,13 @@ impl Gates {
     }
 }
 
-/// The text was valid when it was submitted.
-fn read_gate(row: &RunRow) -> Option<Arc<Gate>> {
-    match suite::parse(&row.suite_text, &row.suite) {
-        Ok(suite) => suite.gate.map(Arc::new),
-        Err(problems) => {
-            let first = problems.first().map(|problem| problem.message.as_str()).unwrap_or_default();
-            tracing::warn!(run = row.number, problem = first, "the suite of the run is no longer valid: no gate");
-            None
-        }
-    }
+/// The text was valid for the build to which it was submitted; this one may refuse what that one took.
+fn read_gate(row: &RunRow) -> Kept {
+    suite::parse(&row.suite_text, &row.suite).map(|suite| suite.gate.map(Arc::new)).map_err(|problems| {
+        let why = problems.first().map_or("no problem was named", |problem| problem.message.as_str());
+        tracing::warn!(run = row.number, problem = why, "the suite of the run is no longer valid: its gate fails");
+        why.into()
+    })
 }
 
 #[async_trait]

@@ -31,6 +31,10 @@ use tonic::Status;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 
+/// What every run of a lab is of, without a gate.
+pub(crate) const SUITE: &str =
+    "name = \"test\"\nmodels = [\"digits\", \"faces\"]\nbackends = [{ runtime = \"tract\", threads = [1] }]\n";
+
 /// A clock that a test can move forward.
 pub(crate) struct MovedClock {
     system: SystemClock,
@@ -143,8 +147,12 @@ impl Lab {
 
     /// The same with what a client claimed of the model's inputs and outputs.
     pub(crate) async fn submit_of(&self, devices: &[DeviceId], claimed: &Signature) -> (RunId, Vec<JobId>) {
+        self.submit_run(self.new_run(devices, claimed)).await
+    }
+
+    /// A run of one job for each of these devices, to be changed before it is submitted.
+    pub(crate) fn new_run(&self, devices: &[DeviceId], claimed: &Signature) -> NewRun {
         let now = self.clock.now();
-        let run = RunId::new(now, entropy());
         let job = |device: &DeviceId| NewJob {
             id: JobId::new(now, entropy()),
             device: *device,
@@ -152,25 +160,27 @@ impl Lab {
             dataset: None,
             spec: spec(claimed.clone()),
         };
-        let jobs: Vec<NewJob> = devices.iter().map(job).collect();
-        let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
-        let new = NewRun {
-            id: run,
+        NewRun {
+            id: RunId::new(now, entropy()),
             project: self.project,
             created_by: self.principal,
             created_at: now,
             suite: "test".to_owned(),
-            suite_text: String::new(),
+            suite_text: SUITE.to_owned(),
             rerun_of: None,
             priority: 0,
             max_wait: Duration::from_mins(10),
-            jobs,
+            jobs: devices.iter().map(job).collect(),
             misfits: vec![],
-        };
+        }
+    }
+
+    pub(crate) async fn submit_run(&self, new: NewRun) -> (RunId, Vec<JobId>) {
+        let run = new.id;
         self.store.create_run(&new).await.unwrap();
         let open = self.store.open_jobs().await.unwrap().into_iter().filter(|job| job.run == run).collect();
         self.fleet.submitted(run, open).await.unwrap();
-        (run, ids)
+        (run, new.jobs.iter().map(|job| job.id).collect())
     }
 
     pub(crate) async fn job(&self, job: JobId) -> JobRow {
