@@ -46,6 +46,17 @@ pub struct MetricRule {
     pub device: Option<String>,
 }
 
+impl Gate {
+    /// What of it a rerun of one job must fulfil: rules about other jobs have nothing to judge there, and the failures
+    /// that the whole suite tolerates are not one job's to use up.
+    #[must_use]
+    pub fn of_rerun(&self, jobs: &[(JobRow, Vec<Metric>)]) -> Self {
+        let concerns = |rule: &&MetricRule| jobs.iter().any(|(job, _)| rule.matches(job));
+        let metrics = self.metrics.iter().filter(concerns).cloned().collect();
+        Self { max_failed: 0, metrics, ..*self }
+    }
+}
+
 /// What of an estimate is compared with the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, Default)]
 #[serde(rename_all = "snake_case")]

@@ -221,6 +221,21 @@ fn a_rule_judges_the_jobs_that_all_of_its_filters_match() {
 }
 
 #[test]
+fn a_rerun_is_judged_by_the_rules_about_its_job_and_by_no_tolerance_of_the_whole_suite() {
+    let elsewhere = MetricRule { model: Some("faces".to_owned()), ..rule("top1", Some(0.9), None) };
+    let gate = Gate { max_failed: 1, ..with(vec![elsewhere, rule("lat_p50_ms", None, Some(20.0))]) };
+    let of_rerun = |jobs: &[(JobRow, Vec<Metric>)]| judge(&gate.of_rerun(jobs), jobs, &[]);
+    assert_eq!(kinds(&judge(&gate, &[ok(1)], &[])), [FindingKind::NothingToJudge], "the control: not a rerun");
+    let good = of_rerun(&[ok(1)]);
+    assert_eq!((good.passed, good.comparisons), (true, 1));
+    let slow = (job(1, Outcome::Ok), vec![latency(30.0, 29.0, 31.0)]);
+    assert_eq!(kinds(&of_rerun(&[slow])), [FindingKind::BeyondLimit]);
+    assert_eq!(kinds(&of_rerun(&[(job(1, Outcome::Ok), vec![])])), [FindingKind::Missing]);
+    assert_eq!(kinds(&of_rerun(&[(job(1, Outcome::LoadFail), vec![])])), [FindingKind::Failed]);
+    assert_eq!(kinds(&of_rerun(&[])), [FindingKind::NothingRan]);
+}
+
+#[test]
 fn findings_are_bounded_and_what_is_left_out_is_counted() {
     let failed: Vec<_> = (0..1200).map(|_| (job(1, Outcome::LoadFail), vec![])).collect();
     let judgement = judge(&Gate::default(), &failed, &[]);

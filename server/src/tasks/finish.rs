@@ -69,7 +69,11 @@ impl FinishRuns {
             })
             .collect();
         let misfits = self.store.misfits(row.id).await?;
-        Ok(Some(gate::judge(&gate, &jobs, &misfits)))
+        let judgement = match row.rerun_of {
+            Some(_) => gate::judge(&gate.of_rerun(&jobs), &jobs, &misfits),
+            None => gate::judge(&gate, &jobs, &misfits),
+        };
+        Ok(Some(judgement))
     }
 }
 
