@@ -109,16 +109,22 @@ impl Error {
 }
 
 impl From<StoreError> for Error {
-    /// What a caller is told of the database is short; the whole chain goes to the log, once, here.
     fn from(error: StoreError) -> Self {
-        let code = match &error {
+        Self::from(&error)
+    }
+}
+
+impl From<&StoreError> for Error {
+    /// What a caller is told of the database is short; the whole chain goes to the log, once, here.
+    fn from(error: &StoreError) -> Self {
+        let code = match error {
             StoreError::Unavailable { .. } | StoreError::Held { .. } => Code::Unavailable,
             StoreError::Full { .. } => Code::Full,
             StoreError::Conflict { .. } => Code::Conflict,
             StoreError::Corrupt { .. } | StoreError::Schema(_) => Code::Internal,
         };
         if code != Code::Conflict {
-            tracing::error!(error = %Chain(&error), "the store failed");
+            tracing::error!(error = %Chain(error), "the store failed");
         }
         Self::new(code, error.to_string())
     }

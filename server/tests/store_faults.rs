@@ -213,3 +213,29 @@ async fn the_health_service_says_while_the_store_does_not_answer_and_again_when_
     stop.soft.cancel();
     keeping.await.unwrap();
 }
+
+#[tokio::test]
+async fn a_cancellation_that_the_store_refuses_is_refused_to_everybody_and_what_waits_goes_on() {
+    let (lab, store) = lab().await;
+    let mut agent = lab.connect(&Identity::named("a")).await;
+    let device = device_of(&agent);
+    let (run, jobs) = lab.submit(&[device, device]).await;
+    let (attempt, _) = agent.assignment().await.unwrap();
+    agent.accept(attempt).await.unwrap();
+    store.plan("cancel_run", Fails::Before(Says::Corrupt), 2);
+    let (first, second) = tokio::join!(lab.fleet.cancel(run), lab.fleet.cancel(run));
+    assert!(first.is_err() && second.is_err(), "{first:?} {second:?}");
+    agent.report(attempt, &report::ended(Outcome::Cancelled)).await.unwrap();
+    assert_eq!(agent.verdict(attempt).await.unwrap(), Ok(()));
+    let (next, _) = agent.assignment().await.unwrap();
+    assert_ne!(next.job, attempt.job, "the other job does not wait for ever");
+    assert_eq!(store.calls("cancel_run"), 2, "the control: that is what failed");
+    agent.accept(next).await.unwrap();
+    assert_eq!(lab.fleet.cancel(run).await.unwrap(), 1);
+    agent.report(next, &report::ended(Outcome::Cancelled)).await.unwrap();
+    assert_eq!(agent.verdict(next).await.unwrap(), Ok(()));
+    lab.run_state(run).await;
+    for job in jobs {
+        assert_eq!(lab.outcome(job).await, Outcome::Cancelled);
+    }
+}

@@ -179,7 +179,7 @@ impl Schedule {
 
     fn take_result(&mut self, attempt: AttemptRef, device: DeviceId, outcome: Outcome) {
         let Some(job) = self.jobs.get_mut(&attempt.job) else { return };
-        let cancelled = self.runs.get(&job.run).is_some_and(|run| run.cancelled);
+        let cancelled = self.runs.get(&job.run).is_some_and(super::Run::is_cancelled);
         let next = job.after(outcome, cancelled);
         job.phase = Phase::Storing { next };
         self.effects.push(Effect::Complete { attempt, device, next });
@@ -262,7 +262,7 @@ impl Schedule {
     fn has_waited(&mut self, id: JobId, wait: Wait) {
         let now = self.now;
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        if self.runs.get(&job.run).is_some_and(|run| run.cancelled) {
+        if self.runs.get(&job.run).is_some_and(super::Run::is_cancelled) {
             return; // the store is ending it
         }
         let (key, max_wait) = (job.key(id), job.max_wait());
@@ -329,7 +329,7 @@ impl Schedule {
 
     fn after(&mut self, id: JobId, outcome: Outcome) -> JobNext {
         let Some(job) = self.jobs.get_mut(&id) else { return JobNext::Done(outcome) };
-        let cancelled = self.runs.get(&job.run).is_some_and(|run| run.cancelled);
+        let cancelled = self.runs.get(&job.run).is_some_and(super::Run::is_cancelled);
         job.after(outcome, cancelled)
     }
 

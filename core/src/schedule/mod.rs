@@ -50,6 +50,8 @@ pub const START_WITHIN: Duration = Duration::from_mins(1);
 pub const DELIVER_WITHIN: Duration = MAX_STAGE_GRANT;
 /// How long a device has to end a cancelled attempt before the job ends without it.
 pub const CANCEL_WITHIN: Duration = Duration::from_secs(10);
+/// After how long the store is asked again to end jobs of a run whose cancellation it had accepted before.
+pub const CANCEL_AGAIN: Duration = Duration::from_mins(1);
 /// Different jobs that a device may lose in a row before it is quarantined.
 pub const DEVICE_LOSS_LIMIT: u32 = 2;
 /// Assignments in a row that a device may leave unstarted before it is quarantined.
@@ -144,6 +146,10 @@ pub enum Input {
     },
     /// The store has ended the run's queued jobs.
     RunCancelled {
+        run: RunId,
+    },
+    /// The store has refused to end the run's queued jobs.
+    CancelFailed {
         run: RunId,
     },
     /// An operator, or the store, has put the device into a state.
@@ -273,12 +279,34 @@ enum Timer {
     Job(JobId),
     /// A device that refused work may be asked again.
     Device(DeviceId),
+    /// The store may be asked again to end the jobs of a cancelled run.
+    Run(RunId),
 }
 
 #[derive(Debug, Default)]
 struct Run {
     open: BTreeSet<JobId>,
-    cancelled: bool,
+    cancel: Cancel,
+}
+
+/// How far the wish to end a run has come.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Cancel {
+    #[default]
+    No,
+    /// The store has been asked.
+    Asked,
+    /// The store has said so: what is open of the run only ends.
+    Stored,
+}
+
+impl Run {
+    const fn is_cancelled(&self) -> bool {
+        match self.cancel {
+            Cancel::No => false,
+            Cancel::Asked | Cancel::Stored => true,
+        }
+    }
 }
 
 /// The open jobs and the devices. Ordered maps throughout: the same inputs give the same effects in the same order.
@@ -324,6 +352,7 @@ impl Schedule {
             Input::GaveBack { attempt, held } => self.gave_back(attempt, held),
             Input::Cancel { run } => self.cancel(run),
             Input::RunCancelled { run } => self.run_cancelled(run),
+            Input::CancelFailed { run } => self.cancel_failed(run),
             Input::DeviceState { device, state } => self.device_state(device, state),
             Input::Drain => self.draining = true,
             Input::Tick => {}
@@ -364,6 +393,11 @@ impl Schedule {
             match timer {
                 Timer::Job(id) => self.job_is_due(id),
                 Timer::Device(id) => self.dispatch(id),
+                Timer::Run(run) => {
+                    if self.runs.contains_key(&run) {
+                        self.effects.push(Effect::CancelRun { run });
+                    }
+                }
             }
         }
     }
@@ -399,7 +433,7 @@ impl Schedule {
         job.queue(now);
         let key = job.key(id);
         let (run, device) = (job.run, job.device);
-        if self.runs.get(&run).is_some_and(|run| run.cancelled) {
+        if self.is_cancelled(run) {
             self.effects.push(Effect::CancelRun { run }); // the store has it in the queue again
         } else {
             self.devices.entry(device).or_default().queue.insert(key);
@@ -410,7 +444,9 @@ impl Schedule {
     fn cancel(&mut self, run_id: RunId) {
         self.effects.push(Effect::CancelRun { run: run_id });
         let Some(run) = self.runs.get_mut(&run_id) else { return };
-        run.cancelled = true;
+        if run.cancel == Cancel::No {
+            run.cancel = Cancel::Asked;
+        }
         for id in run.open.clone() {
             let Some(job) = self.jobs.get(&id) else { continue };
             match job.phase {
@@ -428,19 +464,48 @@ impl Schedule {
     }
 
     fn run_cancelled(&mut self, run_id: RunId) {
-        let Some(run) = self.runs.get(&run_id) else {
+        let Some(run) = self.runs.get_mut(&run_id) else {
             self.effects.push(Effect::RunEnded { run: run_id });
             return;
         };
+        run.cancel = Cancel::Stored;
         for id in run.open.clone() {
-            if self.jobs.get(&id).is_some_and(|job| matches!(job.phase, Phase::Queued(_))) {
-                self.forget(id);
+            let Some(job) = self.jobs.get(&id) else { continue };
+            match &job.phase {
+                Phase::Queued(_) => self.forget(id),
+                // It was given out after another request to end the run had failed.
+                Phase::Leased(lease) if !lease.cancelling => self.cancel_attempt(id),
+                Phase::Leased(_) | Phase::Claiming | Phase::Storing { .. } | Phase::GivingBack { .. } => {}
+            }
+        }
+    }
+
+    /// Whoever asked is told so, and the run goes on. What its devices were asked to end ends all the same.
+    fn cancel_failed(&mut self, run_id: RunId) {
+        let Some(run) = self.runs.get_mut(&run_id) else { return };
+        match run.cancel {
+            Cancel::No => {}
+            Cancel::Stored => {
+                self.timers.insert((self.now.plus(CANCEL_AGAIN), Timer::Run(run_id)));
+            }
+            Cancel::Asked => {
+                run.cancel = Cancel::No;
+                let mut devices = BTreeSet::new();
+                for id in run.open.clone() {
+                    let waiting = self.jobs.get(&id).filter(|job| matches!(job.phase, Phase::Queued(_)));
+                    let Some(device) = waiting.map(|job| job.device) else { continue };
+                    self.enqueue(id);
+                    devices.insert(device);
+                }
+                for device in devices {
+                    self.dispatch(device);
+                }
             }
         }
     }
 
     fn is_cancelled(&self, run: RunId) -> bool {
-        self.runs.get(&run).is_some_and(|run| run.cancelled)
+        self.runs.get(&run).is_some_and(Run::is_cancelled)
     }
 
     /// The job is over, or not ours to decide about.

@@ -99,9 +99,10 @@ struct World {
     schedule: Schedule,
     store: BTreeMap<JobId, Stored>,
     agents: Vec<Agent>,
+    /// Whether what may fail does.
+    faults: bool,
     /// Effects that the store has yet to perform.
     pending: Vec<Effect>,
-    cancelled: BTreeSet<RunId>,
     runs: Vec<RunId>,
     /// By the server's clock, as an observer of the effects alone would see it.
     leases: BTreeMap<JobId, (u32, DeviceId, u64)>,
@@ -134,8 +135,8 @@ impl World {
             schedule: Schedule::new(),
             store: BTreeMap::new(),
             agents,
+            faults: true,
             pending: Vec::new(),
-            cancelled: BTreeSet::new(),
             runs: Vec::new(),
             leases: BTreeMap::new(),
             fault: None,
@@ -360,6 +361,9 @@ impl World {
                 let waits = |job: &&mut Stored| job.state == State::Queued && job.attempt == attempt.attempt;
                 let held = self.store.get_mut(&attempt.job).filter(waits).map(|job| job.state = State::Ended).is_some();
                 self.step(Input::GaveBack { attempt, held });
+            }
+            Effect::CancelRun { run } if self.faults && self.random.chance(30) => {
+                self.step(Input::CancelFailed { run });
             }
             Effect::CancelRun { run } => {
                 for job in self.store.values_mut().filter(|job| job.open.run == run && job.state == State::Queued) {
@@ -593,7 +597,6 @@ impl World {
             19..20 => self.restart(),
             20..22 => {
                 if let Some(&run) = self.runs.get(self.random.below(self.runs.len().max(1) as u64) as usize) {
-                    self.cancelled.insert(run);
                     self.step(Input::Cancel { run });
                 }
             }
@@ -629,6 +632,7 @@ impl World {
 
     /// Faults have stopped: everybody is here and behaves.
     fn recover(&mut self) {
+        self.faults = false;
         for index in 0..self.agents.len() {
             self.agents[index].state = DeviceState::Ready;
             self.connect(index);

@@ -466,6 +466,40 @@ fn a_claim_that_comes_through_after_the_cancellation_is_given_back() {
 }
 
 #[test]
+fn a_cancellation_that_the_store_refuses_leaves_what_waits_in_its_queue() {
+    let mut bench = Bench::running();
+    bench.submit(&[open(2, 1), open(3, 2)]);
+    bench.attach(2);
+    bench.step(Input::Cancel { run: a_run() });
+    bench.step(Input::ClaimLost { attempt: try_of(3, 1) });
+    bench.step(Input::CancelFailed { run: a_run() });
+    let effects = bench.report(try_of(1, 1), Outcome::Cancelled);
+    assert_eq!(claims(&effects), [try_of(2, 1)], "the one that was asked to end makes room");
+    let effects = bench.step(Input::Claimed { attempt: try_of(2, 1) });
+    assert!(matches!(effects[..], [Effect::Assign { .. }]), "{effects:?}");
+    let effects = bench.step(Input::RunCancelled { run: a_run() });
+    let cancel = Effect::CancelOnDevice { attempt: try_of(2, 1), device: device(1) };
+    assert_eq!(effects, [cancel], "another request came through");
+}
+
+#[test]
+fn a_cancellation_that_was_accepted_is_carried_out_however_often_the_store_refuses_later() {
+    let mut bench = Bench::running();
+    bench.report(try_of(1, 1), Outcome::Ok);
+    bench.step(Input::Cancel { run: a_run() });
+    bench.step(Input::RunCancelled { run: a_run() });
+    let again = [Effect::CancelRun { run: a_run() }];
+    assert_eq!(bench.submit(&[open(2, 1)]), again);
+    for _ in 0..2 {
+        assert_eq!(bench.step(Input::CancelFailed { run: a_run() }), []);
+        assert_eq!(bench.wait(CANCEL_AGAIN.as_secs() - 1), []);
+        assert_eq!(bench.wait(1), again);
+    }
+    bench.step(Input::RunCancelled { run: a_run() });
+    assert_eq!(bench.schedule.open_jobs(), 1, "the one whose result is being stored");
+}
+
+#[test]
 fn after_a_restart_of_the_server_an_agent_goes_on_within_its_lease() {
     for seconds_left in [0, 300] {
         let mut bench = Bench::new();

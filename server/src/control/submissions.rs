@@ -167,7 +167,7 @@ impl Submissions {
         match run.state {
             RunState::Running => self.fleet.cancel(run.id).await.map_err(|error| match error {
                 CancelError::Stopped(stopped) => Error::new(Code::Unavailable, stopped.to_string()),
-                CancelError::Store(error) => error.into(),
+                CancelError::Store(error) => Error::from(&*error),
             }),
             RunState::Done | RunState::Cancelled => {
                 Err(Error::new(Code::Conflict, format!("run {} has ended", run.number)))

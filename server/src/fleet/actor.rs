@@ -28,7 +28,7 @@ const BATCH: usize = 256;
 const ANSWERS: usize = 1024;
 
 /// Takes the number of jobs that were open.
-type CancelReply = oneshot::Sender<std::result::Result<u32, StoreError>>;
+type CancelReply = oneshot::Sender<std::result::Result<u32, Arc<StoreError>>>;
 
 pub(super) enum Message {
     Open { jobs: Vec<OpenJob> },
@@ -266,14 +266,15 @@ impl Actor {
                 }
             }
             Done::Cancelled { run, result } => {
-                let cancelled = result.is_ok();
-                let (mut replies, mut failure) = (self.cancels.remove(&run).unwrap_or_default(), result.err());
-                for (open, reply) in replies.drain(..) {
-                    let _ = reply.send(failure.take().map_or(Ok(open), Err)); // whoever asked may have left
+                for (open, reply) in self.cancels.remove(&run).unwrap_or_default() {
+                    let _ = reply.send(result.clone().map(|()| open)); // whoever asked may have left
                 }
-                if cancelled {
-                    self.step(Input::RunCancelled { run });
-                    self.shared.now.announce(Event::Run(run));
+                match result {
+                    Ok(()) => {
+                        self.step(Input::RunCancelled { run });
+                        self.shared.now.announce(Event::Run(run));
+                    }
+                    Err(_) => self.step(Input::CancelFailed { run }),
                 }
             }
             Done::StagesNoted => self.noting = false,

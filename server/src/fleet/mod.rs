@@ -80,8 +80,9 @@ pub struct Stopped;
 pub enum CancelError {
     #[error(transparent)]
     Stopped(#[from] Stopped),
+    /// One answer of the store may be for several callers.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(#[from] Arc<StoreError>),
 }
 
 /// A handle of the actor. Cheap to clone; [`Fleet::stop`] ends the actor, and so does dropping the last handle.

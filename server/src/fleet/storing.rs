@@ -26,7 +26,7 @@ pub(super) enum Done {
     Claimed(Vec<Claimed>),
     Completed { attempt: AttemptRef, device: DeviceId, outcome: Outcome, accepted: Accepted },
     GaveBack { attempt: AttemptRef, held: bool },
-    Cancelled { run: RunId, result: Result<(), StoreError> },
+    Cancelled { run: RunId, result: Result<(), Arc<StoreError>> },
     StagesNoted,
     Quarantined { device: DeviceId },
 }
@@ -178,7 +178,7 @@ impl Asker {
         match self.ask("cancel a run", &mut 0, || self.store.cancel_run(run, now)).await {
             Ok(_) => Some(Done::Cancelled { run, result: Ok(()) }),
             Err(Failure::Stopped) => None,
-            Err(Failure::Final(error)) => Some(Done::Cancelled { run, result: Err(error) }),
+            Err(Failure::Final(error)) => Some(Done::Cancelled { run, result: Err(Arc::new(error)) }),
         }
     }
 
