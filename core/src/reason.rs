@@ -337,6 +337,7 @@ codes! {
     WentAway, "went_away", "the device went away before it was given the job";
     NotAccepted, "not_accepted", "the agent did not accept the assignment in time";
     CameBackWithout, "came_back_without", "the agent came back without having had the assignment";
+    LostInARow, "lost_in_a_row", "lost {jobs} jobs in a row";
     NothingMeasured, "nothing_measured", "the profile measures nothing: accuracy_only needs a dataset";
 }
 

@@ -9,6 +9,7 @@ use axum::body::Body;
 use fixture::Lab;
 use http::{Request, StatusCode, header};
 use http_body_util::BodyExt;
+use seatrial_core::device::DeviceState;
 use seatrial_core::role::Role;
 use tower::ServiceExt;
 
@@ -300,6 +301,18 @@ async fn chinese_pages_give_reasons_and_meanings_in_chinese() {
     }
     for reason in &job.row.invalid {
         assert!(!on_job.text().contains(&**reason), "{reason} is still in English");
+    }
+}
+
+#[tokio::test]
+async fn a_quarantined_device_says_why_and_that_somebody_has_to_release_it() {
+    let lab = Lab::full();
+    let device = lab.devices.iter().find(|device| device.state == DeviceState::Quarantined).unwrap().id;
+    for path in ["/devices".to_owned(), format!("/devices/{device}")] {
+        let page = get(lab.clone(), Role::Viewer, &path).await;
+        assert!(page.text().contains("Quarantined until somebody releases it: lost 2 jobs in a row."), "{path}");
+        let page = get(lab.clone(), Role::Viewer, &with(&path, "lang=zh")).await;
+        assert!(page.text().contains("已隔离，直到有人解除：连续丢失 2 个作业。"), "{path}");
     }
 }
 

@@ -73,7 +73,6 @@ CREATE TABLE devices (
     state TEXT NOT NULL CHECK (state IN ('discovered', 'unauthorized', 'ready', 'reserved', 'preparing', 'running',
         'dark', 'cooling', 'charging', 'recovering', 'quarantined', 'maintenance', 'retired')),
     state_reason TEXT NOT NULL,
-    quarantined_until BIGINT,
     profile TEXT NOT NULL,
     labels TEXT NOT NULL,
     agent_version TEXT NOT NULL,

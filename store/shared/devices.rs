@@ -21,8 +21,7 @@ macro_rules! select_devices {
     ($tail:literal $(, $argument:expr)*) => {
         sqlx::query_as!(
             DeviceRecord,
-            "SELECT id, name, state, state_reason, quarantined_until, profile, labels, agent_version, created_at,
-                    last_seen_at
+            "SELECT id, name, state, state_reason, profile, labels, agent_version, created_at, last_seen_at
              FROM devices "
                 + $tail
             $(, $argument)*
@@ -184,7 +183,6 @@ struct DeviceRecord {
     name: String,
     state: String,
     state_reason: String,
-    quarantined_until: Option<i64>,
     profile: String,
     labels: String,
     agent_version: String,
@@ -194,24 +192,12 @@ struct DeviceRecord {
 
 impl DeviceRecord {
     fn read(self, evidence: Evidence) -> Result<DeviceRow, Fault> {
-        let Self {
-            id,
-            name,
-            state,
-            state_reason,
-            quarantined_until,
-            profile,
-            labels,
-            agent_version,
-            created_at,
-            last_seen_at,
-        } = self;
+        let Self { id, name, state, state_reason, profile, labels, agent_version, created_at, last_seen_at } = self;
         Ok(DeviceRow {
             id: word(&id, "device id")?,
             name,
             state: word(&state, "device state")?,
             state_reason,
-            quarantined_until: quarantined_until.map(Timestamp::from_micros),
             evidence,
             profile: parse(&profile, "device profile")?,
             labels: parse(&labels, "device labels")?,
@@ -300,7 +286,7 @@ pub(crate) async fn set_state(tx: &mut Connection, transition: &Transition) -> R
     let Transition { device, from, to, reason, now } = transition;
     let reason = clean(reason);
     let done = query!(
-        "UPDATE devices SET state = $3, state_reason = $4, quarantined_until = NULL WHERE id = $1 AND state = $2",
+        "UPDATE devices SET state = $3, state_reason = $4 WHERE id = $1 AND state = $2",
         device.to_string(),
         from.as_str(),
         to.as_str(),

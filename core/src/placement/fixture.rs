@@ -33,7 +33,6 @@ pub(crate) fn phone(number: u8) -> DeviceRow {
         name: format!("Xiaomi 15 №{number}"),
         state: DeviceState::Ready,
         state_reason: String::new(),
-        quarantined_until: None,
         evidence: Evidence::default(),
         profile: Profile {
             brand: Reading::Present("Xiaomi".to_owned()),

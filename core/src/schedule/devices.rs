@@ -9,7 +9,7 @@ use crate::device::DeviceState;
 use crate::ids::{DeviceId, JobId, SessionId};
 use crate::job::{AttemptRef, Grant, ONLINE_GRANT};
 use crate::outcome::Outcome;
-use crate::reason::Code;
+use crate::reason::{Code, Reason};
 use crate::retry::Backoff;
 use crate::store::JobNext;
 use crate::time::Monotonic;
@@ -255,7 +255,8 @@ impl Schedule {
         device.last_lost = Some(job);
         device.losses += 1;
         if device.losses >= DEVICE_LOSS_LIMIT {
-            self.quarantine(id, format!("lost {DEVICE_LOSS_LIMIT} jobs in a row"));
+            let why = Reason::new(Code::LostInARow, &[("jobs", &DEVICE_LOSS_LIMIT)]);
+            self.quarantine(id, why.into());
         }
     }
 

@@ -112,7 +112,6 @@ pub struct DeviceRow {
     pub name: String,
     pub state: DeviceState,
     pub state_reason: String,
-    pub quarantined_until: Option<Timestamp>,
     pub evidence: Evidence,
     pub profile: Profile,
     pub labels: Labels,

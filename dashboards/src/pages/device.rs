@@ -11,7 +11,7 @@ use seatrial_core::reading::Reading;
 use seatrial_core::store::{DeviceRow, JobRow, TransitionRow};
 use serde::Serialize;
 
-use super::fleet::state_now;
+use super::fleet::{quarantine, state_now};
 use super::{JobLines, Numbers, job_line, numbers_of, reading, sessions};
 use crate::Dashboards;
 use crate::failure::Failure;
@@ -161,12 +161,7 @@ fn sub(data: &Data, moments: &Moments) -> String {
             ("version", &device.agent_version),
         ],
     );
-    let quarantine = device.quarantined_until.map(|until| {
-        words.with(
-            "fleet.quarantined_until",
-            &[("time", &moments.clock(until)), ("reason", &words.phrase(&device.state_reason))],
-        )
-    });
+    let quarantine = (device.state == DeviceState::Quarantined).then(|| quarantine(device, words));
     words.sentences(&quarantine.into_iter().chain([seen]).collect::<Vec<_>>())
 }
 

@@ -19,6 +19,7 @@ use crate::failure::Failure;
 use crate::format::{Moments, count};
 use crate::frame::{Frame, Nav};
 use crate::html::{self, Html};
+use crate::i18n::Words;
 use crate::status;
 use crate::visit::{Setting, Visit};
 
@@ -153,7 +154,7 @@ pub(crate) fn fleet(state: &Dashboards, mut devices: Vec<DeviceRow>, moments: &M
         }
         let what = match device.state {
             DeviceState::Unauthorized => words.t("fleet.allow_debugging").into_owned(),
-            DeviceState::Quarantined => quarantine(device, moments),
+            DeviceState::Quarantined => quarantine(device, words),
             DeviceState::Discovered
             | DeviceState::Ready
             | DeviceState::Reserved
@@ -203,14 +204,9 @@ pub(crate) fn fleet(state: &Dashboards, mut devices: Vec<DeviceRow>, moments: &M
     }
 }
 
-fn quarantine(device: &DeviceRow, moments: &Moments) -> String {
-    match device.quarantined_until {
-        Some(until) => moments.words.with(
-            "fleet.quarantined_until",
-            &[("time", &moments.clock(until)), ("reason", &moments.words.phrase(&device.state_reason))],
-        ),
-        None => moments.words.phrase(&device.state_reason),
-    }
+/// Why nobody may use the device, and until when.
+pub(crate) fn quarantine(device: &DeviceRow, words: Words) -> String {
+    words.with("fleet.quarantined", &[("reason", &words.phrase(&device.state_reason))])
 }
 
 pub(crate) async fn page(State(state): State<Dashboards>, visit: Visit) -> Result<Response, Failure> {
@@ -266,7 +262,7 @@ pub(crate) async fn page(State(state): State<Dashboards>, visit: Visit) -> Resul
     })
 }
 
-fn shelf(name: &str, cards: Vec<Card>, words: crate::i18n::Words) -> Shelf {
+fn shelf(name: &str, cards: Vec<Card>, words: Words) -> Shelf {
     Shelf {
         name: if name.is_empty() {
             words.t("fleet.no_shelf").into_owned()
@@ -352,7 +348,7 @@ pub(crate) fn card(device: &DeviceRow, live: Option<&LiveDevice>, moments: &Mome
         None if live.is_none() && status::needs_session(device.state) => {
             (words.with("fleet.seen", &[("when", &moments.relative(device.last_seen_at))]), Html::default())
         }
-        None if device.state == DeviceState::Quarantined => (quarantine(device, moments), Html::default()),
+        None if device.state == DeviceState::Quarantined => (quarantine(device, words), Html::default()),
         None => (words.phrase(&device.state_reason), Html::default()),
     };
     let attention = matches!(now.class, "s-failed");

@@ -22,7 +22,6 @@ pub(super) fn device(row: DeviceRow, connected: bool, job: Option<String>) -> Re
         name,
         state,
         state_reason,
-        quarantined_until: _,
         evidence: _,
         profile,
         labels,
