@@ -73,6 +73,7 @@ pub fn router(state: Dashboards) -> Router {
         .route("/datasets/{name}", get(pages::dataset::page))
         .route("/search", get(pages::search::page))
         .fallback(pages::nowhere)
+        .layer(axum::Extension(pages::live::RunReadings::default()))
         .layer(axum::middleware::from_fn_with_state(state.clone(), failure::render))
         // Outside of the layer: an asset has one language, and is kept forever.
         .route("/assets/{name}", get(assets::serve))

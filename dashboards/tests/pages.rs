@@ -491,6 +491,21 @@ async fn a_run_of_two_thousand_jobs_is_one_page_of_bounded_size_whose_list_has_a
 }
 
 #[tokio::test]
+async fn a_run_as_a_page_reads_what_it_shows_and_as_data_everything() {
+    let read = async |path: &str| {
+        let lab = std::sync::Arc::new(Lab::build());
+        assert_eq!(get(lab.clone(), Role::Viewer, path).await.status, StatusCode::OK);
+        lab.metrics_read.load(std::sync::atomic::Ordering::Relaxed)
+    };
+    let jobs = Lab::full().jobs.iter().filter(|job| job.row.run_number == 610).count();
+    let page = read("/runs/610").await;
+    assert!((1..=2 * jobs).contains(&page), "{page} metrics of {jobs} jobs");
+    for data in ["/runs/610?format=json", "/runs/610?format=csv", "/runs/610/export.csv"] {
+        assert!(read(data).await > 2 * jobs, "{data}");
+    }
+}
+
+#[tokio::test]
 async fn a_list_is_sorted_and_filtered_by_its_address() {
     let sorted = get(Lab::full(), Role::Viewer, "/runs/610?sort=-p50&show=valid").await;
     let list = sorted.text().split_once("id=\"jobs\"").unwrap().1;

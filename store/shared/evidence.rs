@@ -19,7 +19,7 @@ use seatrial_core::store::{Completion, Part};
 use seatrial_core::time::Timestamp;
 
 use super::fault::Fault;
-use super::rows::{Rows, clean, document, integer, number, parse, range, word};
+use super::rows::{Only, Rows, clean, document, integer, number, parse, range, rows, word};
 use crate::dialect::{Connection, Db, Pool};
 
 /// An attempt's evidence ready to be written.
@@ -343,29 +343,53 @@ pub(crate) async fn metrics(pool: &Pool, attempt: AttemptRef) -> Result<Vec<Metr
     Ok(found.into_iter().map(Metric::from).collect())
 }
 
+struct RunMetricRow {
+    job_id: String,
+    name: String,
+    unit: String,
+    value: Option<f64>,
+    low: Option<f64>,
+    high: Option<f64>,
+    absent: Option<String>,
+}
+
+impl RunMetricRow {
+    fn read(self) -> Result<(JobId, Metric), Fault> {
+        let Self { job_id, name, unit, value, low, high, absent } = self;
+        Ok((word(&job_id, "job id")?, MetricRow { name, unit, value, low, high, absent }.into()))
+    }
+}
+
+macro_rules! select_run_metrics {
+    ($condition:literal, $($argument:expr),*) => {
+        sqlx::query_as!(
+            RunMetricRow,
+            "SELECT metrics.job_id, metrics.name, metrics.unit, metrics.value, metrics.low, metrics.high, metrics.absent
+             FROM jobs JOIN metrics ON metrics.job_id = jobs.id AND metrics.attempt = jobs.attempt
+             WHERE jobs.run_id = $1 AND "
+                + $condition
+                + " ORDER BY jobs.position, metrics.position",
+            $($argument),*
+        )
+    };
+}
+
 pub(crate) async fn run_metrics(pool: &Pool, run: RunId, part: Part) -> Result<Vec<(JobId, Metric)>, Fault> {
     let (from, end) = range(part);
-    let found = query!(
-        "SELECT metrics.job_id, metrics.name, metrics.unit, metrics.value, metrics.low, metrics.high, metrics.absent
-         FROM jobs JOIN metrics ON metrics.job_id = jobs.id AND metrics.attempt = jobs.attempt
-         WHERE jobs.run_id = $1 AND jobs.position >= $2 AND jobs.position < $3
-         ORDER BY jobs.position, metrics.position",
+    let found = select_run_metrics!("jobs.position >= $2 AND jobs.position < $3", run.to_string(), from, end)
+        .fetch_all(pool)
+        .await?;
+    found.into_iter().map(RunMetricRow::read).collect()
+}
+
+pub(crate) async fn run_metrics_named(pool: &Pool, run: RunId, names: &[&str]) -> Result<Vec<(JobId, Metric)>, Fault> {
+    let names: Vec<Only<&str>> = names.iter().map(|&id| Only { id }).collect();
+    let found = select_run_metrics!(
+        "metrics.name IN (SELECT entry.value ->> 'id' FROM json_each(CAST($2 AS TEXT)) AS entry)",
         run.to_string(),
-        from,
-        end,
+        rows(&names)?
     )
     .fetch_all(pool)
     .await?;
-    let read = found.into_iter().map(|row| {
-        let metric = MetricRow {
-            name: row.name,
-            unit: row.unit,
-            value: row.value,
-            low: row.low,
-            high: row.high,
-            absent: row.absent,
-        };
-        Ok((word(&row.job_id, "job id")?, metric.into()))
-    });
-    read.collect()
+    found.into_iter().map(RunMetricRow::read).collect()
 }

@@ -116,6 +116,10 @@ impl Read for Database {
         evidence::run_metrics(&self.read, run, part).await.doing("reading the metrics of a run")
     }
 
+    async fn run_metrics_named(&self, run: RunId, names: &[&str]) -> Result<Vec<(JobId, Metric)>> {
+        evidence::run_metrics_named(&self.read, run, names).await.doing("reading some metrics of a run")
+    }
+
     async fn device_jobs(&self, device: DeviceId, limit: u32) -> Result<Vec<JobRow>> {
         job_rows::of_device(&self.read, device, limit).await.doing("reading the jobs of a device")
     }

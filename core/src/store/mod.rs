@@ -103,6 +103,9 @@ pub trait Read: Send + Sync {
     async fn run_metrics(&self, run: RunId) -> Result<Vec<(JobId, Metric)>> {
         self.run_metrics_part(run, Part::ALL).await
     }
+    /// Those of these metrics that the last attempts of a run's jobs have: what a table shows of many jobs is little of
+    /// what each of them has.
+    async fn run_metrics_named(&self, run: RunId, names: &[&str]) -> Result<Vec<(JobId, Metric)>>;
     /// The last finished jobs of a device, newest first.
     async fn device_jobs(&self, device: DeviceId, limit: u32) -> Result<Vec<JobRow>>;
     /// The last finished jobs of a model, newest first.

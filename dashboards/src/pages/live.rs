@@ -6,15 +6,17 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::{Path, State};
 use axum::response::sse::{Event as Fragment, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
-use seatrial_core::ids::RunId;
+use seatrial_core::ids::{ProjectId, RunId};
 use seatrial_core::live::Event;
 use seatrial_core::store::RunState;
 
-use super::run::{parse_number, parts, read};
+use super::readings::Readings;
+use super::run::{Detail, parse_number, parts, read};
 use super::{fleet, job, sessions};
 use crate::Dashboards;
 use crate::failure::Failure;
@@ -27,15 +29,21 @@ const PACE: Duration = Duration::from_secs(1);
 /// Without an event, ages and progress are still brought up to date.
 const REFRESH: Duration = Duration::from_secs(5);
 
+/// Readings of runs that somebody watches, by project and number.
+pub(crate) type RunReadings = Readings<(ProjectId, i64), super::run::Data>;
+
 /// What a page sends again: its parts by element id, and whether more may come.
 struct Round {
     parts: Vec<(String, Html)>,
     over: bool,
+    /// Made from another viewer's reading, which may be older than the event that asked for it.
+    behind: bool,
 }
 
 /// `/runs/{number}/live`.
 pub(crate) async fn run(
     State(state): State<Dashboards>,
+    Extension(readings): Extension<RunReadings>,
     Path(number): Path<String>,
     visit: Visit,
 ) -> Result<Response, Failure> {
@@ -43,10 +51,14 @@ pub(crate) async fn run(
     let run = state.read.run_by_number(visit.viewer.project, number).await?;
     let run = run.ok_or_else(|| Failure::NotFound { what: "gone.run", id: super::run_number(number) })?.id;
     let concerns = move |event: &Event| concerns_run(event, run);
-    let round = move |state: Dashboards, visit: Visit| async move {
-        let data = read(&state, &visit, number).await?;
-        let frame = Frame::new(&visit.setting, String::new(), Nav::Runs);
-        Ok(Round { parts: parts(&data, &visit, &frame)?.live(), over: data.is_over() })
+    let watched = readings.of((visit.viewer.project, number));
+    let round = move |state: Dashboards, visit: Visit| {
+        let watched = watched.clone();
+        async move {
+            let (data, new) = watched.read(PACE, read(&state, &visit, number, Detail::Headline)).await?;
+            let frame = Frame::new(&visit.setting, String::new(), Nav::Runs);
+            Ok(Round { parts: parts(&data, &visit, &frame)?.live(), over: data.is_over(), behind: !new })
+        }
     };
     Ok(stream(state, visit, concerns, round))
 }
@@ -76,7 +88,7 @@ pub(crate) async fn job(
         let mut frame = Frame::new(&visit.setting, String::new(), Nav::Runs);
         frame.permalink = format!("/jobs/{wanted}");
         let parts = job::parts(&data, &visit, &frame)?;
-        Ok(Round { parts: parts.map(|(id, html)| (id.to_owned(), html)).to_vec(), over: data.is_over() })
+        Ok(Round { parts: parts.map(|(id, html)| (id.to_owned(), html)).to_vec(), over: data.is_over(), behind: false })
     };
     Ok(stream(state, visit, concerns, round))
 }
@@ -93,7 +105,7 @@ pub(crate) async fn devices(State(state): State<Dashboards>, visit: Visit) -> Re
             let html = askama::Template::render(&fleet::CardPart { card })?;
             parts.push((id, Html::trusted(html)));
         }
-        Ok(Round { parts, over: false })
+        Ok(Round { parts, over: false, behind: false })
     };
     stream(state, visit, |_| true, round)
 }
@@ -112,6 +124,7 @@ struct Follow<R> {
     round: R,
     over: bool,
     first: bool,
+    behind: bool,
 }
 
 fn stream<C, R, F>(state: Dashboards, visit: Visit, concerns: C, round: R) -> Response
@@ -122,19 +135,19 @@ where
 {
     let events = state.live.events();
     let events = Box::pin(events.filter(move |event| std::future::ready(concerns(event))));
-    let follow = Follow { state, visit, events, sent: HashMap::new(), round, over: false, first: true };
+    let follow = Follow { state, visit, events, sent: HashMap::new(), round, over: false, first: true, behind: false };
     let fragments = futures::stream::unfold(follow, |mut follow| async move {
         if follow.over {
             return None;
         }
         if !follow.first {
-            wait(&mut follow.events).await?;
+            wait(&mut follow.events, if follow.behind { PACE } else { REFRESH }).await?;
         }
         follow.visit.setting.moments.now = follow.state.clock.now();
         let round = (follow.round)(follow.state.clone(), follow.visit.clone()).await;
         let fragments = match round {
             Ok(round) => {
-                follow.over = round.over;
+                (follow.over, follow.behind) = (round.over, round.behind);
                 let mut changed = changed(round.parts, &mut follow.sent, follow.first);
                 if round.over {
                     changed.push(Fragment::default().event("over").data("over"));
@@ -153,9 +166,12 @@ where
 }
 
 /// Until something happened or it is time to refresh, and the pace allows it. `None` when there will be no more events.
-async fn wait(events: &mut std::pin::Pin<Box<dyn futures::Stream<Item = Event> + Send>>) -> Option<()> {
+async fn wait(
+    events: &mut std::pin::Pin<Box<dyn futures::Stream<Item = Event> + Send>>,
+    refresh: Duration,
+) -> Option<()> {
     let paced = tokio::time::Instant::now() + PACE;
-    match tokio::time::timeout(REFRESH, events.next()).await {
+    match tokio::time::timeout(refresh, events.next()).await {
         Ok(Some(_)) | Err(_) => {}
         Ok(None) => return None,
     }

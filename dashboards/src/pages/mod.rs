@@ -11,6 +11,7 @@ pub(crate) mod live;
 pub(crate) mod matrix;
 pub(crate) mod model;
 pub(crate) mod new_run;
+pub(crate) mod readings;
 pub(crate) mod run;
 mod run_jobs;
 pub(crate) mod runs;
@@ -34,6 +35,9 @@ use crate::format::{DASH, Moments, Shown};
 use crate::html::{self, Html};
 use crate::i18n::Words;
 use crate::status;
+
+/// The metrics that tables and matrices of many jobs show of each.
+pub(crate) const HEADLINE: [&str; 2] = ["lat_p50_ms", "top1"];
 
 /// Metrics of one attempt, in the order in which the store gives them.
 #[derive(Debug, Clone, Default)]

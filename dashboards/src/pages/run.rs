@@ -13,12 +13,12 @@ use seatrial_core::live::LiveJob;
 use seatrial_core::metric::Metric;
 use seatrial_core::role::Role;
 use seatrial_core::store::{DeviceRow, JobRow, MisfitRow, RunRow, RunState};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::matrix::{Matrix, Row, Sources, matrix};
 use super::run_jobs::{ATTENTION, Jobs, jobs, needs_eyes};
 use super::runs::{sentence, trouble};
-use super::{JobLines, Numbers, by_job, job_line, model_name, order, run_number};
+use super::{HEADLINE, JobLines, Numbers, by_job, job_line, model_name, order, run_number};
 use crate::Dashboards;
 use crate::charts::{burnup, progress};
 use crate::eta::{self, Eta};
@@ -29,7 +29,7 @@ use crate::frame::{Frame, Nav};
 use crate::html::{self, Html};
 use crate::i18n::Words;
 use crate::status;
-use crate::visit::{Visit, file};
+use crate::visit::{Visit, Wanted, file};
 
 /// Misfits that a page lists; all of them are in the exports.
 const LISTED: usize = 200;
@@ -43,36 +43,51 @@ pub(crate) struct Data {
     jobs: Vec<JobRow>,
     misfits: Vec<MisfitRow>,
     /// Of the last attempt of every job.
-    metrics: BTreeMap<String, Vec<Metric>>,
+    #[serde(rename = "metrics", serialize_with = "in_order")]
+    numbers: HashMap<JobId, Numbers>,
     eta: Option<Eta>,
     gate: Option<Judgement>,
     #[serde(skip)]
     devices: Vec<DeviceRow>,
     #[serde(skip)]
-    numbers: HashMap<JobId, Numbers>,
-    #[serde(skip)]
     live: HashMap<JobId, LiveJob>,
 }
 
-pub(crate) async fn read(state: &Dashboards, visit: &Visit, number: i64) -> Result<Data, Failure> {
+fn in_order<S: Serializer>(numbers: &HashMap<JobId, Numbers>, to: S) -> Result<S::Ok, S::Error> {
+    let ordered: BTreeMap<String, Vec<&Metric>> =
+        numbers.iter().map(|(job, numbers)| (job.to_string(), numbers.all().collect())).collect();
+    ordered.serialize(to)
+}
+
+/// How much of each job's metrics is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Detail {
+    /// What the page shows of every job.
+    Headline,
+    /// All, for data and exports.
+    Whole,
+}
+
+pub(crate) async fn read(state: &Dashboards, visit: &Visit, number: i64, detail: Detail) -> Result<Data, Failure> {
     let run = state.read.run_by_number(visit.viewer.project, number).await?;
     let run = run.ok_or_else(|| Failure::NotFound { what: "gone.run", id: run_number(number) })?;
     let jobs = state.read.jobs(run.id).await?;
-    let metrics = state.read.run_metrics(run.id).await?;
+    let metrics = match detail {
+        Detail::Headline => state.read.run_metrics_named(run.id, &HEADLINE).await?,
+        Detail::Whole => state.read.run_metrics(run.id).await?,
+    };
     let mut devices = state.read.devices().await?;
     order(&mut devices);
-    let numbers = by_job(metrics);
     let live = state.live.devices().into_iter().filter_map(|device| device.job).filter(|job| job.run == run.id);
     Ok(Data {
         misfits: state.read.misfits(run.id).await?,
         eta: if run.state == RunState::Running { eta::estimate(&jobs, state.clock.now()) } else { None },
-        metrics: numbers.iter().map(|(job, numbers)| (job.to_string(), numbers.all().cloned().collect())).collect(),
         gate: run.gate.as_deref().and_then(|text| serde_json::from_str(text).ok()),
         live: live.map(|job| (job.job, job)).collect(),
         run,
         jobs,
         devices,
-        numbers,
+        numbers: by_job(metrics),
     })
 }
 
@@ -377,7 +392,11 @@ pub(crate) async fn page(
     visit: Visit,
 ) -> Result<Response, Failure> {
     let number = parse_number(&number)?;
-    let data = read(&state, &visit, number).await?;
+    let detail = match visit.setting.wanted {
+        Wanted::Html => Detail::Headline,
+        Wanted::Json | Wanted::Csv => Detail::Whole,
+    };
+    let data = read(&state, &visit, number, detail).await?;
     let moments = &visit.setting.moments;
     let words = moments.words;
     let title = words.with("run.title", &[("run", &run_number(number))]);
@@ -431,7 +450,7 @@ pub(crate) fn parse_number(text: &str) -> Result<i64, Failure> {
 fn to_export(data: &Data) -> RunExport {
     let job = |job: &JobRow| JobExport {
         job: job.clone(),
-        metrics: data.metrics.get(&job.id.to_string()).cloned().unwrap_or_default(),
+        metrics: data.numbers.get(&job.id).map(|numbers| numbers.all().cloned().collect()).unwrap_or_default(),
     };
     RunExport { run: data.run.clone(), jobs: data.jobs.iter().map(job).collect(), misfits: data.misfits.clone() }
 }
@@ -448,7 +467,7 @@ pub(crate) async fn export(
         return super::examples::of_run(&state, &visit, number, asked).await;
     }
     let format: export::Format = name.strip_prefix("export.").ok_or_else(unknown)?.parse().map_err(|_| unknown())?;
-    let data = read(&state, &visit, number).await?;
+    let data = read(&state, &visit, number, Detail::Whole).await?;
     let export = to_export(&data);
     let bytes = tokio::task::spawn_blocking(move || export::run(format, &export)).await;
     let bytes = bytes

@@ -57,7 +57,8 @@ impl FinishRuns {
             Err(why) => return Ok(Some(gate::unreadable(&why))),
         };
         let mut metrics: HashMap<JobId, Vec<Metric>> = HashMap::new();
-        for (job, metric) in self.store.run_metrics(row.id).await? {
+        let named: Vec<&str> = gate.metrics.iter().map(|rule| rule.metric.as_str()).collect();
+        for (job, metric) in self.store.run_metrics_named(row.id, &named).await? {
             metrics.entry(job).or_default().push(metric);
         }
         let jobs = self.store.jobs(row.id).await?;

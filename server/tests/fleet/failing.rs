@@ -121,6 +121,7 @@ failing!(Read {
     blocks(attempt: AttemptRef) -> Vec<Block>;
     metrics(attempt: AttemptRef) -> Vec<Metric>;
     run_metrics_part(run: RunId, part: Part) -> Vec<(JobId, Metric)>;
+    run_metrics_named(run: RunId, names: &[&str]) -> Vec<(JobId, Metric)>;
     device_jobs(device: DeviceId, limit: u32) -> Vec<JobRow>;
     model_jobs(project: ProjectId, model: &str, limit: u32) -> Vec<JobRow>;
     audit(project: ProjectId, before: Option<AuditId>, limit: u32) -> Vec<AuditEntry>;

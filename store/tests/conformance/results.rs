@@ -254,6 +254,10 @@ pub(crate) async fn metrics_of_a_run_are_those_of_the_last_attempts(store: Arc<d
     let metrics = store.run_metrics(run).await.unwrap();
     let values: Vec<_> = metrics.iter().map(|(job, metric)| (*job, metric.value.present().unwrap().value)).collect();
     assert_eq!(values, [(jobs[0], 2.0), (jobs[0], 3.0), (jobs[1], 2.0), (jobs[1], 3.0)]);
+    let p90 = store.run_metrics_named(run, &["lat_p90_ms", "top1"]).await.unwrap();
+    assert_eq!(p90, [metrics[1].clone(), metrics[3].clone()]);
+    assert_eq!(store.run_metrics_named(run, &["lat_p50_ms", "lat_p90_ms"]).await.unwrap(), metrics);
+    assert_eq!(store.run_metrics_named(run, &[]).await.unwrap(), []);
 }
 
 pub(crate) async fn an_attempt_that_is_judged_worse_than_it_says_shows_the_judgement_and_why(store: Arc<dyn Store>) {
