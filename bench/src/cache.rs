@@ -29,8 +29,11 @@ pub fn round() -> anyhow::Result<Vec<Measured>> {
         let _agent = Agent::start(&server.address, &folder.path().join("agent"))?;
         let mut runs = RunsClient::new(channel);
         until_connected(&mut runs).await?;
-        let request =
-            v1::SubmitRequest { suite_toml: SUITE.to_owned(), file_name: "bench.toml".to_owned(), priority: 0 };
+        let request = v1::SubmitRequest {
+            suite_toml: SUITE.to_owned(),
+            file_name: "bench.toml".to_owned(),
+            ..Default::default()
+        };
         let first = runs.submit(request).await?.into_inner().run;
         let job = finished(&mut runs, first).await?;
         let moved = bytes_out(&server.address).await?;

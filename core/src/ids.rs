@@ -91,6 +91,8 @@ ids! {
     TrackId = "track";
     SuiteId = "suite";
     RunId = "run";
+    /// One submission of a suite, named by whoever submits, so that repeating it makes no second run.
+    SubmissionId = "submission";
     JobId = "job";
     AuditId = "audit entry";
     /// One stay of an agent on the server's port.

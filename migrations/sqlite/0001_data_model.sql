@@ -245,6 +245,8 @@ CREATE TABLE runs (
     number BIGINT NOT NULL,
     suite TEXT NOT NULL,
     suite_digest BLOB NOT NULL REFERENCES suites (digest),
+    -- The name that whoever submitted gave to the submission, so that repeating it makes no second run.
+    submission TEXT,
     rerun_of TEXT,
     priority BIGINT NOT NULL,
     -- How long its jobs wait for a device that takes no work.
@@ -257,7 +259,8 @@ CREATE TABLE runs (
     finished_at BIGINT,
     gate TEXT,
     gate_passed BOOLEAN,
-    UNIQUE (project_id, number)
+    UNIQUE (project_id, number),
+    UNIQUE (project_id, submission)
 );
 CREATE INDEX runs_running ON runs (created_at) WHERE state = 'running';
 

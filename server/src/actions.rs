@@ -44,7 +44,7 @@ impl Actions for WebActions {
     async fn submit(&self, viewer: &Viewer, suite_toml: &str) -> Result<i64, ActionError> {
         needs(viewer, Role::Submitter)?;
         let submitter = self.submitter(viewer).await?;
-        let submitted = self.submissions.submit(submitter, suite_toml, FORM).await.map_err(refused)?;
+        let submitted = self.submissions.submit(submitter, None, suite_toml, FORM).await.map_err(refused)?;
         Ok(submitted.number)
     }
 

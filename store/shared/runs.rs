@@ -8,7 +8,7 @@ use serde::Serialize;
 use sqlx::{query, query_scalar};
 
 use seatrial_core::digest::Digest;
-use seatrial_core::ids::{DatasetVersionId, DeviceId, JobId, PrincipalId, ProjectId, RunId, VariantId};
+use seatrial_core::ids::{DatasetVersionId, DeviceId, JobId, PrincipalId, ProjectId, RunId, SubmissionId, VariantId};
 use seatrial_core::job::AttemptRef;
 use seatrial_core::store::{MisfitRow, NewMisfit, NewRun, Part, RunCounts, RunRow, RunState};
 use seatrial_core::time::Timestamp;
@@ -25,6 +25,7 @@ pub(crate) struct Prepared {
     created_at: Timestamp,
     suite: String,
     suite_digest: Digest,
+    submission: Option<SubmissionId>,
     rerun_of: Option<JobId>,
     priority: i32,
     max_wait: Duration,
@@ -48,6 +49,7 @@ struct RunRecord<'a> {
     number: i64,
     suite: &'a str,
     suite_digest: Digest,
+    submission: Option<SubmissionId>,
     rerun_of: Option<JobId>,
     priority: i32,
     max_wait_us: i64,
@@ -93,6 +95,7 @@ impl Prepared {
             created_at,
             suite,
             suite_text,
+            submission,
             rerun_of,
             priority,
             max_wait,
@@ -126,6 +129,7 @@ impl Prepared {
             created_at: *created_at,
             suite: clean(suite).into_owned(),
             suite_digest,
+            submission: *submission,
             rerun_of: *rerun_of,
             priority: *priority,
             max_wait: *max_wait,
@@ -208,6 +212,7 @@ async fn insert_runs(tx: &mut Connection, runs: &[Prepared], numbers: &[i64]) ->
         number,
         suite: &run.suite,
         suite_digest: run.suite_digest,
+        submission: run.submission,
         rerun_of: run.rerun_of,
         priority: run.priority,
         max_wait_us: integer(run.max_wait.as_micros() as u64),
@@ -216,19 +221,19 @@ async fn insert_runs(tx: &mut Connection, runs: &[Prepared], numbers: &[i64]) ->
     });
     let records: Vec<RunRecord<'_>> = records.collect();
     query!(
-        "INSERT INTO runs (id, project_id, number, suite, suite_digest, rerun_of, priority, max_wait_us, created_by,
-                           created_at, state)
+        "INSERT INTO runs (id, project_id, number, suite, suite_digest, submission, rerun_of, priority, max_wait_us,
+                           created_by, created_at, state)
          SELECT entry.value ->> 'id', entry.value ->> 'project', CAST(entry.value ->> 'number' AS BIGINT),
-                entry.value ->> 'suite', unhex(entry.value ->> 'suite_digest'), entry.value ->> 'rerun_of',
-                CAST(entry.value ->> 'priority' AS BIGINT), CAST(entry.value ->> 'max_wait_us' AS BIGINT),
-                entry.value ->> 'created_by',
+                entry.value ->> 'suite', unhex(entry.value ->> 'suite_digest'), entry.value ->> 'submission',
+                entry.value ->> 'rerun_of', CAST(entry.value ->> 'priority' AS BIGINT),
+                CAST(entry.value ->> 'max_wait_us' AS BIGINT), entry.value ->> 'created_by',
                 CAST(entry.value ->> 'created_at' AS BIGINT), 'running'
          FROM json_each(CAST($1 AS TEXT)) AS entry",
         rows(&records)?,
     )
     .execute(&mut *tx)
     .await
-    .or_conflict(|| "the run is stored already, or its principal does not exist".to_owned())?;
+    .or_conflict(|| "the run or its submission is stored already, or its principal does not exist".to_owned())?;
     Ok(())
 }
 
@@ -454,6 +459,21 @@ pub(crate) async fn by_number(pool: &Pool, project: ProjectId, number: i64) -> R
     let found = select_runs!("SELECT id FROM runs WHERE project_id = $1 AND number = $2", project.to_string(), number)
         .fetch_optional(pool)
         .await?;
+    found.map(RunRecordOut::read).transpose()
+}
+
+pub(crate) async fn by_submission(
+    pool: &Pool,
+    project: ProjectId,
+    submission: SubmissionId,
+) -> Result<Option<RunRow>, Fault> {
+    let found = select_runs!(
+        "SELECT id FROM runs WHERE project_id = $1 AND submission = $2",
+        project.to_string(),
+        submission.to_string()
+    )
+    .fetch_optional(pool)
+    .await?;
     found.map(RunRecordOut::read).transpose()
 }
 

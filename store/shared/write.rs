@@ -6,7 +6,7 @@ use seatrial_core::dataset::Binding;
 use seatrial_core::device::{DeviceState, Evidence, Labels, Profile};
 use seatrial_core::digest::Digest;
 use seatrial_core::ids::{
-    DatasetVersionId, DeviceId, JobId, ModelVersionId, PrincipalId, ProjectId, RunId, TokenId, VariantId,
+    DatasetVersionId, DeviceId, JobId, ModelVersionId, PrincipalId, ProjectId, RunId, SubmissionId, TokenId, VariantId,
 };
 use seatrial_core::job::AttemptRef;
 use seatrial_core::model::{Signature, SignatureStanding};
@@ -205,6 +205,10 @@ impl Store for Database {
         let prepared = runs::Prepared::new(run).doing(doing)?;
         let bytes = prepared.bytes();
         self.writer.write_together(doing, prepared, bytes, |runs, tx| Box::pin(runs::create(tx, runs))).await
+    }
+
+    async fn run_by_submission(&self, project: ProjectId, submission: SubmissionId) -> Result<Option<RunRow>> {
+        runs::by_submission(&self.read, project, submission).await.doing("looking for the run of a submission")
     }
 
     async fn open_jobs(&self) -> Result<Vec<OpenJob>> {

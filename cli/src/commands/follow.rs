@@ -160,7 +160,7 @@ impl Follower {
 }
 
 /// Whether the same call may succeed later.
-fn is_passing(status: &Status) -> bool {
+pub(super) fn is_passing(status: &Status) -> bool {
     match status.code() {
         Code::Unavailable | Code::Cancelled | Code::Aborted | Code::Unknown | Code::Internal => true,
         Code::Ok

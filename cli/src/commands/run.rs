@@ -1,8 +1,12 @@
 //! `seatrial run`: submits a suite, and with `--wait` stays until there is a verdict.
 
+use std::time::Duration;
+
 use seatrial_core::suite::Problem;
 use seatrial_proto::v1;
 use serde_json::json;
+use tonic::Status;
+use uuid::Uuid;
 
 use super::{Context, follow, read_text};
 use crate::args::RunArgs;
@@ -10,6 +14,9 @@ use crate::client::Client;
 use crate::error::{CliError, Result};
 use crate::exit::Exit;
 use crate::output::{self, Output, json};
+
+/// A server that has just lost a connection needs a moment.
+const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 pub(super) async fn run(args: RunArgs, context: &Context) -> Result<Exit> {
     let RunArgs { suite, wait, dry_run, priority, output } = args;
@@ -21,7 +28,8 @@ pub(super) async fn run(args: RunArgs, context: &Context) -> Result<Exit> {
     if dry_run {
         return show_preview(&preview, output);
     }
-    let submitted = submit(&client, v1::SubmitRequest { suite_toml, file_name, priority }).await?;
+    let submitted =
+        submit(&client, v1::SubmitRequest { suite_toml, file_name, priority, submission: String::new() }).await?;
     if wait {
         announce(&submitted, &preview);
         let ended = follow::to_the_end(&client, &submitted.run, context.colour).await?;
@@ -51,10 +59,23 @@ pub(super) async fn preview(client: &Client, suite_toml: &str, file_name: &str) 
     Err(CliError::Problems { file: file_name.to_owned(), problems })
 }
 
+/// Submits under a name of its own, so that trying again after a lost answer makes no second run.
 pub(super) async fn submit(client: &Client, request: v1::SubmitRequest) -> Result<v1::SubmitResponse> {
     let doing = format!("submit {}", request.file_name);
-    let response = client.runs().submit(Client::request(request)).await.map_err(client.failed(&doing))?;
-    Ok(response.into_inner())
+    let request = v1::SubmitRequest { submission: Uuid::now_v7().to_string(), ..request };
+    let answer = at_most_twice(async || client.runs().submit(Client::request(request.clone())).await).await;
+    Ok(answer.map_err(client.failed(&doing))?.into_inner())
+}
+
+/// Calls again, once, when the first call's answer may only have been lost.
+async fn at_most_twice<T>(call: impl AsyncFn() -> std::result::Result<T, Status>) -> std::result::Result<T, Status> {
+    match call().await {
+        Err(status) if follow::is_passing(&status) => {
+            tokio::time::sleep(AGAIN_AFTER).await;
+            call().await
+        }
+        answer => answer,
+    }
 }
 
 fn problem(problem: v1::Problem) -> Problem {
@@ -111,4 +132,30 @@ fn show_preview(preview: &v1::PreviewResponse, output: Output) -> Result<Exit> {
         output.table(output::run::misfits(misfits))?;
     }
     Ok(Exit::Ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use tonic::Code;
+
+    use super::*;
+
+    /// How often is called, and what comes of it, when the calls end so.
+    async fn called(answers: &[std::result::Result<i64, Code>]) -> (usize, std::result::Result<i64, Code>) {
+        let left = RefCell::new(answers.iter());
+        let call = async || left.borrow_mut().next().unwrap().map_err(|code| Status::new(code, ""));
+        let answer = at_most_twice(call).await.map_err(|status| status.code());
+        (answers.len() - left.borrow().len(), answer)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_submission_whose_answer_was_lost_is_made_once_more_and_a_refused_one_is_not() {
+        let (lost, refused) = (Err(Code::Unavailable), Err(Code::InvalidArgument));
+        assert_eq!(called(&[Ok(1), Ok(2)]).await, (1, Ok(1)));
+        assert_eq!(called(&[lost, Ok(2)]).await, (2, Ok(2)));
+        assert_eq!(called(&[lost, lost, Ok(3)]).await, (2, lost));
+        assert_eq!(called(&[refused, Ok(2)]).await, (1, refused));
+    }
 }

@@ -13,7 +13,8 @@ use async_trait::async_trait;
 use crate::device::{DeviceState, Evidence, Labels, Profile};
 use crate::digest::Digest;
 use crate::ids::{
-    AuditId, DatasetVersionId, DeviceId, JobId, ModelVersionId, PrincipalId, ProjectId, RunId, TokenId, VariantId,
+    AuditId, DatasetVersionId, DeviceId, JobId, ModelVersionId, PrincipalId, ProjectId, RunId, SubmissionId, TokenId,
+    VariantId,
 };
 use crate::job::AttemptRef;
 use crate::metric::Metric;
@@ -209,8 +210,10 @@ pub trait Store: Read {
 
     // --- runs and jobs ---
 
-    /// Stores a run with its jobs and misfits, all or nothing. Returns the run's number within its project.
+    /// Stores a run with its jobs and misfits, all or nothing. Returns the run's number within its project. A submission
+    /// that has its run already is a conflict.
     async fn create_run(&self, run: &NewRun) -> Result<i64>;
+    async fn run_by_submission(&self, project: ProjectId, submission: SubmissionId) -> Result<Option<RunRow>>;
     /// What is needed to do a job again.
     async fn job_origin(&self, id: JobId) -> Result<Option<JobOrigin>>;
     /// Jobs that are queued or leased, oldest first: what the fleet actor starts from.

@@ -9,7 +9,7 @@ use crate::device::{DeviceState, Evidence, Labels, Profile};
 use crate::digest::Digest;
 use crate::ids::{
     AuditId, BindingId, DatasetId, DatasetVersionId, DeviceId, EnrolmentId, JobId, ModelId, ModelVersionId,
-    PrincipalId, ProjectId, RunId, TokenId, VariantId,
+    PrincipalId, ProjectId, RunId, SubmissionId, TokenId, VariantId,
 };
 use crate::job::{AttemptRef, JobSpec, JobState};
 use crate::metric::Metric;
@@ -293,6 +293,8 @@ pub struct NewRun {
     pub suite: String,
     /// The suite file as it was submitted.
     pub suite_text: String,
+    /// Unique within the project, when whoever submitted has named it.
+    pub submission: Option<SubmissionId>,
     /// The job that this run repeats, for a rerun.
     pub rerun_of: Option<JobId>,
     pub priority: i32,

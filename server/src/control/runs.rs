@@ -5,7 +5,7 @@ use std::pin::Pin;
 
 use futures::Stream;
 use seatrial_core::expand::PlannedJob;
-use seatrial_core::ids::DeviceId;
+use seatrial_core::ids::{DeviceId, ParseIdError};
 use seatrial_core::live::Live as _;
 use seatrial_core::store::{DeviceRow, NewMisfit};
 use seatrial_proto::v1::runs_server::Runs;
@@ -54,12 +54,14 @@ impl Runs for Control {
 
     async fn submit(&self, request: Request<SubmitRequest>) -> Result<Response<SubmitResponse>, Status> {
         let Called { caller, note, message } = Called::from(request)?;
-        let SubmitRequest { suite_toml, file_name, priority } = message;
+        let SubmitRequest { suite_toml, file_name, priority, submission } = message;
         let file = checked_file_name(&file_name)?;
         if priority.abs() > MAX_PRIORITY {
             return Err(Error::field("priority", format!("{priority}; from -{MAX_PRIORITY} to {MAX_PRIORITY}")).into());
         }
-        let submitted = self.submissions.submit(submitter(&caller, priority), &suite_toml, file).await;
+        let submission = (!submission.is_empty()).then(|| submission.parse()).transpose();
+        let submission = submission.map_err(|error: ParseIdError| Error::field("submission", error))?;
+        let submitted = self.submissions.submit(submitter(&caller, priority), submission, &suite_toml, file).await;
         let submitted = submitted.map_err(|refused| match refused {
             Refused::Suite(found) => problems::error(&found),
             Refused::Other(error) => error,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use seatrial_core::device::DeviceState;
 use seatrial_core::expand::{Catalog, Expansion, expand};
-use seatrial_core::ids::{JobId, PrincipalId, ProjectId, RunId};
+use seatrial_core::ids::{JobId, PrincipalId, ProjectId, RunId, SubmissionId};
 use seatrial_core::job::JobSpec;
 use seatrial_core::store::{
     JobOrigin, JobRow, NewJob, NewMisfit, NewRun, OpenJob, RunRow, RunState, Store, StoreError,
@@ -60,6 +60,7 @@ struct Source {
     /// Name of the suite.
     suite: String,
     text: String,
+    submission: Option<SubmissionId>,
     rerun_of: Option<JobId>,
     max_wait: Duration,
 }
@@ -97,8 +98,17 @@ impl Submissions {
         Ok((suite, expansion))
     }
 
-    /// Stores a run of the suite and wakes the fleet.
-    pub async fn submit(&self, submitter: Submitter, text: &str, file: &str) -> Result<Submitted, Refused> {
+    /// Stores a run of the suite and wakes the fleet. A submission that has its run already is answered with that run.
+    pub async fn submit(
+        &self,
+        submitter: Submitter,
+        submission: Option<SubmissionId>,
+        text: &str,
+        file: &str,
+    ) -> Result<Submitted, Refused> {
+        if let Some(before) = self.submitted_before(submitter.project, submission, text).await? {
+            return Ok(before);
+        }
         let (suite, Expansion { jobs, misfits }) = self.plan(submitter.project, text, file).await?;
         let now = self.clock.now();
         let jobs = jobs.into_iter().map(|planned| NewJob {
@@ -108,8 +118,32 @@ impl Submissions {
             dataset: planned.dataset,
             spec: planned.spec,
         });
-        let source = Source { suite: suite.name, text: text.to_owned(), rerun_of: None, max_wait: suite.max_wait };
-        Ok(self.store_run(submitter, source, jobs.collect(), misfits).await?)
+        let source =
+            Source { suite: suite.name, text: text.to_owned(), submission, rerun_of: None, max_wait: suite.max_wait };
+        match self.store_run(submitter, source, jobs.collect(), misfits).await {
+            // The same submission may have come twice at once.
+            Err(error) if error.code == Code::Conflict => {
+                Ok(self.submitted_before(submitter.project, submission, text).await?.ok_or(error)?)
+            }
+            stored => Ok(stored?),
+        }
+    }
+
+    /// The run that this submission has made already.
+    async fn submitted_before(
+        &self,
+        project: ProjectId,
+        submission: Option<SubmissionId>,
+        text: &str,
+    ) -> Result<Option<Submitted>, Error> {
+        let Some(submission) = submission else { return Ok(None) };
+        let Some(run) = self.store.run_by_submission(project, submission).await? else { return Ok(None) };
+        if run.suite_text != text {
+            let why = format!("submission {submission} has made run {} of another suite", run.number);
+            return Err(Error::new(Code::Conflict, why));
+        }
+        let (jobs, misfits) = (run.counts.total(), run.counts.misfits);
+        Ok(Some(Submitted { run: run.id, number: run.number, jobs, misfits }))
     }
 
     /// Stores a run that repeats one job: same specification, same device.
@@ -123,7 +157,7 @@ impl Submissions {
         let spec: JobSpec = serde_json::from_str(&spec).map_err(|_| lost_specification(&job))?;
         let id = JobId::new(self.clock.now(), entropy());
         let jobs = vec![NewJob { id, device: job.device, variant: job.variant_id, dataset, spec }];
-        let source = Source { suite, text: suite_text, rerun_of: Some(job.id), max_wait };
+        let source = Source { suite, text: suite_text, submission: None, rerun_of: Some(job.id), max_wait };
         self.store_run(submitter, source, jobs, Vec::new()).await
     }
 
@@ -135,7 +169,7 @@ impl Submissions {
         misfits: Vec<NewMisfit>,
     ) -> Result<Submitted, Error> {
         let Submitter { principal, project, priority } = submitter;
-        let Source { suite, text: suite_text, rerun_of, max_wait } = source;
+        let Source { suite, text: suite_text, submission, rerun_of, max_wait } = source;
         let created_at = self.clock.now();
         let id = RunId::new(created_at, entropy());
         let run = NewRun {
@@ -145,6 +179,7 @@ impl Submissions {
             created_at,
             suite,
             suite_text,
+            submission,
             rerun_of,
             priority,
             max_wait,

@@ -70,9 +70,12 @@ fn suite(threads: usize) -> String {
     )
 }
 
+fn submission(suite_toml: String, submission: &str) -> v1::SubmitRequest {
+    v1::SubmitRequest { suite_toml, file_name: "s.toml".to_owned(), priority: 0, submission: submission.to_owned() }
+}
+
 async fn submit(runs: &mut RunsClient<Channel>, suite_toml: String) -> v1::SubmitResponse {
-    let request = v1::SubmitRequest { suite_toml, file_name: "s.toml".to_owned(), priority: 0 };
-    runs.submit(request).await.unwrap().into_inner()
+    runs.submit(submission(suite_toml, "")).await.unwrap().into_inner()
 }
 
 /// Every page of a run over `Get`.
@@ -166,6 +169,46 @@ async fn a_suite_is_previewed_submitted_watched_and_repeated_over_grpc() {
     assert_eq!(ended.len(), 1);
     let refused = runs.cancel(v1::CancelRunRequest { run: "2".to_owned() }).await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::FailedPrecondition, "{refused}");
+}
+
+const ONE: &str = "0199f0c2-5b1e-7cc3-98c4-dc0c0c07398f";
+
+#[tokio::test]
+async fn a_submission_that_is_repeated_is_answered_with_its_first_run() {
+    let lab = Lab::start().await;
+    add_model(&lab).await;
+    let _agent = Connection::open(dial(&lab.server.url()).await.unwrap(), &identity("a")).await.unwrap();
+    let mut runs = runs(&lab).await;
+    let first = runs.submit(submission(suite(2), ONE)).await.unwrap().into_inner();
+    assert_eq!(runs.submit(submission(suite(2), ONE)).await.unwrap().into_inner(), first);
+    let other = runs.submit(submission(suite(1), ONE)).await.unwrap_err();
+    assert_eq!(other.code(), tonic::Code::FailedPrecondition, "{other}");
+    let unreadable = runs.submit(submission(suite(1), "again")).await.unwrap_err();
+    assert_eq!(unreadable.code(), tonic::Code::InvalidArgument, "{unreadable}");
+    for number in [2, 3] {
+        assert_eq!(submit(&mut runs, suite(2)).await.number, number, "the control: without a name each is a run");
+    }
+    let (mut left, mut right) = (runs.clone(), runs.clone());
+    let named = || submission(suite(1), "0199f0c2-5b1e-7cc3-98c4-dc0c0c073990");
+    let (left, right) = tokio::join!(left.submit(named()), right.submit(named()));
+    assert_eq!(left.unwrap().into_inner(), right.unwrap().into_inner(), "at once");
+    assert_eq!(runs.list(v1::ListRunsRequest::default()).await.unwrap().into_inner().runs.len(), 4);
+}
+
+#[cfg(feature = "faults")]
+#[tokio::test]
+async fn a_submission_whose_answer_was_lost_makes_one_run() {
+    let scenario = fail::FailScenario::setup();
+    let lab = Lab::start().await;
+    add_model(&lab).await;
+    let _agent = Connection::open(dial(&lab.server.url()).await.unwrap(), &identity("a")).await.unwrap();
+    let mut runs = runs(&lab).await;
+    fail::cfg("run_stored", "1*panic").unwrap();
+    let lost = runs.submit(submission(suite(1), ONE)).await.unwrap_err();
+    assert!(lost.message() != "" && lost.code() != tonic::Code::InvalidArgument, "the control: {lost}");
+    assert_eq!(runs.submit(submission(suite(1), ONE)).await.unwrap().into_inner().number, 1);
+    assert_eq!(runs.list(v1::ListRunsRequest::default()).await.unwrap().into_inner().runs.len(), 1);
+    scenario.teardown();
 }
 
 #[tokio::test]

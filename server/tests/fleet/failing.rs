@@ -8,7 +8,8 @@ use seatrial_core::dataset::Binding;
 use seatrial_core::device::{DeviceState, Evidence, Labels, Profile};
 use seatrial_core::digest::Digest;
 use seatrial_core::ids::{
-    AuditId, DatasetVersionId, DeviceId, JobId, ModelVersionId, PrincipalId, ProjectId, RunId, TokenId, VariantId,
+    AuditId, DatasetVersionId, DeviceId, JobId, ModelVersionId, PrincipalId, ProjectId, RunId, SubmissionId, TokenId,
+    VariantId,
 };
 use seatrial_core::job::AttemptRef;
 use seatrial_core::metric::Metric;
@@ -156,6 +157,7 @@ failing!(Store {
     add_dataset_version(version: &NewDatasetVersion) -> u32;
     binding(version: ModelVersionId, dataset: Option<DatasetVersionId>) -> Option<Binding>;
     create_run(run: &NewRun) -> i64;
+    run_by_submission(project: ProjectId, submission: SubmissionId) -> Option<RunRow>;
     job_origin(id: JobId) -> Option<JobOrigin>;
     open_jobs() -> Vec<OpenJob>;
     claim(claims: &[Claim]) -> Vec<Option<String>>;

@@ -167,6 +167,7 @@ impl Lab {
             created_at: now,
             suite: "test".to_owned(),
             suite_text: SUITE.to_owned(),
+            submission: None,
             rerun_of: None,
             priority: 0,
             max_wait: Duration::from_mins(10),

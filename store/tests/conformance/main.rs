@@ -73,6 +73,7 @@ conformance! {
     }
     runs {
         a_run_is_stored_whole_or_not_at_all,
+        a_submission_has_one_run_however_often_it_is_stored,
         a_hundred_runs_at_once_are_numbered_without_gaps,
         one_bad_write_does_not_harm_its_neighbours,
         a_run_of_thousands_of_jobs_keeps_their_order,

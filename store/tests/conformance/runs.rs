@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use seatrial_core::device::DeviceState;
-use seatrial_core::ids::{DeviceId, JobId, ProjectId, RunId, VariantId};
+use seatrial_core::ids::{DeviceId, JobId, ProjectId, RunId, SubmissionId, VariantId};
 use seatrial_core::job::{AttemptRef, JobState};
 use seatrial_core::outcome::Outcome;
 use seatrial_core::reason::{Code, Reason};
@@ -70,6 +70,24 @@ pub(crate) async fn a_run_is_stored_whole_or_not_at_all(store: Arc<dyn Store>) {
     let nowhere = NewRun { project: fresh!(ProjectId), ..world.run(Vec::new()) };
     assert!(matches!(store.create_run(&nowhere).await.unwrap_err(), StoreError::Conflict { .. }));
     assert_eq!(store.create_run(&world.run(Vec::new())).await.unwrap(), 2, "refused runs leave no gap");
+}
+
+pub(crate) async fn a_submission_has_one_run_however_often_it_is_stored(store: Arc<dyn Store>) {
+    let world = world(store).await;
+    let store = &world.store;
+    let submission = fresh!(SubmissionId);
+    let named = || NewRun { submission: Some(submission), ..world.run(vec![world.job()]) };
+    assert_eq!(store.run_by_submission(world.project, submission).await.unwrap(), None);
+    let runs = [named(), named(), named()];
+    let answers = join_all(runs.iter().map(|run| store.create_run(run))).await;
+    let refused = |answer: &&Result<i64, StoreError>| matches!(answer, Err(StoreError::Conflict { .. }));
+    assert_eq!(answers.iter().filter(refused).count(), 2, "{answers:?}");
+    let row = store.run_by_submission(world.project, submission).await.unwrap().unwrap();
+    assert_eq!((row.number, row.counts.queued), (1, 1));
+    assert_eq!(store.run_by_submission(fresh!(ProjectId), submission).await.unwrap(), None, "of another project");
+    for _ in 0..2 {
+        store.create_run(&world.run(Vec::new())).await.unwrap(); // runs without a name do not stand in each other's way
+    }
 }
 
 pub(crate) async fn a_hundred_runs_at_once_are_numbered_without_gaps(store: Arc<dyn Store>) {

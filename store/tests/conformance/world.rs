@@ -95,6 +95,7 @@ impl World {
             created_at: T0,
             suite: "nightly".to_owned(),
             suite_text: "name = \"nightly\"".to_owned(),
+            submission: None,
             rerun_of: None,
             priority: 0,
             max_wait: Duration::from_mins(90),

@@ -82,7 +82,7 @@ impl Demo {
         let device = self.joined(&client).await?;
         output::note(&format!("device: {}", device.name));
         let suite_toml = super::read_text(&self.place.files().join(&manifest.suite))?;
-        let request = v1::SubmitRequest { suite_toml, file_name: manifest.suite, priority: 0 };
+        let request = v1::SubmitRequest { suite_toml, file_name: manifest.suite, ..Default::default() };
         let submitted = super::run::submit(&client, request).await?;
         output::note(&format!("run {}: {}\n", submitted.number, output::count(submitted.jobs as usize, "job")));
         let ended = follow::progress(&client, &submitted.run, context.colour).await?;
