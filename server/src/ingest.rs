@@ -27,7 +27,6 @@ const MAX_PROCESSES: usize = 32;
 const MAX_TRACES: usize = 512;
 const MAX_POINTS: usize = 4 * 3600;
 const MAX_LOADED: usize = 256;
-const MAX_TENSORS: usize = 1024;
 /// Classes of a dataset.
 const MAX_CLASS: i64 = 1_000_000;
 
