@@ -134,7 +134,8 @@ impl Running {
         }
         finish(&mut health, "the health service").await;
         drop(fleet);
-        // The router held the last other way into the audit log: what is left in it is being written now.
+        // The router held the last other way into the audit log, but for writes that go on without their callers: what
+        // is left is being written now.
         let mut audit = audit;
         if tokio::time::timeout(AUDIT_PATIENCE, finish(&mut audit, "the audit log")).await.is_err() {
             tracing::error!("the audit log could not be written to its end in time");
@@ -366,6 +367,7 @@ impl Assembly<'_> {
             artifacts: artifacts.clone(),
             submissions,
             doors: doors.clone(),
+            steering: Arc::default(),
             database: database_name(config),
         };
         let edge = Edge {

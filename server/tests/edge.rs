@@ -7,6 +7,8 @@ mod artifacts;
 mod child;
 #[path = "edge/doors.rs"]
 mod doors;
+#[path = "edge/guard.rs"]
+mod guard;
 #[path = "edge/health.rs"]
 mod health;
 #[path = "edge/port.rs"]

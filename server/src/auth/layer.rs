@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::extract::{MatchedPath, Request, State};
@@ -14,7 +15,7 @@ use seatrial_core::role::Role;
 use seatrial_core::store::{Bootstrap, Store, StoreError, TokenRow};
 use seatrial_core::time::{Clock, Monotonic};
 use seatrial_dashboards::Viewer;
-use tokio::sync::{Mutex, broadcast};
+use tokio::sync::{Mutex, broadcast, oneshot};
 
 use super::audit::{Audit, Note};
 use super::doors::{self, Door};
@@ -29,6 +30,8 @@ use seatrial_core::ids::TokenId;
 const LOOPBACK_RECHECK: Duration = Duration::from_secs(1);
 /// Revocations that a slow stream may be behind before it is ended to be safe.
 const REVOCATIONS: usize = 64;
+/// Writes that may go on without the callers who asked for them; as long as there are so many, no other is begun.
+const MAX_UNATTENDED: usize = 1024;
 
 /// What the guard knows. Cheap to clone.
 #[derive(Clone)]
@@ -48,6 +51,8 @@ struct Inner {
     /// When this machine's user was last refused: only "no" is believed for a moment, never "yes".
     loopback_closed: Mutex<Option<Monotonic>>,
     revoked: broadcast::Sender<TokenId>,
+    /// Writes whose callers have left.
+    unattended: AtomicUsize,
 }
 
 /// What [`Doors::new`] takes.
@@ -86,6 +91,7 @@ impl Doors {
             hosts,
             loopback_closed: Mutex::default(),
             revoked,
+            unattended: AtomicUsize::new(0),
         }))
     }
 
@@ -159,8 +165,7 @@ fn is_this_machine(peer: Peer) -> bool {
 
 /// Lets a request through to its handler, or answers it. Use with [`axum::middleware::from_fn_with_state`].
 pub async fn guard(State(doors): State<Doors>, request: Request, next: Next) -> Response {
-    let started = doors.0.clock.monotonic();
-    let (mut head, body) = request.into_parts();
+    let (head, body) = request.into_parts();
     let is_grpc = is_grpc(&head.headers);
     let Some(peer) = head.extensions.get::<Peer>().copied() else {
         return refusal(Error::new(Code::Internal, "the connection has no peer"), is_grpc, &head);
@@ -175,37 +180,103 @@ pub async fn guard(State(doors): State<Doors>, request: Request, next: Next) -> 
         tracing::debug!(call, "refused: doors.toml has no row for it");
         return refusal(Error::new(Code::Forbidden, format!("nobody may call {call}")), is_grpc, &head);
     };
-    let object = head.uri.path().to_owned();
-    let response = match doors.admit(door, &mut head, peer, is_grpc).await {
-        Err(Refused { error, caller }) => {
-            if door.write
-                && let Some(caller) = caller
-            {
-                let actor = Some((caller.principal, caller.project));
-                doors.0.audit.append(actor, door.call, &object, &Note::default(), false).await;
-            }
-            refusal(error, is_grpc, &head)
+    let visit = Visit { doors, door, head, body, peer, is_grpc };
+    if door.write { visit.to_its_end(next).await } else { visit.answer(next).await }
+}
+
+/// A request that has found its row.
+struct Visit {
+    doors: Doors,
+    door: &'static Door,
+    head: Head,
+    body: axum::body::Body,
+    peer: Peer,
+    is_grpc: bool,
+}
+
+impl Visit {
+    /// Answers in a task of its own: what follows a committed write must also be done when the caller has left.
+    async fn to_its_end(self, next: Next) -> Response {
+        let doors = self.doors.clone();
+        let unattended = doors.0.unattended.load(Ordering::Relaxed);
+        if unattended >= MAX_UNATTENDED {
+            tracing::warn!(call = self.door.call, unattended, "refused: too many writes whose callers have left");
+            let error = Error::new(Code::Unavailable, "the server is behind with its writes: try again");
+            return refusal(error, self.is_grpc, &self.head);
         }
-        Ok(caller) => {
-            let note = Note::default();
-            head.extensions.insert(note.clone());
-            let response = next.run(Request::from_parts(head, body)).await;
-            if door.write {
-                let actor = caller.as_ref().map(|caller| (caller.principal, caller.project));
-                doors.0.audit.append(actor, door.call, &object, &note, true).await;
-            }
-            match caller.and_then(|caller| caller.token) {
-                Some(token) if door.streams => {
-                    revocation::end_when_revoked(response, token, doors.0.revoked.subscribe())
+        let (call, is_grpc) = (self.door.call, self.is_grpc);
+        let (mut reply, answer) = oneshot::channel();
+        tokio::spawn(async move {
+            let mut work = std::pin::pin!(self.answer(next));
+            tokio::select! {
+                biased;
+                response = &mut work => {
+                    let _ = reply.send(response); // the caller may leave at any time
                 }
-                Some(_) | None => response,
+                () = reply.closed() => {
+                    let _unattended = Unattended::begin(&doors);
+                    work.await;
+                }
             }
-        }
-    };
-    let (result, took) = (result_of(&response), doors.0.clock.monotonic().since(started));
-    tracing::debug!(call = door.call, result, took_us = took.as_micros(), "answered");
-    doors.0.metrics.request(door.call, result, took);
-    response
+        });
+        answer.await.unwrap_or_else(|_| {
+            tracing::error!(call, "the handler broke off");
+            let error = Error::new(Code::Internal, "the request broke off inside the server: its log says why");
+            if is_grpc { tonic::Status::from(error).into_http() } else { error.into_response() }
+        })
+    }
+
+    async fn answer(self, next: Next) -> Response {
+        let Self { doors, door, mut head, body, peer, is_grpc } = self;
+        let started = doors.0.clock.monotonic();
+        let object = head.uri.path().to_owned();
+        // Before the token is looked at: a revocation between the look and the stream would be missed.
+        let revoked = door.streams.then(|| doors.0.revoked.subscribe());
+        let response = match doors.admit(door, &mut head, peer, is_grpc).await {
+            Err(Refused { error, caller }) => {
+                if door.write
+                    && let Some(caller) = caller
+                {
+                    let actor = Some((caller.principal, caller.project));
+                    doors.0.audit.append(actor, door.call, &object, &Note::default(), false).await;
+                }
+                refusal(error, is_grpc, &head)
+            }
+            Ok(caller) => {
+                let note = Note::default();
+                head.extensions.insert(note.clone());
+                let response = next.run(Request::from_parts(head, body)).await;
+                if door.write {
+                    let actor = caller.as_ref().map(|caller| (caller.principal, caller.project));
+                    doors.0.audit.append(actor, door.call, &object, &note, true).await;
+                }
+                match (caller.and_then(|caller| caller.token), revoked) {
+                    (Some(token), Some(revoked)) => revocation::end_when_revoked(response, token, revoked),
+                    (None, _) | (_, None) => response,
+                }
+            }
+        };
+        let (result, took) = (result_of(&response), doors.0.clock.monotonic().since(started));
+        tracing::debug!(call = door.call, result, took_us = took.as_micros(), "answered");
+        doors.0.metrics.request(door.call, result, took);
+        response
+    }
+}
+
+/// Counts a write as one whose caller has left, until it ends.
+struct Unattended<'a>(&'a AtomicUsize);
+
+impl<'a> Unattended<'a> {
+    fn begin(doors: &'a Doors) -> Self {
+        doors.0.unattended.fetch_add(1, Ordering::Relaxed);
+        Self(&doors.0.unattended)
+    }
+}
+
+impl Drop for Unattended<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 struct Refused {

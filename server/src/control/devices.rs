@@ -77,6 +77,7 @@ impl Devices for Control {
         }
         let reason =
             validate::text("reason", Some(reason))?.unwrap_or_else(|| format!("set by {}", caller.principal_name));
+        let _turn = self.steering.lock().await;
         let device = find::device(self.store.as_ref(), &device).await?;
         if device.state != state {
             let now = self.clock.now();
@@ -86,9 +87,10 @@ impl Devices for Control {
                 let why = format!("device {} changed its state meanwhile; look again", device.name);
                 return Err(Error::new(Code::Conflict, why).into());
             }
-            let heard = self.fleet.set_device_state(device.id, state).await;
-            heard.map_err(|stopped| Error::new(Code::Unavailable, stopped.to_string()))?;
         }
+        // Also a state that the store has already: whoever set it may not have come to this.
+        let heard = self.fleet.set_device_state(device.id, state).await;
+        heard.map_err(|stopped| Error::new(Code::Unavailable, stopped.to_string()))?;
         Ok(Response::new(SetDeviceStateResponse {}))
     }
 }

@@ -24,6 +24,7 @@ use seatrial_core::store::Store;
 use seatrial_core::time::Clock;
 use seatrial_proto::MAX_MESSAGE;
 use seatrial_proto::v1;
+use tokio::sync::Mutex;
 use tonic::service::Routes;
 use tonic::{Request, Status};
 
@@ -45,6 +46,8 @@ pub struct Control {
     pub artifacts: Artifacts,
     pub submissions: Submissions,
     pub doors: Doors,
+    /// Held while a device's state is stored and the fleet is told, so that it hears of states in the store's order.
+    pub steering: Arc<Mutex<()>>,
     /// `sqlite` or `postgres`.
     pub database: &'static str,
 }

@@ -270,3 +270,24 @@ async fn a_revoked_token_ends_its_streams() {
     let end = tokio::time::timeout(PATIENCE, messages.message()).await.unwrap().unwrap_err();
     assert_eq!((end.code(), end.message()), (Code::Unauthenticated, "the token was revoked"));
 }
+
+#[tokio::test]
+async fn a_token_that_was_revoked_and_whose_streams_were_not_ended_is_revoked_again() {
+    let lab = Lab::start().await;
+    let (admin, _) = lab.token("admin", Role::Admin, None).await;
+    let (agent, agent_id) = lab.token("agent", Role::Agent, None).await;
+    let bearer = |secret: &Secret| MetadataValue::try_from(format!("Bearer {}", secret.reveal())).unwrap();
+    let mut session = Request::new(futures::stream::pending());
+    session.metadata_mut().insert("authorization", bearer(&agent));
+    let mut agents = AgentServiceClient::connect(lab.server.url()).await.unwrap();
+    let mut messages = agents.open_session(session).await.unwrap().into_inner();
+
+    // As a server leaves it that stops between the two.
+    assert!(lab.server.store.revoke_token(agent_id, Timestamp::from_micros(1)).await.unwrap());
+    let mut revoke = Request::new(v1::RevokeTokenRequest { id: agent_id.to_string() });
+    revoke.metadata_mut().insert("authorization", bearer(&admin));
+    let again = TokensClient::connect(lab.server.url()).await.unwrap().revoke(revoke).await.unwrap_err();
+    assert!(again.message().contains("was revoked before"), "{again}");
+    let end = tokio::time::timeout(PATIENCE, messages.message()).await.unwrap().unwrap_err();
+    assert_eq!(end.code(), Code::Unauthenticated);
+}

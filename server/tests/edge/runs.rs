@@ -1,18 +1,23 @@
 //! Runs through the port: over gRPC and through the forms of the pages, with agents that take the jobs.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use http::header::{LOCATION, ORIGIN};
 use seatrial_core::backend::Accelerator;
-use seatrial_core::device::RuntimeOffer;
+use seatrial_core::device::{DeviceState, RuntimeOffer};
 use seatrial_core::digest::Digest;
 use seatrial_core::live::Live as _;
 use seatrial_core::model::{Axis, Format, Signature, TensorSpec};
 use seatrial_core::stage::Stage;
 use seatrial_core::tensor::DType;
+use seatrial_core::time::Clock as _;
+use seatrial_proto::v1::devices_client::DevicesClient;
 use seatrial_proto::v1::models_client::ModelsClient;
 use seatrial_proto::v1::run_event::Event;
 use seatrial_proto::v1::runs_client::RunsClient;
 use seatrial_proto::{MAX_MESSAGE, v1};
+use seatrial_server::system::SystemClock;
 use seatrial_sim::connection::dial;
 use seatrial_sim::{Connection, FakeAgent, Identity, Script, report};
 use tonic::transport::Channel;
@@ -230,6 +235,30 @@ async fn a_run_is_cancelled_over_grpc_and_its_watcher_is_told() {
     let (_, _, jobs) = watch.await.unwrap();
     assert!(jobs.iter().all(|job| job.outcome.as_deref() == Some("cancelled")), "{jobs:?}");
     assert_eq!(get(&mut runs, "1").await.0.run.unwrap().state, "cancelled");
+}
+
+#[tokio::test]
+async fn a_state_that_the_store_has_and_the_fleet_never_heard_of_is_told_again() {
+    let lab = Lab::start().await;
+    add_model(&lab).await;
+    let mut agent = Connection::open(dial(&lab.server.url()).await.unwrap(), &identity("a")).await.unwrap();
+    let mut devices = DevicesClient::connect(lab.server.url()).await.unwrap();
+    let device = agent.welcome.device.clone();
+    let mut set = async |state: &str| {
+        let (device, state) = (device.clone(), state.to_owned());
+        let request = v1::SetDeviceStateRequest { device, state, reason: String::new() };
+        devices.set_state(request).await.unwrap();
+    };
+    set("maintenance").await;
+    // As a server leaves it whose caller left between the two.
+    let (id, now) = (device.parse().unwrap(), SystemClock::new().now());
+    let (from, to) = (DeviceState::Maintenance, DeviceState::Ready);
+    assert!(lab.server.store.set_device_state(id, from, to, "repaired", now).await.unwrap());
+    submit(&mut runs(&lab).await, suite(1)).await;
+    let early = tokio::time::timeout(Duration::from_millis(300), agent.assignment()).await;
+    assert!(early.is_err(), "the control: the fleet takes the device to be in maintenance");
+    set("ready").await;
+    agent.assignment().await.unwrap();
 }
 
 /// The token that a page's form carries.
