@@ -311,6 +311,27 @@ async fn a_device_that_does_not_answer_a_cancellation_does_not_hold_the_run_up()
 }
 
 #[tokio::test]
+async fn a_cancellation_that_was_acknowledged_outlives_a_restart_of_the_server() {
+    let mut lab = Lab::new().await;
+    let identity = Identity::named("a");
+    let mut agent = lab.connect(&identity).await;
+    let (run, jobs) = lab.submit(&[device_of(&agent)]).await;
+    let (attempt, _) = agent.assignment().await.unwrap();
+    agent.accept(attempt).await.unwrap();
+    agent.enter(attempt, Stage::Measure).await.unwrap();
+    until(&mut agent, |word| matches!(word, Word::Grant(_))).await;
+    assert_eq!(lab.fleet.cancel(run).await.unwrap(), 1);
+    lab.restart().await; // before the device has stopped
+    let mut hello = identity.hello().unwrap();
+    hello.held = vec![held(attempt, false)];
+    let agent = Connection::open_with(lab.dial().await, &identity, hello).await.unwrap();
+    assert_eq!(agent.welcome.stop, vec![attempt_to_wire(attempt)]);
+    assert_eq!(agent.welcome.grants, vec![]);
+    assert_eq!(lab.outcome(jobs[0]).await, Outcome::Cancelled);
+    assert_eq!(lab.run_state(run).await, RunState::Cancelled);
+}
+
+#[tokio::test]
 async fn a_restart_of_the_server_in_the_middle_of_a_job_costs_nothing() {
     let mut lab = Lab::new().await;
     let identity = Identity::named("a");

@@ -84,6 +84,7 @@ impl Job {
             crashes,
             agent_deaths,
             max_wait,
+            cancelled: _, // a property of its run
             leased_until: _,
         } = open;
         Self {

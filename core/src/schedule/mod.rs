@@ -61,8 +61,8 @@ pub const UNSTARTED_LIMIT: u32 = 5;
 #[derive(Debug, Clone)]
 pub enum Input {
     /// Open jobs, of a new run or as the store has them; those already known are ignored. A leased one waits for its
-    /// holder until its lease ends, and at least for the length of an online grant. `wall` is the time on the clock of
-    /// the leases.
+    /// holder until its lease ends, and at least for the length of an online grant; of a cancelled run it ends at once.
+    /// `wall` is the time on the clock of the leases.
     Open {
         jobs: Vec<OpenJob>,
         wall: Timestamp,
@@ -412,12 +412,20 @@ impl Schedule {
             }
             let (id, device) = (open.job, open.device);
             let lease_left = open.leased_until.map(|end| end.since(wall));
-            self.runs.entry(open.run).or_default().open.insert(id);
+            let run = self.runs.entry(open.run).or_default();
+            run.open.insert(id);
+            run.cancelled |= open.cancelled;
+            let cancelled = run.cancelled;
             self.jobs.insert(id, Job::new(&open));
             devices.insert(device);
             match lease_left {
                 None => self.enqueue(id),
-                Some(left) => self.await_holder(id, left),
+                Some(left) => {
+                    self.await_holder(id, left);
+                    if cancelled {
+                        self.cancel_attempt(id);
+                    }
+                }
             }
         }
         // Only now, so that priority decides among all of them.

@@ -250,6 +250,9 @@ impl World {
         });
         match effect {
             Effect::Assign { attempt, device, grant } => {
+                if self.store[&attempt.job].open.cancelled {
+                    self.fail(format!("{name} at {now}, though its run was cancelled"));
+                }
                 let until = now + grant.length().as_nanos() as u64;
                 let clash = self
                     .leases
@@ -366,8 +369,11 @@ impl World {
                 self.step(Input::CancelFailed { run });
             }
             Effect::CancelRun { run } => {
-                for job in self.store.values_mut().filter(|job| job.open.run == run && job.state == State::Queued) {
-                    job.state = State::Ended;
+                for job in self.store.values_mut().filter(|job| job.open.run == run) {
+                    job.open.cancelled = true;
+                    if job.state == State::Queued {
+                        job.state = State::Ended;
+                    }
                 }
                 self.step(Input::RunCancelled { run });
             }
@@ -539,6 +545,7 @@ impl World {
                 crashes: 0,
                 agent_deaths: 0,
                 max_wait: Duration::from_secs(1 + self.random.below(300)),
+                cancelled: false,
                 leased_until: None,
             };
             let stored = Stored {
@@ -743,6 +750,7 @@ fn ten_thousand_queued_jobs_on_a_thousand_devices_cost_little_each() {
         crashes: 0,
         agent_deaths: 0,
         max_wait: Duration::from_hours(1),
+        cancelled: false,
         leased_until: None,
     });
     let mut schedule = Schedule::new();

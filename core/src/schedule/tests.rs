@@ -42,6 +42,7 @@ fn open(n: u8, on: u8) -> OpenJob {
         crashes: 0,
         agent_deaths: 0,
         max_wait: MAX_WAIT,
+        cancelled: false,
         leased_until: None,
     }
 }
@@ -512,6 +513,26 @@ fn after_a_restart_of_the_server_an_agent_goes_on_within_its_lease() {
         let complete = bench.report(try_of(1, 3), Outcome::Ok);
         assert!(matches!(complete[..], [Effect::Complete { next: JobNext::Done(Outcome::Ok), .. }]));
     }
+}
+
+#[test]
+fn a_cancellation_outlives_the_server_that_acknowledged_it() {
+    let mut bench = Bench::new();
+    let leased = OpenJob { attempt: 3, leased_until: Some(Timestamp::from_micros(300_000_000)), ..open(1, 1) };
+    let queued = open(2, 1);
+    let effects = bench.submit(&[leased, queued].map(|job| OpenJob { cancelled: true, ..job }));
+    assert_eq!(given_back(&effects), Some((Outcome::Cancelled, JobNext::Done(Outcome::Cancelled), false)));
+    assert!(effects.contains(&Effect::CancelRun { run: a_run() }), "what waits: {effects:?}");
+    let held = Held { attempt: try_of(1, 3), ended: false };
+    let effects = bench.attach_with(1, vec![held], vec![]);
+    assert!(
+        matches!(&effects[..], [Effect::Welcome { stop, grants, .. }]
+            if stop[..] == [try_of(1, 3)] && grants.is_empty()),
+        "{effects:?}"
+    );
+    bench.step(Input::GaveBack { attempt: try_of(1, 3), held: true });
+    let effects = bench.step(Input::RunCancelled { run: a_run() });
+    assert!(effects.contains(&Effect::RunEnded { run: a_run() }), "{effects:?}");
 }
 
 #[test]

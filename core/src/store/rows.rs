@@ -494,6 +494,8 @@ pub struct OpenJob {
     pub agent_deaths: u32,
     /// How long it waits for a device that takes no work.
     pub max_wait: Duration,
+    /// Somebody has asked for the end of its run.
+    pub cancelled: bool,
     /// When leased: the end of the lease.
     pub leased_until: Option<Timestamp>,
 }

@@ -223,6 +223,7 @@ fn open(run: &NewRun, job: &NewJob) -> OpenJob {
         crashes: 0,
         agent_deaths: 0,
         max_wait: run.max_wait,
+        cancelled: false,
         leased_until: None,
     }
 }

@@ -323,6 +323,14 @@ pub(crate) async fn open_jobs_carry_what_a_new_start_must_know(store: Arc<dyn St
     assert_eq!((job.job, job.run, job.device, job.priority), (urgent.jobs[0].id, urgent.id, world.device.id, -3));
     assert_eq!((job.attempt, job.infrastructure_failures, job.crashes, job.agent_deaths), (3, 1, 1, 1));
     assert_eq!((job.leased_until, open[1].leased_until), (Some(after(16)), None));
+    assert!(!job.cancelled && !open[1].cancelled);
+
+    store.cancel_run(urgent.id, after(20)).await.unwrap();
+    let open = store.open_jobs().await.unwrap();
+    assert_eq!((open.len(), open[0].job, open[0].cancelled), (1, urgent.jobs[0].id, true));
+    let again = given_back(Outcome::HarnessError, JobNext::Queued);
+    assert!(store.give_back(AttemptRef { attempt: 3, ..first }, &again).await.unwrap());
+    assert!(store.open_jobs().await.unwrap()[0].cancelled, "also when it waits again");
 }
 
 pub(crate) async fn the_last_jobs_of_a_device_and_of_a_model_come_newest_first(store: Arc<dyn Store>) {
