@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seatrial_core::job::{AttemptRef, JobState};
+use seatrial_core::model::Signature;
 use seatrial_core::outcome::Outcome;
 use seatrial_core::stage::Stage;
 use seatrial_core::store::RunState;
@@ -18,6 +19,7 @@ use seatrial_proto::v1::server_message::Message as Word;
 use seatrial_server::http::{NotReady, Readiness, Reporting};
 use seatrial_server::metrics::Metrics;
 use seatrial_server::net::Stop;
+use seatrial_server::tasks::{FinishRuns, Reconciler as _};
 use seatrial_sim::connection::held;
 use seatrial_sim::{Connection, FakeAgent, Identity, Script, report};
 use tonic_health::pb::HealthCheckRequest;
@@ -238,4 +240,23 @@ async fn a_cancellation_that_the_store_refuses_is_refused_to_everybody_and_what_
     for job in jobs {
         assert_eq!(lab.outcome(job).await, Outcome::Cancelled);
     }
+}
+
+#[tokio::test]
+async fn a_run_that_cannot_be_ended_keeps_no_other_from_its_end() {
+    let (mut lab, store) = lab().await;
+    lab.end_reconcilers();
+    let mut runs = Vec::new();
+    for _ in 0..3 {
+        runs.push(lab.store_run(&[], &Signature::default()).await.0);
+    }
+    store.plan("finish_run", Fails::Before(Says::Corrupt), 1);
+    let reconciler = FinishRuns::new(lab.fleet.clone(), lab.store.clone(), lab.clock.clone());
+    let error = reconciler.reconcile().await.unwrap_err().to_string();
+    assert!(error.starts_with("2 runs ended, 1 could not, the first of them run "), "{error}");
+    let mut open = 0;
+    for run in runs {
+        open += u32::from(lab.store.run(run).await.unwrap().unwrap().state == RunState::Running);
+    }
+    assert_eq!((open, store.calls("finish_run")), (1, 3));
 }

@@ -1,12 +1,12 @@
 //! Runs end: when none of its jobs is open, a run is judged by its gate and closed.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::future::ready;
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{StreamExt as _, stream};
 use seatrial_core::digest::Digest;
 use seatrial_core::gate::{self, Gate, Judgement};
 use seatrial_core::ids::JobId;
@@ -17,7 +17,7 @@ use seatrial_core::suite;
 use seatrial_core::time::Clock;
 
 use super::{ReconcileError, Reconciler, Scope};
-use crate::fleet::Fleet;
+use crate::fleet::{Chain, Fleet};
 
 /// Runs that are judged and closed at the same time.
 const AT_ONCE: usize = 32;
@@ -136,8 +136,23 @@ impl Reconciler for FinishRuns {
     async fn reconcile(&self) -> Result<String, ReconcileError> {
         let runs = self.store.runs_to_finish().await?;
         // Together, so that they share commits.
-        let ends = stream::iter(runs).map(|row| self.finish(row)).buffer_unordered(AT_ONCE);
-        let finished = ends.try_fold(0, |count, finished| ready(Ok(count + usize::from(finished)))).await?;
-        Ok(if finished == 0 { String::new() } else { format!("{finished} runs ended") })
+        let ends = stream::iter(runs).map(|row| async move { (row.number, self.finish(row).await) });
+        let mut ends = pin!(ends.buffer_unordered(AT_ONCE));
+        let (mut ended, mut failed, mut first) = (0, 0, None);
+        while let Some((run, end)) = ends.next().await {
+            match end {
+                Ok(finished) => ended += usize::from(finished),
+                Err(error) => {
+                    tracing::error!(run, error = %Chain(&error), "the run cannot be ended");
+                    failed += 1;
+                    first.get_or_insert((run, error));
+                }
+            }
+        }
+        match first {
+            Some((run, error)) => Err(ReconcileError::Runs { ended, failed, run, source: Box::new(error) }),
+            None if ended == 0 => Ok(String::new()),
+            None => Ok(format!("{ended} runs ended")),
+        }
     }
 }

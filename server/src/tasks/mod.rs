@@ -58,6 +58,9 @@ pub trait Reconciler: Send + Sync + 'static {
 pub enum ReconcileError {
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// One run that cannot be ended keeps no other from its end.
+    #[error("{ended} runs ended, {failed} could not, the first of them run {run}")]
+    Runs { ended: usize, failed: usize, run: i64, source: Box<Self> },
     #[error("{0}")]
     Other(String),
 }

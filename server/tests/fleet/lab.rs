@@ -116,13 +116,18 @@ impl Lab {
 
     /// Ends the actor and every connection at once, and starts a new one on the same database.
     pub(crate) async fn restart(&mut self) {
-        self.reconcilers = None;
+        self.end_reconcilers();
         self.fleet.stop();
         self.server.abort();
         let served = serve(&self.store, &self.clock, self.project, self.principal, &self.callers).await;
         let (fleet, address, reconcilers, server) = served;
         (self.fleet, self.address, self.server) = (fleet, address, server);
         self.reconcilers = Some(reconcilers);
+    }
+
+    /// From now on nothing is reconciled but by the test.
+    pub(crate) fn end_reconcilers(&mut self) {
+        self.reconcilers = None;
     }
 
     /// Moves the clocks of the server, and lets the actor look at them.
@@ -148,6 +153,13 @@ impl Lab {
     /// The same with what a client claimed of the model's inputs and outputs.
     pub(crate) async fn submit_of(&self, devices: &[DeviceId], claimed: &Signature) -> (RunId, Vec<JobId>) {
         self.submit_run(self.new_run(devices, claimed)).await
+    }
+
+    /// A run that the fleet is told nothing of.
+    pub(crate) async fn store_run(&self, devices: &[DeviceId], claimed: &Signature) -> (RunId, Vec<JobId>) {
+        let new = self.new_run(devices, claimed);
+        self.store.create_run(&new).await.unwrap();
+        (new.id, new.jobs.iter().map(|job| job.id).collect())
     }
 
     /// A run of one job for each of these devices, to be changed before it is submitted.
