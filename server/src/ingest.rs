@@ -27,6 +27,9 @@ const MAX_PROCESSES: usize = 32;
 const MAX_TRACES: usize = 512;
 const MAX_POINTS: usize = 4 * 3600;
 const MAX_LOADED: usize = 256;
+/// Values of all blocks together: samples with their starts, five classes and a label for each example, and outputs. A
+/// block of equal values takes a few bytes, however many they are, so that bytes are no bound.
+const MAX_VALUES: u64 = 2 * MAX_SAMPLES as u64 + 6 * MAX_EXAMPLES as u64 + MAX_OUTPUT_VALUES as u64;
 /// Classes of a dataset.
 const MAX_CLASS: i64 = 1_000_000;
 
@@ -43,6 +46,8 @@ pub enum Refusal {
     Block { kind: BlockKind, process: u8, why: String },
     #[error("two blocks hold the {kind} samples of process {process}", kind = kind.as_str())]
     Twice { kind: BlockKind, process: u8 },
+    #[error("{kind} samples are of process {process}, which the report does not list", kind = kind.as_str())]
+    Unlisted { kind: BlockKind, process: u8 },
     #[error("the report says {outcome} and process {process} of it left no sentinel")]
     NoSentinel { outcome: Outcome, process: u8 },
     #[error("the report says {0} and lists no process")]
@@ -80,6 +85,14 @@ pub fn judge(
     Ok((completion, outcome))
 }
 
+/// Bytes of memory that it takes to judge a report whose blocks claim these counts of values, beside its own bytes. A
+/// claim that is refused takes none.
+#[must_use]
+pub fn memory(counts: impl IntoIterator<Item = u32>) -> usize {
+    let values: u64 = counts.into_iter().map(u64::from).sum();
+    values.min(MAX_VALUES) as usize * size_of::<i64>()
+}
+
 /// Every bound of a report.
 pub fn check(report: &Report) -> Result<(), Refusal> {
     if report.schema == 0 || report.schema > REPORT_SCHEMA {
@@ -112,7 +125,7 @@ pub fn check(report: &Report) -> Result<(), Refusal> {
             }
         }
     }
-    check_blocks(&report.blocks)?;
+    check_blocks(&report.blocks, &report.processes)?;
     check_sentinel(report)
 }
 
@@ -229,10 +242,12 @@ fn check_memory(memory: &Memory) -> Result<(), Refusal> {
     at_most("memory in KiB", base_kib.max(peak_kib).max(retained_kib), MOST)
 }
 
-fn check_blocks(blocks: &[Block]) -> Result<(), Refusal> {
+fn check_blocks(blocks: &[Block], processes: &[ProcessRecord]) -> Result<(), Refusal> {
     let mut seen = std::collections::BTreeSet::new();
-    for block in blocks {
-        let &Block { metric: kind, process, count, ref bytes } = block;
+    for &Block { metric: kind, process, count, bytes: _ } in blocks {
+        if !processes.iter().any(|record| record.index == process) {
+            return Err(Refusal::Unlisted { kind, process });
+        }
         if !seen.insert((kind.as_str(), process)) {
             return Err(Refusal::Twice { kind, process });
         }
@@ -243,6 +258,10 @@ fn check_blocks(blocks: &[Block]) -> Result<(), Refusal> {
             BlockKind::Outputs => MAX_OUTPUT_VALUES,
         };
         at_most(format!("{} samples", kind.as_str()), u64::from(count), u64::from(limit))?;
+    }
+    let values: u64 = blocks.iter().map(|block| u64::from(block.count)).sum();
+    at_most("values of all blocks", values, MAX_VALUES)?;
+    for &Block { metric: kind, process, count, ref bytes } in blocks {
         let values =
             block::unpack(bytes, count).map_err(|error| Refusal::Block { kind, process, why: error.to_string() })?;
         check_values(kind, process, &values)?;
@@ -316,11 +335,20 @@ mod tests {
                 Lie::Future => "the end of stage fetch in µs is 18446744073709551615, which no device can measure",
                 Lie::NoSentinel => "the report says ok and process 0 of it left no sentinel",
                 Lie::HugeLog => "log in bytes: 1048576 is over the limit of 524288",
+                Lie::ForeignProcess => "latency_ns samples are of process 9, which the report does not list",
+                Lie::ManyValues => "values of all blocks: 6400020 is over the limit of 1465536",
                 Lie::BackInTime => "a start of process 0 is earlier than the one before, which no device can measure",
                 Lie::Garbage => "samples of process 0 (latency_ns) cannot be read",
             };
             assert!(text.starts_with(expected), "{lie:?}: {text}");
         }
+    }
+
+    #[test]
+    fn values_cost_memory_whatever_bytes_they_take_and_a_claim_without_end_costs_no_more_than_is_read() {
+        let report = report::ok(1000);
+        assert_eq!(memory(report.blocks.iter().map(|block| block.count)), 2 * 1000 * 8);
+        assert_eq!(memory([u32::MAX; 64]), MAX_VALUES as usize * 8);
     }
 
     #[test]

@@ -21,8 +21,10 @@ pub enum Lie {
     Future,
     /// Success without a sentinel.
     NoSentinel,
-    /// A log larger than any that is kept.
-    HugeLog,
+    /// Samples of a process that it does not list.
+    ForeignProcess,
+    /// Blocks that are each within bounds, and together are not.
+    ManyValues,
     /// Starts that go backwards.
     BackInTime,
     /// Bytes that are no block.
@@ -30,13 +32,14 @@ pub enum Lie {
 }
 
 impl Lie {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::NegativeLatency,
         Self::NegativeLoadTime,
         Self::BillionSamples,
         Self::Future,
         Self::NoSentinel,
-        Self::HugeLog,
+        Self::ForeignProcess,
+        Self::ManyValues,
         Self::BackInTime,
         Self::Garbage,
     ];
@@ -51,7 +54,19 @@ impl Lie {
             Self::BillionSamples => latency.into_iter().for_each(|block| block.count = 1_000_000_000),
             Self::Future => report.stages.iter_mut().for_each(|stage| stage.start_us = u64::MAX),
             Self::NoSentinel => report.processes.iter_mut().for_each(|process| process.sentinel = false),
-            Self::HugeLog => report.log = "x".repeat(1 << 20),
+            Self::ForeignProcess => latency.into_iter().for_each(|block| block.process = 9),
+            Self::ManyValues => {
+                let (values, first) = (vec![1; 400_000], report.processes[0].clone());
+                let (count, bytes) = (values.len() as u32, block::pack(&values));
+                let many = (1..=16).map(|process| Block {
+                    metric: BlockKind::LatencyNs,
+                    process,
+                    count,
+                    bytes: bytes.clone(),
+                });
+                report.blocks.extend(many);
+                report.processes.extend((1..=16).map(|index| ProcessRecord { index, ..first.clone() }));
+            }
             Self::BackInTime => {
                 let starts = report.blocks.iter_mut().find(|block| block.metric == BlockKind::StartUs);
                 set(starts, &[5, 4]);

@@ -24,7 +24,7 @@ use crate::ingest;
 const MISSED_BEATS: u32 = 3;
 /// Attempts of this session that are remembered once they have ended, for reports that come twice.
 const REMEMBERED: usize = 64;
-/// Reports larger than this are judged off the threads that serve streams.
+/// Reports that take more bytes than this to judge are judged off the threads that serve streams.
 const LARGE: usize = 32 << 10;
 /// Texts of an agent that go into a message are cut here.
 const MAX_REASON: usize = 1 << 10;
@@ -205,7 +205,9 @@ impl Session {
             return self
                 .say(Word::ReportRefused(v1::ReportRefused { attempt: Some(attempt_to_wire(attempt)), reason }));
         };
-        let size = report.document.len() + report.blocks.iter().map(|block| block.data.len()).sum::<usize>();
+        let size = report.document.len()
+            + report.blocks.iter().map(|block| block.data.len()).sum::<usize>()
+            + ingest::memory(report.blocks.iter().map(|block| block.count));
         let permit = self.permit(size).await?;
         let (device, received_at) = (self.device, self.context.clock.now());
         let judge = move || {
