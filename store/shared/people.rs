@@ -152,6 +152,11 @@ pub(crate) async fn has_people(pool: &Pool, now: Timestamp) -> Result<bool, Faul
     Ok(found.fetch_one(pool).await?)
 }
 
+pub(crate) async fn knows_people(pool: &Pool) -> Result<bool, Fault> {
+    let known = query_scalar!(r#"SELECT EXISTS (SELECT 1 FROM tokens WHERE role <> 'agent') AS "any!: bool""#);
+    Ok(known.fetch_one(pool).await?)
+}
+
 pub(crate) async fn create_enrolment(tx: &mut Connection, enrolment: &NewEnrolment) -> Result<(), Fault> {
     query!(
         "INSERT INTO enrolments (id, project_id, created_by, hash, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)",

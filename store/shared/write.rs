@@ -48,6 +48,10 @@ impl Store for Database {
         people::has_people(&self.read, now).await.doing("looking for tokens")
     }
 
+    async fn knows_people(&self) -> Result<bool> {
+        people::knows_people(&self.read).await.doing("looking for tokens")
+    }
+
     async fn create_enrolment(&self, enrolment: &NewEnrolment) -> Result<()> {
         let doing = "storing an enrolment";
         self.writer

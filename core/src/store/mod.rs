@@ -129,8 +129,10 @@ pub trait Store: Read {
     async fn tokens(&self) -> Result<Vec<TokenRow>>;
     /// False when there is no such token or it was revoked already.
     async fn revoke_token(&self, id: TokenId, now: Timestamp) -> Result<bool>;
-    /// Whether a token is in force at `now` that is not a device's: decides the loopback rule.
+    /// Whether a token is in force at `now` that is not a device's: somebody can still get in.
     async fn has_people(&self, now: Timestamp) -> Result<bool>;
+    /// Whether a token was ever made for a person, expired and revoked ones included: that ends the loopback rule.
+    async fn knows_people(&self) -> Result<bool>;
     async fn create_enrolment(&self, enrolment: &NewEnrolment) -> Result<()>;
     /// Uses a one-time enrolment and stores the device's own token, both or neither. False when the enrolment does not
     /// exist, has expired or was used: of a hundred callers exactly one gets true.

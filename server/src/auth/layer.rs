@@ -2,8 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
@@ -13,9 +12,9 @@ use http::request::Parts as Head;
 use http::{HeaderMap, Method, Uri};
 use seatrial_core::role::Role;
 use seatrial_core::store::{Bootstrap, Store, StoreError, TokenRow};
-use seatrial_core::time::{Clock, Monotonic};
+use seatrial_core::time::Clock;
 use seatrial_dashboards::Viewer;
-use tokio::sync::{Mutex, broadcast, oneshot};
+use tokio::sync::{broadcast, oneshot};
 
 use super::audit::{Audit, Note};
 use super::doors::{self, Door};
@@ -26,8 +25,6 @@ use crate::metrics::Metrics;
 use crate::net::Peer;
 use seatrial_core::ids::TokenId;
 
-/// How long it is believed that somebody has a token.
-const LOOPBACK_RECHECK: Duration = Duration::from_secs(1);
 /// Revocations that a slow stream may be behind before it is ended to be safe.
 const REVOCATIONS: usize = 64;
 /// Writes that may go on without the callers who asked for them; as long as there are so many, no other is begun.
@@ -48,8 +45,8 @@ struct Inner {
     form_key: [u8; 32],
     /// Host names, beside the loopback ones, at which this machine may be addressed without a token.
     hosts: Vec<String>,
-    /// When this machine's user was last refused: only "no" is believed for a moment, never "yes".
-    loopback_closed: Mutex<Option<Monotonic>>,
+    /// Whether a token was ever made for a person. That cannot become untrue.
+    loopback_closed: AtomicBool,
     revoked: broadcast::Sender<TokenId>,
     /// Writes whose callers have left.
     unattended: AtomicUsize,
@@ -89,7 +86,7 @@ impl Doors {
             user,
             form_key,
             hosts,
-            loopback_closed: Mutex::default(),
+            loopback_closed: AtomicBool::new(false),
             revoked,
             unattended: AtomicUsize::new(0),
         }))
@@ -127,16 +124,15 @@ impl Doors {
         web::form_token(&self.0.form_key, session)
     }
 
-    /// Whether this machine's user passes without a token: nobody but agents has one.
+    /// Whether this machine's user passes without a token: no person ever had one. That the last of them has ended
+    /// opens nothing to every program of this machine.
     pub async fn loopback_is_free(&self) -> Result<bool, StoreError> {
-        let mut closed = self.0.loopback_closed.lock().await;
-        let now = self.0.clock.monotonic();
-        if closed.is_some_and(|checked| now.since(checked) < LOOPBACK_RECHECK) {
+        if self.0.loopback_closed.load(Ordering::Relaxed) {
             return Ok(false);
         }
-        let people = self.0.store.has_people(self.0.clock.now()).await?;
-        *closed = people.then_some(now);
-        Ok(!people)
+        let closed = self.0.store.knows_people().await?;
+        self.0.loopback_closed.fetch_or(closed, Ordering::Relaxed);
+        Ok(!closed)
     }
 
     async fn authenticate(&self, head: &Head, peer: Peer, is_grpc: bool) -> Result<(Caller, Option<Secret>), Error> {

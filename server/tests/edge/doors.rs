@@ -231,6 +231,33 @@ async fn on_loopback_the_user_passes_until_somebody_has_a_token() {
 }
 
 #[tokio::test]
+async fn a_token_that_has_ended_does_not_open_loopback_again() {
+    for (expires_at, revoke) in [(Some(Timestamp::from_micros(1)), false), (None, true)] {
+        let lab = Lab::start().await;
+        let mut info = ServerClient::connect(lab.server.url()).await.unwrap();
+        assert!(info.info(v1::InfoRequest {}).await.is_ok(), "the control: nobody has had a token");
+        let (_, id) = lab.token("ann", Role::Admin, expires_at).await;
+        if revoke {
+            assert!(lab.server.store.revoke_token(id, Timestamp::from_micros(2)).await.unwrap());
+        }
+        let refused = info.info(v1::InfoRequest {}).await.unwrap_err();
+        assert_eq!(refused.code(), Code::Unauthenticated);
+    }
+}
+
+#[tokio::test]
+async fn who_has_no_token_left_is_given_an_administrators_at_the_next_start() {
+    let lab = Lab::with(|config| config.print_admin_token = true).await;
+    let first = lab.server.store.tokens().await.unwrap()[0].id;
+    assert!(lab.server.store.revoke_token(first, Timestamp::from_micros(2)).await.unwrap());
+    let folder = lab.stop().await;
+    let config = Config { print_admin_token: true, ..Config::embedded(folder.path().join("data")) };
+    let second = seatrial_server::start(config).await.unwrap();
+    assert!(second.admin_token.is_some());
+    second.shutdown(seatrial_server::Shutdown::Hard).await;
+}
+
+#[tokio::test]
 async fn an_address_that_others_reach_needs_tls_and_tokens_or_a_shrug() {
     let folder = tempfile::tempdir().unwrap();
     let open = Config { listen: "0.0.0.0:0".parse().unwrap(), ..Config::embedded(folder.path().join("data")) };

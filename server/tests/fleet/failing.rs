@@ -135,6 +135,7 @@ failing!(Store {
     tokens() -> Vec<TokenRow>;
     revoke_token(id: TokenId, now: Timestamp) -> bool;
     has_people(now: Timestamp) -> bool;
+    knows_people() -> bool;
     create_enrolment(enrolment: &NewEnrolment) -> ();
     use_enrolment(hash: &Digest, token: &NewToken, now: Timestamp) -> bool;
     bind_token(token: TokenId, device: DeviceId) -> bool;

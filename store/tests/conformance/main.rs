@@ -43,6 +43,7 @@ conformance! {
         the_first_start_makes_a_project_and_the_second_finds_it,
         a_token_is_found_by_its_hash_before_and_after_it_is_revoked,
         only_a_token_in_force_that_is_no_devices_counts_as_a_person,
+        a_person_is_known_once_a_token_was_made_for_one_whatever_became_of_it,
         a_token_with_a_taken_secret_is_refused_in_words,
         of_a_hundred_enrolments_exactly_one_succeeds,
         an_enrolment_that_has_expired_lets_nobody_in,

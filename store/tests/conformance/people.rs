@@ -51,6 +51,18 @@ pub(crate) async fn only_a_token_in_force_that_is_no_devices_counts_as_a_person(
     assert!(!store.has_people(after(12)).await.unwrap(), "it was revoked");
 }
 
+pub(crate) async fn a_person_is_known_once_a_token_was_made_for_one_whatever_became_of_it(store: Arc<dyn Store>) {
+    let project = store.bootstrap(&seed("mara")).await.unwrap().project;
+    let device = NewToken { role: Role::Agent, ..token(project, "phone", b"device") };
+    store.create_token(&device).await.unwrap();
+    assert!(!store.knows_people().await.unwrap(), "a device is nobody");
+    let person = NewToken { role: Role::Viewer, expires_at: Some(T0), ..token(project, "ci", b"secret") };
+    store.create_token(&person).await.unwrap();
+    assert!(store.knows_people().await.unwrap(), "expired");
+    assert!(store.revoke_token(person.id, after(5)).await.unwrap());
+    assert!(store.knows_people().await.unwrap(), "revoked");
+}
+
 pub(crate) async fn a_token_with_a_taken_secret_is_refused_in_words(store: Arc<dyn Store>) {
     let project = store.bootstrap(&seed("mara")).await.unwrap().project;
     store.create_token(&token(project, "ci", b"secret")).await.unwrap();
