@@ -2,8 +2,14 @@
 //!
 //! Every cell of that product is either a job or a misfit, in one order that depends on nothing but the suite and the
 //! names of the devices. A suite that would run nothing is a fault that its submitter sees.
+//!
+//! Devices share the specification of their combination, and nothing is built beyond the bounds of a run: who may only
+//! ask what a suite would do must not be able to fill the server's memory with the answer.
 
+use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::backend::Backend;
 use crate::dataset::Binding;
@@ -19,6 +25,8 @@ use crate::suite::{DatasetPick, MAX_COMBINATIONS, ModelPick, Problem, Suite, Ver
 
 /// Jobs and misfits of one run.
 pub const MAX_CELLS: usize = 100_000;
+/// Specifications of one run's jobs, in bytes of JSON.
+pub const MAX_SPEC_BYTES: usize = 128 << 20;
 
 /// What the names of a suite mean: every model and dataset that [`Suite::models`] and [`Suite::datasets`] list. One
 /// that is not here does not exist.
@@ -42,11 +50,17 @@ pub struct PlannedJob {
     pub device_name: String,
     pub variant: VariantId,
     pub dataset: Option<DatasetVersionId>,
-    pub spec: JobSpec,
+    /// The same for every device of its combination.
+    pub spec: Arc<JobSpec>,
 }
 
-/// Plans a run of the suite on these devices.
-pub fn expand(suite: &Suite, catalog: &Catalog, devices: &[DeviceRow]) -> Result<Expansion, Vec<Problem>> {
+/// Plans a run of the suite on these devices. `max_jobs` is what the server takes of one run.
+pub fn expand(
+    suite: &Suite,
+    catalog: &Catalog,
+    devices: &[DeviceRow],
+    max_jobs: usize,
+) -> Result<Expansion, Vec<Problem>> {
     let mut problems = Problems { file: &suite.file, found: Vec::new() };
     let variants = choose_variants(suite, catalog, &mut problems);
     let datasets = choose_datasets(suite, catalog, &mut problems);
@@ -55,7 +69,21 @@ pub fn expand(suite: &Suite, catalog: &Catalog, devices: &[DeviceRow]) -> Result
     if !problems.found.is_empty() {
         return Err(problems.found);
     }
-    let expansion = plan(suite, &variants, &datasets, &chosen);
+    let Plan { expansion, max_jobs, jobs, spec_bytes } = plan(suite, &variants, &datasets, &chosen, max_jobs);
+    let top = Place { line: 1, column: 1 };
+    let split = Some("select fewer devices, or split the suite".to_owned());
+    if jobs > max_jobs {
+        let message =
+            format!("the suite expands to {jobs} jobs, and this server accepts {max_jobs} of a run (max_jobs_per_run)");
+        problems.add(top, message, split);
+        return Err(problems.found);
+    }
+    if spec_bytes > MAX_SPEC_BYTES {
+        let message =
+            format!("the specifications of the suite's {jobs} jobs take more than {MAX_SPEC_BYTES} bytes together");
+        problems.add(top, message, split);
+        return Err(problems.found);
+    }
     if expansion.jobs.is_empty() {
         problems.add(
             suite.devices_place,
@@ -309,29 +337,46 @@ fn check_size(suite: &Suite, variants: usize, datasets: usize, devices: usize, p
 
 // --- the product ---
 
+/// An expansion as it grows. Beyond its bounds jobs are only counted.
+struct Plan {
+    expansion: Expansion,
+    max_jobs: usize,
+    jobs: usize,
+    spec_bytes: usize,
+}
+
 fn plan(
     suite: &Suite,
     variants: &[ChosenVariant<'_>],
     datasets: &[ChosenDataset<'_>],
     devices: &[ChosenDevice<'_>],
-) -> Expansion {
-    let mut expansion = Expansion::default();
+    max_jobs: usize,
+) -> Plan {
+    let mut plan = Plan { expansion: Expansion::default(), max_jobs, jobs: 0, spec_bytes: 0 };
     for variant in variants {
         for &dataset in datasets {
             let binding = binding_for(variant, dataset.map(|(name, _)| name));
             let unfed = open_axis(&variant.variant.signature, &binding, dataset.is_some());
             for backend in &suite.backends {
                 for profile in &suite.profiles {
-                    let cell =
-                        Cell { suite, variant, dataset, binding: &binding, unfed: unfed.as_ref(), backend, profile };
+                    let cell = Cell {
+                        suite,
+                        variant,
+                        dataset,
+                        binding: &binding,
+                        unfed: unfed.as_ref(),
+                        backend,
+                        profile,
+                        built: OnceCell::new(),
+                    };
                     for device in devices {
-                        cell.place(device, &mut expansion);
+                        cell.place(device, &mut plan);
                     }
                 }
             }
         }
     }
-    expansion
+    plan
 }
 
 /// One combination, before devices.
@@ -344,10 +389,12 @@ struct Cell<'a> {
     unfed: Option<&'a Reason>,
     backend: &'a Backend,
     profile: &'a MeasurementProfile,
+    /// Its specification and the bytes that it takes, once a device can run it.
+    built: OnceCell<(Arc<JobSpec>, usize)>,
 }
 
 impl Cell<'_> {
-    fn place(&self, device: &ChosenDevice<'_>, expansion: &mut Expansion) {
+    fn place(&self, device: &ChosenDevice<'_>, plan: &mut Plan) {
         let reason = match (&device.undecided, self.unfed) {
             (Some(undecided), _) => Some(Reason::from(undecided.as_str())),
             (None, Some(unfed)) => Some(unfed.clone()),
@@ -357,14 +404,8 @@ impl Cell<'_> {
             },
         };
         match reason {
-            None => expansion.jobs.push(PlannedJob {
-                device: device.row.id,
-                device_name: device.row.name.clone(),
-                variant: self.variant.variant.id,
-                dataset: self.dataset.map(|(_, version)| version.id),
-                spec: self.spec(),
-            }),
-            Some(reason) => expansion.misfits.push(NewMisfit {
+            None => self.add_job(device, plan),
+            Some(reason) => plan.expansion.misfits.push(NewMisfit {
                 model: self.variant.model.to_owned(),
                 variant: self.variant.variant.name.clone(),
                 dataset: self.dataset.map(|(name, _)| name.to_owned()),
@@ -374,6 +415,27 @@ impl Cell<'_> {
                 reason,
             }),
         }
+    }
+
+    fn add_job(&self, device: &ChosenDevice<'_>, plan: &mut Plan) {
+        plan.jobs += 1;
+        if plan.jobs > plan.max_jobs || plan.spec_bytes > MAX_SPEC_BYTES {
+            return;
+        }
+        let (spec, bytes) = self.built.get_or_init(|| {
+            let spec = self.spec();
+            // One that cannot be written can be neither stored nor sent.
+            let bytes = serde_json::to_vec(&spec).map_or(usize::MAX, |json| json.len());
+            (Arc::new(spec), bytes)
+        });
+        plan.spec_bytes = plan.spec_bytes.saturating_add(*bytes);
+        plan.expansion.jobs.push(PlannedJob {
+            device: device.row.id,
+            device_name: device.row.name.clone(),
+            variant: self.variant.variant.id,
+            dataset: self.dataset.map(|(_, version)| version.id),
+            spec: spec.clone(),
+        });
     }
 
     fn spec(&self) -> JobSpec {
@@ -407,7 +469,7 @@ impl Cell<'_> {
 }
 
 /// The suite's binding, else the model version's for this dataset, else its for any, else the empty one.
-fn binding_for(variant: &ChosenVariant<'_>, dataset: Option<&str>) -> Binding {
+fn binding_for<'c>(variant: &ChosenVariant<'c>, dataset: Option<&str>) -> Cow<'c, Binding> {
     let of = |wanted: Option<&str>| {
         let bindings = variant.version.bindings.iter();
         bindings.filter(|(name, _)| name.as_deref() == wanted).map(|(_, binding)| binding).next()
@@ -416,8 +478,7 @@ fn binding_for(variant: &ChosenVariant<'_>, dataset: Option<&str>) -> Binding {
         .binding
         .or_else(|| dataset.and_then(|name| of(Some(name))))
         .or_else(|| of(None))
-        .cloned()
-        .unwrap_or_default()
+        .map_or_else(|| Cow::Owned(Binding::default()), Cow::Borrowed)
 }
 
 /// Why generated inputs cannot be made: an axis whose size nothing says. A dataset brings the sizes with it.

@@ -11,6 +11,7 @@ use seatrial_core::time::Clock;
 use seatrial_dashboards::Dashboards;
 use seatrial_proto::DESCRIPTORS;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -25,7 +26,7 @@ use crate::auth::layer::{Doors, Parts};
 use crate::auth::token::{Kind, Secret};
 use crate::config::{Config, Database, Synchronous};
 use crate::control::Control;
-use crate::control::submissions::Submissions;
+use crate::control::submissions::{PLANS, Submissions};
 use crate::fleet::{self, Fleet};
 use crate::http::{Edge, Readiness, Reporting, router};
 use crate::lock::{Lock, LockError};
@@ -347,6 +348,7 @@ impl Assembly<'_> {
             fleet: fleet.clone(),
             clock: clock.clone(),
             max_jobs: config.limits.jobs_per_run,
+            planning: Arc::new(Semaphore::new(PLANS)),
         };
         let actions =
             WebActions { submissions: submissions.clone(), user: (people.user.clone(), people.bootstrap.principal) };

@@ -43,6 +43,9 @@ impl std::str::FromStr for Task {
     }
 }
 
+/// Entries of a label map: more classes than the largest public sets of images have.
+pub const MAX_LABEL_MAP: usize = 1 << 15;
+
 /// Preprocessing, tensor names, shapes for dynamic axes and label map: belongs to the model version, a suite may
 /// override it. An empty binding feeds each dataset input to the model input of the same name, unchanged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default, JsonSchema)]
@@ -53,7 +56,8 @@ pub struct Binding {
     pub scores: Option<String>,
     /// Sizes of named axes: `batch = 1`.
     pub axes: BTreeMap<String, u64>,
-    /// `label_map[i]` is the dataset's class of the model's class `i`; identity when absent.
+    /// `label_map[i]` is the dataset's class of the model's class `i`; identity when absent. At most [`MAX_LABEL_MAP`]
+    /// entries.
     pub label_map: Option<Vec<u32>>,
 }
 

@@ -12,7 +12,7 @@ fn catalog() -> Catalog {
 
 fn run(text: &str, devices: &[DeviceRow]) -> Result<Expansion, String> {
     let suite = suite::parse(text, "night.toml").map_err(|problems| render(&problems))?;
-    expand(&suite, &catalog(), devices).map_err(|problems| render(&problems))
+    expand(&suite, &catalog(), devices, MAX_CELLS).map_err(|problems| render(&problems))
 }
 
 fn suite_of(models: &str, rest: &str) -> String {
@@ -49,7 +49,7 @@ fn every_cell_is_a_job_or_a_misfit_in_one_order() {
 }
 
 fn cell(job: &PlannedJob) -> String {
-    let JobSpec { model, backend, profile, .. } = &job.spec;
+    let JobSpec { model, backend, profile, .. } = &*job.spec;
     format!("{} {backend} {} {}", model.variant, profile.kind.as_str(), job.device_name)
 }
 
@@ -90,7 +90,7 @@ fn the_suites_binding_comes_before_the_datasets_and_that_before_any() {
     let bindings = &mut catalog.models[0].versions[0].bindings;
     let axes = |text: &str, catalog: &Catalog| {
         let suite = suite::parse(text, "s.toml").unwrap();
-        let expansion = expand(&suite, catalog, &[phone(1)]).unwrap();
+        let expansion = expand(&suite, catalog, &[phone(1)], MAX_CELLS).unwrap();
         expansion.jobs[0].spec.binding.axes.keys().cloned().collect::<Vec<_>>().join(",")
     };
     let plain = suite_of("\"digits-cnn\"", "");
@@ -192,6 +192,44 @@ fn the_product_is_bounded() {
     assert!(error.contains("5760 combinations on 30 devices are 172800 jobs and misfits"), "{error}");
 }
 
+#[test]
+fn a_run_has_no_more_jobs_than_the_server_takes_and_says_how_many_there_would_be() {
+    let suite = suite::parse(&suite_of("\"digits-cnn\"", ""), "s.toml").unwrap();
+    let devices = [phone(1), phone(2)]; // 2 variants × 2 thread counts on 2 devices
+    let expanded = |max_jobs| expand(&suite, &catalog(), &devices, max_jobs).map_err(|problems| render(&problems));
+    assert_eq!(expanded(8).map(|expansion| expansion.jobs.len()), Ok(8));
+    let error = expanded(7).unwrap_err();
+    assert!(error.contains("expands to 8 jobs, and this server accepts 7"), "{error}");
+    let chosen: Vec<_> = devices.iter().map(|row| ChosenDevice { row, undecided: None }).collect();
+    let catalog = catalog();
+    let mut problems = Problems { file: "s.toml", found: Vec::new() };
+    let variants = choose_variants(&suite, &catalog, &mut problems);
+    let datasets = choose_datasets(&suite, &catalog, &mut problems);
+    let Plan { expansion, jobs, .. } = plan(&suite, &variants, &datasets, &chosen, 3);
+    assert_eq!((jobs, expansion.jobs.len()), (8, 3), "and builds none beyond them");
+}
+
+#[test]
+fn devices_share_the_specification_of_their_combination() {
+    let expansion = run(&suite_of("\"digits-cnn\"", ""), &[phone(1), phone(2)]).unwrap();
+    for pair in expansion.jobs.chunks(2) {
+        assert!(Arc::ptr_eq(&pair[0].spec, &pair[1].spec));
+    }
+    assert!(!Arc::ptr_eq(&expansion.jobs[1].spec, &expansion.jobs[2].spec), "the control");
+}
+
+#[test]
+fn specifications_are_bounded_in_bytes_together() {
+    let mut catalog = catalog();
+    let large = Binding { label_map: Some(vec![4_000_000_000; 2_000_000]), ..Binding::default() }; // 22 MB of JSON
+    catalog.models[0].versions[0].bindings.push((None, large));
+    let suite = suite::parse(&suite_of("\"digits-cnn\"", ""), "s.toml").unwrap();
+    let few = expand(&suite, &catalog, &[phone(1)], MAX_CELLS).unwrap();
+    assert_eq!(few.jobs.len(), 4);
+    let error = render(&expand(&suite, &catalog, &[phone(1), phone(2)], MAX_CELLS).unwrap_err());
+    assert!(error.contains("take more than 134217728 bytes together"), "{error}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
@@ -217,13 +255,14 @@ proptest! {
         );
         let suite = suite::parse(&text, "s.toml").map_err(|problems| TestCaseError::fail(render(&problems)))?;
         let devices = fleet(&numbers);
-        let expansion = expand(&suite, &catalog(), &devices).map_err(|problems| TestCaseError::fail(render(&problems)))?;
+        let expansion =
+            expand(&suite, &catalog(), &devices, MAX_CELLS).map_err(|problems| TestCaseError::fail(render(&problems)))?;
         let variants = if both_models { 4 } else { 2 };
         let cells = variants * suite.backends.len() * suite.profiles.len() * devices.len();
         prop_assert_eq!(expansion.jobs.len() + expansion.misfits.len(), cells);
 
         numbers.reverse();
-        let again = expand(&suite, &catalog(), &fleet(&numbers)).map_err(|problems| TestCaseError::fail(render(&problems)))?;
+        let again = expand(&suite, &catalog(), &fleet(&numbers), MAX_CELLS).map_err(|problems| TestCaseError::fail(render(&problems)))?;
         prop_assert_eq!(again.jobs, expansion.jobs);
         prop_assert_eq!(again.misfits, expansion.misfits);
     }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::backend::{Accelerator, Affinity};
-use crate::dataset::{Binding, InputBinding, Quantization, Resize};
+use crate::dataset::{Binding, InputBinding, MAX_LABEL_MAP, Quantization, Resize};
 use crate::profile::ProfileKind;
 use crate::stage::Stage;
 
@@ -363,6 +363,19 @@ fn a_binding_that_cannot_work_is_told() {
 #[test]
 fn syntax_errors_come_with_their_place() {
     insta::assert_snapshot!(faults("name = \"x\"\nmodels = [\"a\"\nbackends = []\nname = 1\n"));
+}
+
+#[test]
+fn a_label_map_is_bounded() {
+    let suite = |entries: usize| {
+        let map = vec!["0"; entries].join(",");
+        format!(
+            "name = \"night\"\nbackends = [{{ runtime = \"tract\" }}]\n[[models]]\nname = \"m\"\n[models.binding]\nlabel_map = [{map}]\n"
+        )
+    };
+    assert!(crate::suite::parse(&suite(MAX_LABEL_MAP), "night.toml").is_ok());
+    let found = faults(&suite(MAX_LABEL_MAP + 1));
+    assert!(found.contains("it has 32769 entries, and at most 32768 are allowed"), "{found}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use seatrial_core::dataset::{Binding, MAX_LABEL_MAP};
 use seatrial_core::ids::{BindingId, ModelId, ModelVersionId, VariantId};
 use seatrial_core::model::{Manifest, ManifestEntry, Signature};
 use seatrial_core::store::{NewBinding, NewModelVersion, NewVariant};
@@ -193,9 +194,15 @@ fn checked_manifest(field: &str, files: Vec<v1::FileRef>) -> Result<Manifest, Er
 
 fn checked_binding(field: &str, binding: v1::NewBinding, now: Timestamp) -> Result<NewBinding, Error> {
     let v1::NewBinding { dataset, binding_json } = binding;
+    let binding: Binding = validate::json(&format!("{field}.binding_json"), &binding_json)?;
+    let entries = binding.label_map.as_ref().map_or(0, Vec::len);
+    if entries > MAX_LABEL_MAP {
+        let why = format!("{entries} entries; at most {MAX_LABEL_MAP} are accepted");
+        return Err(Error::field(format!("{field}.binding_json.label_map"), why));
+    }
     Ok(NewBinding {
         id: BindingId::new(now, entropy()),
         dataset: dataset.map(|dataset| validate::name(&format!("{field}.dataset"), &dataset)).transpose()?,
-        binding: validate::json(&format!("{field}.binding_json"), &binding_json)?,
+        binding,
     })
 }

@@ -140,10 +140,10 @@ fn checked_file_name(name: &str) -> Result<&str, Error> {
 fn planned(job: PlannedJob) -> v1::PreviewJob {
     let PlannedJob { device: _, device_name, variant: _, dataset: _, spec } = job;
     v1::PreviewJob {
-        model: spec.model.model,
+        model: spec.model.model.clone(),
         version: spec.model.version,
-        variant: spec.model.variant,
-        dataset: spec.dataset.map(|dataset| dataset.dataset),
+        variant: spec.model.variant.clone(),
+        dataset: spec.dataset.as_ref().map(|dataset| dataset.dataset.clone()),
         backend: spec.backend.to_string(),
         profile: spec.profile.kind.as_str().to_owned(),
         device: device_name,

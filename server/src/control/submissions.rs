@@ -12,6 +12,7 @@ use seatrial_core::store::{
 };
 use seatrial_core::suite::{self, Problem, Suite};
 use seatrial_core::time::Clock;
+use tokio::sync::Semaphore;
 
 use crate::error::{Code, Error};
 use crate::fleet::{CancelError, Fleet};
@@ -25,7 +26,12 @@ pub struct Submissions {
     pub clock: Arc<dyn Clock>,
     /// Jobs that one run may have.
     pub max_jobs: usize,
+    /// Suites that are being planned: each may take as much memory as a run of the largest size.
+    pub planning: Arc<Semaphore>,
 }
+
+/// Suites that are planned at one time.
+pub const PLANS: usize = 2;
 
 /// Why nothing was submitted.
 #[derive(Debug)]
@@ -77,7 +83,9 @@ pub struct Submitted {
 impl Submissions {
     /// What the suite would do now.
     pub async fn plan(&self, project: ProjectId, text: &str, file: &str) -> Result<(Suite, Expansion), Refused> {
-        let suite = suite::parse(text, file).map_err(Refused::Suite)?;
+        let _turn = self.planning.acquire().await.map_err(|_| gone())?;
+        let (text, file) = (text.to_owned(), file.to_owned());
+        let suite = aside(move || suite::parse(&text, &file)).await?;
         let mut catalog = Catalog::default();
         for model in suite.models() {
             catalog.models.extend(self.store.model(project, model).await?);
@@ -86,16 +94,8 @@ impl Submissions {
             catalog.datasets.extend(self.store.dataset(project, dataset).await?);
         }
         let devices = self.store.devices().await?;
-        let expansion = expand(&suite, &catalog, &devices).map_err(Refused::Suite)?;
-        if expansion.jobs.len() > self.max_jobs {
-            let why = format!(
-                "the suite expands to {} jobs; this server accepts {} (max_jobs_per_run)",
-                expansion.jobs.len(),
-                self.max_jobs
-            );
-            return Err(Error::new(Code::TooLarge, why).into());
-        }
-        Ok((suite, expansion))
+        let max_jobs = self.max_jobs;
+        aside(move || expand(&suite, &catalog, &devices, max_jobs).map(|expansion| (suite, expansion))).await
     }
 
     /// Stores a run of the suite and wakes the fleet. A submission that has its run already is answered with that run.
@@ -116,7 +116,7 @@ impl Submissions {
             device: planned.device,
             variant: planned.variant,
             dataset: planned.dataset,
-            spec: planned.spec,
+            spec: Arc::unwrap_or_clone(planned.spec),
         });
         let source =
             Source { suite: suite.name, text: text.to_owned(), submission, rerun_of: None, max_wait: suite.max_wait };
@@ -209,6 +209,20 @@ impl Submissions {
             }
         }
     }
+}
+
+/// Judges a suite off the threads that serve connections: a large one takes its time.
+async fn aside<T: Send + 'static>(
+    judge: impl FnOnce() -> Result<T, Vec<Problem>> + Send + 'static,
+) -> Result<T, Refused> {
+    let judged = tokio::task::spawn_blocking(judge).await;
+    judged
+        .map_err(|error| Error::new(Code::Internal, format!("the suite could not be planned: {error}")))?
+        .map_err(Refused::Suite)
+}
+
+fn gone() -> Error {
+    Error::new(Code::Unavailable, "the server goes away")
 }
 
 fn open(run: &NewRun, job: &NewJob) -> OpenJob {

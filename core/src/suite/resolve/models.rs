@@ -1,8 +1,8 @@
 //! Models and datasets as a suite names them, and its own bindings.
 
 use super::report_duplicates;
-use crate::dataset::Binding;
 use crate::dataset::package::is_plain_name;
+use crate::dataset::{Binding, MAX_LABEL_MAP};
 use crate::suite::document::Reporter;
 use crate::suite::file::{DatasetEntry, DatasetTable, ModelEntry, ModelTable, VersionKey};
 use crate::suite::{DatasetPick, ModelPick, VersionPick};
@@ -84,6 +84,11 @@ pub(super) fn judge_name(path: &str, name: &str, reporter: &mut Reporter<'_>) ->
 }
 
 fn judge_binding(path: &str, binding: &Binding, reporter: &mut Reporter<'_>) {
+    let entries = binding.label_map.as_ref().map_or(0, Vec::len);
+    if entries > MAX_LABEL_MAP {
+        let message = format!("`{path}.label_map`: it has {entries} entries, and at most {MAX_LABEL_MAP} are allowed");
+        reporter.at(&format!("{path}.label_map"), message, None);
+    }
     for (axis, &size) in &binding.axes {
         if size == 0 {
             reporter.at(
