@@ -20,7 +20,8 @@ const REST: Backoff = Backoff { first: Duration::from_secs(5), longest: Duration
 #[derive(Debug)]
 pub(super) struct Device {
     pub(super) session: Option<SessionId>,
-    state: DeviceState,
+    /// `None` until one was heard: such a device only has jobs that wait for it.
+    state: Option<DeviceState>,
     /// Whether its agent takes more work.
     leaving: bool,
     pub(super) queue: BTreeSet<QueueKey>,
@@ -40,7 +41,7 @@ impl Default for Device {
     fn default() -> Self {
         Self {
             session: None,
-            state: DeviceState::Ready,
+            state: None,
             leaving: false,
             queue: BTreeSet::new(),
             holding: BTreeSet::new(),
@@ -59,8 +60,13 @@ impl Device {
     }
 
     /// Whether an assignment that was claimed for it may be sent.
-    pub(super) const fn takes_work(&self) -> bool {
-        self.session.is_some() && is_usable(self.state) && !self.leaving
+    pub(super) fn takes_work(&self) -> bool {
+        self.session.is_some() && self.out_of_service().is_none() && !self.leaving
+    }
+
+    /// Why its state keeps it from work, if it does.
+    fn out_of_service(&self) -> Option<&'static str> {
+        self.state.and_then(out_of_service)
     }
 
     /// Whether a job that waits for it has reason to wait.
@@ -84,7 +90,7 @@ impl Device {
             return None;
         }
         let unheard = if self.session.is_some() { "is about to leave" } else { "is not connected" };
-        let how = out_of_service(self.state).unwrap_or(unheard);
+        let how = self.out_of_service().unwrap_or(unheard);
         Some((self.away_since, how))
     }
 
@@ -127,10 +133,6 @@ const fn out_of_service(state: DeviceState) -> Option<&'static str> {
     }
 }
 
-const fn is_usable(state: DeviceState) -> bool {
-    out_of_service(state).is_none()
-}
-
 impl Schedule {
     pub(super) fn attached(
         &mut self,
@@ -145,7 +147,8 @@ impl Schedule {
             self.effects.push(Effect::CloseSession { device: id, session: old, reason: CloseReason::Replaced });
         }
         device.change(self.now, |device| {
-            device.state = state;
+            // What was heard is newer than what the handshake read, or the same.
+            device.state.get_or_insert(state);
             device.leaving = false;
         });
         device.not_before = self.now;
@@ -222,8 +225,8 @@ impl Schedule {
 
     pub(super) fn device_state(&mut self, id: DeviceId, state: DeviceState) {
         let device = self.devices.entry(id).or_default();
-        device.change(self.now, |device| device.state = state);
-        if is_usable(state) {
+        device.change(self.now, |device| device.state = Some(state));
+        if out_of_service(state).is_none() {
             device.forgive();
             device.not_before = self.now;
         }
@@ -287,8 +290,8 @@ impl Schedule {
     fn quarantine(&mut self, id: DeviceId, reason: String) {
         let now = self.now;
         let Some(device) = self.devices.get_mut(&id) else { return };
-        if is_usable(device.state) {
-            device.change(now, |device| device.state = DeviceState::Quarantined);
+        if device.out_of_service().is_none() {
+            device.change(now, |device| device.state = Some(DeviceState::Quarantined));
             self.effects.push(Effect::Quarantine { device: id, reason });
         }
     }

@@ -67,7 +67,8 @@ pub enum Input {
         jobs: Vec<OpenJob>,
         wall: Timestamp,
     },
-    /// An agent has opened a session. `lost` are attempts during which its earlier process was killed.
+    /// An agent has opened a session. `state` is what its handshake has read, some time ago: it counts for a device of
+    /// which no state was heard. `lost` are attempts during which its earlier process was killed.
     Attached {
         device: DeviceId,
         session: SessionId,

@@ -243,6 +243,30 @@ fn a_device_that_never_starts_what_it_is_given_is_quarantined() {
 }
 
 #[test]
+fn a_handshake_does_not_undo_a_state_that_was_set_while_it_went_on() {
+    for state in [DeviceState::Maintenance, DeviceState::Quarantined, DeviceState::Retired] {
+        let mut bench = Bench::new();
+        bench.submit(&[open(1, 1)]);
+        bench.step(Input::DeviceState { device: device(1), state });
+        assert_eq!(claims(&bench.attach(1)), [], "the handshake read \"ready\" before {state}");
+        bench.detach(1);
+        assert_eq!(claims(&bench.attach(1)), [], "nor does the next");
+        let ready = Input::DeviceState { device: device(1), state: DeviceState::Ready };
+        assert_eq!(claims(&bench.step(ready)), [try_of(1, 1)]);
+    }
+}
+
+#[test]
+fn a_handshake_tells_the_state_of_a_device_of_which_none_was_heard() {
+    let mut bench = Bench::new();
+    bench.submit(&[open(1, 1)]);
+    let session = SessionId::new(Timestamp::default(), [9; 10]);
+    let state = DeviceState::Maintenance;
+    let attached = Input::Attached { device: device(1), session, state, held: vec![], lost: vec![] };
+    assert_eq!(claims(&bench.step(attached)), []);
+}
+
+#[test]
 fn a_device_that_refuses_is_left_alone_for_a_while() {
     let mut bench = Bench::new();
     bench.submit(&[open(1, 1)]);

@@ -278,7 +278,13 @@ impl Actor {
                 }
             }
             Done::StagesNoted => self.noting = false,
-            Done::Quarantined { device } => self.shared.now.announce(Event::Device(device)),
+            Done::Quarantined { device, stored } => {
+                if stored {
+                    // An operator may have been heard while it was on its way to the store, and it came last.
+                    self.step(Input::DeviceState { device, state: DeviceState::Quarantined });
+                }
+                self.shared.now.announce(Event::Device(device));
+            }
         }
         self.maybe_drained();
     }

@@ -24,11 +24,26 @@ use super::specs::Attempt;
 /// An answer of the store.
 pub(super) enum Done {
     Claimed(Vec<Claimed>),
-    Completed { attempt: AttemptRef, device: DeviceId, outcome: Outcome, accepted: Accepted },
-    GaveBack { attempt: AttemptRef, held: bool },
-    Cancelled { run: RunId, result: Result<(), Arc<StoreError>> },
+    Completed {
+        attempt: AttemptRef,
+        device: DeviceId,
+        outcome: Outcome,
+        accepted: Accepted,
+    },
+    GaveBack {
+        attempt: AttemptRef,
+        held: bool,
+    },
+    Cancelled {
+        run: RunId,
+        result: Result<(), Arc<StoreError>>,
+    },
     StagesNoted,
-    Quarantined { device: DeviceId },
+    /// `stored` is false when somebody changed the device's state first.
+    Quarantined {
+        device: DeviceId,
+        stored: bool,
+    },
 }
 
 pub(super) struct Claimed {
@@ -200,13 +215,14 @@ impl Asker {
     pub(super) async fn quarantine(self, device: DeviceId, reason: String, now: Timestamp) -> Option<Done> {
         let moved = self
             .ask("quarantine a device", &mut 0, || async {
-                let Some(row) = self.store.device(device).await? else { return Ok(()) };
-                self.store.set_device_state(device, row.state, DeviceState::Quarantined, &reason, now).await.map(drop)
+                let Some(row) = self.store.device(device).await? else { return Ok(false) };
+                self.store.set_device_state(device, row.state, DeviceState::Quarantined, &reason, now).await
             })
             .await;
         match moved {
             Err(Failure::Stopped) => None,
-            Ok(()) | Err(Failure::Final(_)) => Some(Done::Quarantined { device }),
+            Ok(stored) => Some(Done::Quarantined { device, stored }),
+            Err(Failure::Final(_)) => Some(Done::Quarantined { device, stored: false }),
         }
     }
 }
