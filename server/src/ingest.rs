@@ -23,6 +23,8 @@ use seatrial_core::time::Timestamp;
 
 /// Bounds of a report beyond those of its message and of [`seatrial_core::report`], to which a device cuts it.
 const MAX_LOG: usize = 512 << 10;
+/// What stands where a text was cut.
+const CUT: &str = "[cut by the server]";
 const MAX_PROCESSES: usize = 32;
 const MAX_TRACES: usize = 512;
 const MAX_POINTS: usize = 4 * 3600;
@@ -59,10 +61,12 @@ pub fn judge(
     spec: &JobSpec,
     attempt: AttemptRef,
     device: DeviceId,
-    report: Report,
+    mut report: Report,
     received_at: Timestamp,
 ) -> Result<(Completion, Outcome), Refusal> {
+    let cut = cut_texts(&mut report);
     check(&report)?;
+    report.bounds_hit.extend(cut);
     let summary = measure::summarise(spec, &report);
     let outcome = summary.outcome;
     let (message, failed_stage) = match summary.wrong.as_slice() {
@@ -91,6 +95,39 @@ pub fn judge(
 pub fn memory(counts: impl IntoIterator<Item = u32>) -> usize {
     let values: u64 = counts.into_iter().map(u64::from).sum();
     values.min(MAX_VALUES) as usize * size_of::<i64>()
+}
+
+/// Cuts texts that are too long, and says which: how an attempt ended is worth more than the last words about it.
+fn cut_texts(report: &mut Report) -> Vec<String> {
+    let mut cut = Vec::new();
+    if report.message.as_mut().is_some_and(cut_end) {
+        cut.push(format!("message cut at {MAX_TEXT} bytes"));
+    }
+    let notes = report.stages.iter_mut().filter_map(|stage| stage.note.as_mut());
+    if notes.map(cut_end).filter(|&is_cut| is_cut).count() > 0 {
+        cut.push(format!("notes of stages cut at {MAX_TEXT} bytes"));
+    }
+    if report.log.len() > MAX_LOG {
+        // The last lines say the most.
+        let start = report.log.len() - (MAX_LOG - CUT.len() - 1);
+        let start = (start..report.log.len()).find(|&at| report.log.is_char_boundary(at)).unwrap_or(report.log.len());
+        report.log.replace_range(..start, &format!("{CUT}\n"));
+        cut.push(format!("log cut at {MAX_LOG} bytes"));
+    }
+    cut
+}
+
+/// Whether there was too much of it.
+fn cut_end(text: &mut String) -> bool {
+    if text.len() <= MAX_TEXT {
+        return false;
+    }
+    let end = MAX_TEXT - CUT.len() - 1;
+    let end = (0..=end).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+    text.truncate(end);
+    text.push(' ');
+    text.push_str(CUT);
+    true
 }
 
 /// Every bound of a report.
@@ -349,6 +386,25 @@ mod tests {
         let report = report::ok(1000);
         assert_eq!(memory(report.blocks.iter().map(|block| block.count)), 2 * 1000 * 8);
         assert_eq!(memory([u32::MAX; 64]), MAX_VALUES as usize * 8);
+    }
+
+    #[test]
+    fn a_text_that_is_too_long_is_cut_and_the_outcome_stands() {
+        let mut report = report::ended(Outcome::CrashSignal(11));
+        report.message = Some("é".repeat(MAX_TEXT));
+        report.stages[0].note = Some("n".repeat(MAX_TEXT + 1));
+        report.log = format!("{}the end", "é".repeat(MAX_LOG));
+        report.bounds_hit = vec!["before".to_owned(); MAX_BOUNDS_HIT];
+        assert!(matches!(check(&report), Err(Refusal::TooMuch { .. })), "the control");
+        let cut = cut_texts(&mut report);
+        assert_eq!(check(&report), Ok(()));
+        let message = report.message.as_ref().unwrap();
+        assert!(message.len() <= MAX_TEXT && message.ends_with("é [cut by the server]"), "{}", message.len());
+        assert!(report.stages[0].note.as_ref().unwrap().ends_with("n [cut by the server]"));
+        assert!(report.log.len() <= MAX_LOG && report.log.starts_with("[cut by the server]\né"));
+        assert!(report.log.ends_with("the end"));
+        assert_eq!(cut, ["message cut at 8192 bytes", "notes of stages cut at 8192 bytes", "log cut at 524288 bytes"]);
+        assert_eq!(cut_texts(&mut report), Vec::<String>::new(), "once");
     }
 
     #[test]

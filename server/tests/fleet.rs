@@ -415,6 +415,22 @@ async fn a_lying_device_costs_its_own_attempt_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_message_that_is_too_long_costs_no_outcome() {
+    let lab = Lab::new().await;
+    let mut agent = lab.connect(&Identity::named("a")).await;
+    let (_, jobs) = lab.submit(&[device_of(&agent)]).await;
+    let (attempt, _) = agent.assignment().await.unwrap();
+    agent.accept(attempt).await.unwrap();
+    let message = Some("the model says: ".to_owned() + &"x".repeat(1 << 20));
+    let report = seatrial_core::report::Report { message, ..report::ended(Outcome::UnsupportedOp) };
+    agent.report(attempt, &report).await.unwrap();
+    assert_eq!(agent.verdict(attempt).await.unwrap(), Ok(()));
+    assert_eq!(lab.outcome(jobs[0]).await, Outcome::UnsupportedOp);
+    let stored = lab.store.attempts(jobs[0]).await.unwrap()[0].message.clone().unwrap();
+    assert!(stored.len() <= 8 << 10 && stored.starts_with("the model says") && stored.ends_with("[cut by the server]"));
+}
+
+#[tokio::test]
 async fn one_device_can_never_speak_for_another() {
     let lab = Lab::new().await;
     let mut victim = lab.connect(&Identity::named("victim")).await;
