@@ -371,7 +371,6 @@ mod tests {
                 Lie::BillionSamples => "latency_ns samples: 1000000000 is over the limit of 400000",
                 Lie::Future => "the end of stage fetch in µs is 18446744073709551615, which no device can measure",
                 Lie::NoSentinel => "the report says ok and process 0 of it left no sentinel",
-                Lie::HugeLog => "log in bytes: 1048576 is over the limit of 524288",
                 Lie::ForeignProcess => "latency_ns samples are of process 9, which the report does not list",
                 Lie::ManyValues => "values of all blocks: 6400020 is over the limit of 1465536",
                 Lie::BackInTime => "a start of process 0 is earlier than the one before, which no device can measure",

@@ -248,7 +248,9 @@ async fn a_run_that_cannot_be_ended_keeps_no_other_from_its_end() {
     lab.end_reconcilers();
     let mut runs = Vec::new();
     for _ in 0..3 {
-        runs.push(lab.store_run(&[], &Signature::default()).await.0);
+        let run = lab.new_run(&[], &Signature::default());
+        lab.store.create_run(&run).await.unwrap();
+        runs.push(run.id);
     }
     store.plan("finish_run", Fails::Before(Says::Corrupt), 1);
     let reconciler = FinishRuns::new(lab.fleet.clone(), lab.store.clone(), lab.clock.clone());

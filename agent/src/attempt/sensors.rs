@@ -15,7 +15,7 @@ const MAX_READINGS: usize = 50_000;
 /// been kept: at any moment the traces reach evenly from the first round to the last.
 #[derive(Debug)]
 pub(super) struct Traces {
-    traces: BTreeMap<String, Trace>,
+    by_sensor: BTreeMap<String, Trace>,
     rounds: u64,
     every: u64,
     readings: usize,
@@ -23,7 +23,7 @@ pub(super) struct Traces {
 
 impl Default for Traces {
     fn default() -> Self {
-        Self { traces: BTreeMap::new(), rounds: 0, every: 1, readings: 0 }
+        Self { by_sensor: BTreeMap::new(), rounds: 0, every: 1, readings: 0 }
     }
 }
 
@@ -49,7 +49,7 @@ impl Traces {
             return;
         }
         for reading in readings {
-            let trace = self.traces.entry(reading.sensor.clone()).or_insert_with(|| Trace {
+            let trace = self.by_sensor.entry(reading.sensor.clone()).or_insert_with(|| Trace {
                 unit: reading.unit.to_owned(),
                 points: Vec::new(),
                 absent: None,
@@ -66,14 +66,14 @@ impl Traces {
 
     fn thin(&mut self) {
         self.every = self.every.saturating_mul(2);
-        for trace in self.traces.values_mut() {
+        for trace in self.by_sensor.values_mut() {
             trace.points.retain(|(round, ..)| round.is_multiple_of(self.every));
         }
-        self.readings = self.traces.values().map(|trace| trace.points.len()).sum();
+        self.readings = self.by_sensor.values().map(|trace| trace.points.len()).sum();
     }
 
     pub(super) fn into_parts(self) -> (Vec<SensorTrace>, Option<String>) {
-        let traces = self.traces.into_iter().map(|(sensor, trace)| {
+        let traces = self.by_sensor.into_iter().map(|(sensor, trace)| {
             let points = match trace.absent {
                 Some(reason) if trace.points.is_empty() => Reading::Absent(reason),
                 Some(_) | None => {

@@ -130,12 +130,12 @@ impl Probe {
 
     /// Every sensor that the device has, and the ones that one would expect of it.
     pub fn all_sensors(&self) -> Vec<SensorReading> {
-        // A device may have more zones than fit: what there is only one of comes first.
+        // A device may have more zones than fit: what there is only one of comes first, then what rules look at.
         let mut readings = battery::readings(&self.files);
         readings.extend(power::readings(&self.files));
-        readings.extend(thermal::readings(&self.files));
         readings.extend(frequency::readings(&self.files));
         readings.extend(cooling::readings(&self.files));
+        readings.extend(thermal::readings(&self.files));
         bound(&mut readings);
         readings
     }
@@ -172,10 +172,11 @@ impl Probe {
     }
 }
 
-/// The last place tells that there were more.
+/// What cannot be read gives way to what can. The last place tells that there were more.
 fn bound(readings: &mut Vec<SensorReading>) {
     let count = readings.len();
     if count > MAX_SENSORS {
+        readings.sort_by_key(|reading| reading.value.present().is_none());
         readings.truncate(MAX_SENSORS - 1);
         let reason = Reason::new(Code::TooManySensors, &[("count", &count), ("read", &readings.len())]);
         readings.push(SensorReading { sensor: "more".to_owned(), unit: "1", value: Reading::absent(reason) });
@@ -274,9 +275,13 @@ mod tests {
             std::fs::write(folder.join("type"), "tsens").unwrap();
             std::fs::write(folder.join("temp"), "40000").unwrap();
         }
+        let policy = home.path().join("sys/devices/system/cpu/cpufreq/policy0");
+        std::fs::create_dir_all(&policy).unwrap();
+        std::fs::write(policy.join("scaling_cur_freq"), "1800000").unwrap();
         let probe = Probe::new(home.path());
         let readings = probe.all_sensors();
         assert_eq!(readings.len(), MAX_SENSORS);
+        assert!(readings.iter().any(|reading| reading.sensor == "cpu0/frequency"), "zones take no clock's place");
         let reason = readings.last().and_then(|reading| reading.value.reason()).unwrap();
         assert!(reason.contains("of which 95 are read"), "{reason}");
         assert!(probe.profile(false).absent_sensors.contains_key("more"));

@@ -266,7 +266,11 @@ async fn refusal(session: &mut crate::stand_in::Session) -> Option<String> {
         .until(|message| match message {
             FromAgent::Refused(refused) => Some(Some(refused.reason)),
             FromAgent::Accepted(_) => Some(None),
-            _ => None,
+            FromAgent::Hello(_)
+            | FromAgent::Heartbeat(_)
+            | FromAgent::Stage(_)
+            | FromAgent::Report(_)
+            | FromAgent::Drain(_) => None,
         })
         .await
 }

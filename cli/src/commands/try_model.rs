@@ -16,6 +16,7 @@ use seatrial_core::model::{Manifest, ManifestEntry};
 use seatrial_core::outcome::Outcome;
 use seatrial_core::profile::{MeasurementProfile, ProfileKind};
 use seatrial_core::reading::Reading;
+use seatrial_core::reason::Reason;
 use seatrial_core::report::Report;
 use seatrial_core::session::Stop;
 use seatrial_dashboards::format::file_size;
@@ -132,7 +133,8 @@ async fn perform(spec: JobSpec, files: BTreeMap<Digest, PathBuf>) -> Result<Repo
 }
 
 fn show(spec: &JobSpec, report: &Report, summary: &Summary, output: Output) -> Result<()> {
-    let Summary { outcome, metrics, invalid } = summary;
+    let Summary { outcome, metrics, invalid, wrong } = summary;
+    let message = if wrong.is_empty() { report.message.clone() } else { Some(Reason::joined(wrong)) };
     let job = v1::Job {
         model: spec.model.model.clone(),
         variant: spec.model.variant.clone(),
@@ -141,7 +143,7 @@ fn show(spec: &JobSpec, report: &Report, summary: &Summary, output: Output) -> R
         state: "done".to_owned(),
         stage: report.failed_stage.map(|stage| stage.as_str().to_owned()),
         outcome: Some(outcome.to_string()),
-        message: report.message.clone(),
+        message,
         invalid: invalid.iter().map(ToString::to_string).collect(),
         metrics: metrics.iter().map(to_wire).collect(),
         ..Default::default()

@@ -17,7 +17,7 @@ use crate::time::Monotonic;
 /// How long a device that left an assignment unstarted is spared the next.
 const REST: Backoff = Backoff { first: Duration::from_secs(5), longest: Duration::from_mins(1) };
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Device {
     pub(super) session: Option<SessionId>,
     /// `None` until one was heard: such a device only has jobs that wait for it.
@@ -35,23 +35,6 @@ pub(super) struct Device {
     not_before: Monotonic,
     /// Since when it neither takes nor has work, if that is so.
     away_since: Monotonic,
-}
-
-impl Default for Device {
-    fn default() -> Self {
-        Self {
-            session: None,
-            state: None,
-            leaving: false,
-            queue: BTreeSet::new(),
-            holding: BTreeSet::new(),
-            losses: 0,
-            last_lost: None,
-            unstarted: 0,
-            not_before: Monotonic::default(),
-            away_since: Monotonic::default(),
-        }
-    }
 }
 
 impl Device {

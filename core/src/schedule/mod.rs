@@ -415,8 +415,10 @@ impl Schedule {
             let lease_left = open.leased_until.map(|end| end.since(wall));
             let run = self.runs.entry(open.run).or_default();
             run.open.insert(id);
-            run.cancelled |= open.cancelled;
-            let cancelled = run.cancelled;
+            if open.cancelled {
+                run.cancel = Cancel::Stored;
+            }
+            let cancelled = run.is_cancelled();
             self.jobs.insert(id, Job::new(&open));
             devices.insert(device);
             match lease_left {

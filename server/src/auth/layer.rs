@@ -177,7 +177,7 @@ pub async fn guard(State(doors): State<Doors>, request: Request, next: Next) -> 
         return refusal(Error::new(Code::Forbidden, format!("nobody may call {call}")), is_grpc, &head);
     };
     let visit = Visit { doors, door, head, body, peer, is_grpc };
-    if door.write { visit.to_its_end(next).await } else { visit.answer(next).await }
+    if door.write { visit.finish_whatever_its_caller_does(next).await } else { visit.answer(next).await }
 }
 
 /// A request that has found its row.
@@ -192,7 +192,7 @@ struct Visit {
 
 impl Visit {
     /// Answers in a task of its own: what follows a committed write must also be done when the caller has left.
-    async fn to_its_end(self, next: Next) -> Response {
+    async fn finish_whatever_its_caller_does(self, next: Next) -> Response {
         let doors = self.doors.clone();
         let unattended = doors.0.unattended.load(Ordering::Relaxed);
         if unattended >= MAX_UNATTENDED {

@@ -75,8 +75,8 @@ async fn a_write_whose_caller_has_left_runs_to_its_end_and_into_the_audit_log() 
     go_on.notify_one();
     tokio::time::timeout(PATIENCE, ended.notified()).await.unwrap();
     eventually("the audit log has the write", async || {
-        let entries = lab.server.store.audit(10).await.unwrap();
-        entries.iter().any(|entry| entry.action == "POST /logout" && entry.allowed)
+        let entries = lab.server.store.audit(lab.project().await, None, 10).await.unwrap();
+        entries.iter().any(|entry| entry.row.action == "POST /logout" && entry.row.allowed)
     })
     .await;
 }

@@ -9,6 +9,7 @@ use seatrial_core::device::{DeviceState, RuntimeOffer};
 use seatrial_core::digest::Digest;
 use seatrial_core::live::Live as _;
 use seatrial_core::model::{Axis, Format, Signature, TensorSpec};
+use seatrial_core::reading::Reading;
 use seatrial_core::stage::Stage;
 use seatrial_core::tensor::DType;
 use seatrial_core::time::Clock as _;
@@ -27,7 +28,7 @@ use crate::support::{Lab, client, eventually};
 /// A device that offers a runtime for ONNX.
 fn identity(name: &str) -> Identity {
     let mut identity = Identity::named(name);
-    identity.profile.cpu.count = 64;
+    identity.profile.cpu.count = Reading::Present(64);
     identity.profile.runtimes = vec![RuntimeOffer {
         name: "tract".to_owned(),
         version: "0.0.0".to_owned(),

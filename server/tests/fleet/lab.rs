@@ -155,13 +155,6 @@ impl Lab {
         self.submit_run(self.new_run(devices, claimed)).await
     }
 
-    /// A run that the fleet is told nothing of.
-    pub(crate) async fn store_run(&self, devices: &[DeviceId], claimed: &Signature) -> (RunId, Vec<JobId>) {
-        let new = self.new_run(devices, claimed);
-        self.store.create_run(&new).await.unwrap();
-        (new.id, new.jobs.iter().map(|job| job.id).collect())
-    }
-
     /// A run of one job for each of these devices, to be changed before it is submitted.
     pub(crate) fn new_run(&self, devices: &[DeviceId], claimed: &Signature) -> NewRun {
         let now = self.clock.now();
