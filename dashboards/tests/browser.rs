@@ -83,6 +83,10 @@ impl Browser {
     }
 
     fn call(&mut self, method: &str, params: &Value) -> Value {
+        self.ask(method, params).unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    fn ask(&mut self, method: &str, params: &Value) -> Result<Value, Value> {
         self.next += 1;
         let mut request = json!({ "id": self.next, "method": method, "params": params });
         if let Some(session) = &self.session {
@@ -93,8 +97,10 @@ impl Browser {
         loop {
             let message = self.read();
             if message["id"] == json!(self.next) {
-                assert!(message.get("error").is_none(), "{method}: {message}");
-                return message["result"].clone();
+                return match message.get("error") {
+                    Some(error) => Err(error.clone()),
+                    None => Ok(message["result"].clone()),
+                };
             }
             self.note(&message);
         }
@@ -109,7 +115,9 @@ impl Browser {
     fn loaded(&mut self) {
         let deadline = Instant::now() + Duration::from_mins(1);
         while Instant::now() < deadline {
-            if self.value("document.readyState === 'complete' && location.href !== 'about:blank'") == json!(true) {
+            if self.value_of_this_page("document.readyState === 'complete' && location.href !== 'about:blank'")
+                == json!(true)
+            {
                 return;
             }
         }
@@ -117,11 +125,17 @@ impl Browser {
     }
 
     fn value(&mut self, expression: &str) -> Value {
-        let result = self.call(
-            "Runtime.evaluate",
-            &json!({ "expression": expression, "returnByValue": true, "awaitPromise": true }),
-        );
-        result["result"]["value"].clone()
+        self.evaluate(expression).unwrap_or_else(|error| panic!("{expression}: {error}"))
+    }
+
+    /// Null when the page goes while it is asked: the next one may answer.
+    fn value_of_this_page(&mut self, expression: &str) -> Value {
+        self.evaluate(expression).unwrap_or(Value::Null)
+    }
+
+    fn evaluate(&mut self, expression: &str) -> Result<Value, Value> {
+        let params = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
+        Ok(self.ask("Runtime.evaluate", &params)?["result"]["value"].clone())
     }
 
     /// Asks until the answer is the one wanted.
@@ -129,7 +143,7 @@ impl Browser {
         let deadline = Instant::now() + Duration::from_secs(30);
         let mut last = Value::Null;
         while Instant::now() < deadline {
-            last = self.value(expression);
+            last = self.value_of_this_page(expression);
             if last == *wanted {
                 return;
             }

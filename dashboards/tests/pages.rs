@@ -310,9 +310,9 @@ async fn a_quarantined_device_says_why_and_that_somebody_has_to_release_it() {
     let device = lab.devices.iter().find(|device| device.state == DeviceState::Quarantined).unwrap().id;
     for path in ["/devices".to_owned(), format!("/devices/{device}")] {
         let page = get(lab.clone(), Role::Viewer, &path).await;
-        assert!(page.text().contains("Quarantined until somebody releases it: lost 2 jobs in a row."), "{path}");
+        assert!(page.text().contains("Somebody has to release it: lost 2 jobs in a row."), "{path}");
         let page = get(lab.clone(), Role::Viewer, &with(&path, "lang=zh")).await;
-        assert!(page.text().contains("已隔离，直到有人解除：连续丢失 2 个作业。"), "{path}");
+        assert!(page.text().contains("需有人解除：连续丢失 2 个作业。"), "{path}");
     }
 }
 

@@ -432,6 +432,7 @@ mod tests {
         report.processes.push(second);
         assert_eq!(check(&report), Err(Refusal::NoSentinel { outcome: Outcome::Ok, process: 1 }));
         report.processes.clear();
+        report.blocks.clear();
         assert_eq!(check(&report), Err(Refusal::NoProcess(Outcome::Ok)));
     }
 
