@@ -27,6 +27,26 @@ pub fn median_rank(n: usize) -> Option<usize> {
     (rank > 0).then_some(rank)
 }
 
+/// Two-sided p of the exact sign test: min(1, 2 P(B ≤ min(first, second))) for B ~ Binomial(first + second, ½). Without
+/// any observation it is 1.
+#[must_use]
+pub fn sign_test(first: u32, second: u32) -> f64 {
+    let (n, smaller) = (first as usize + second as usize, first.min(second) as usize);
+    let mut rank = n / 2;
+    let mut probability = central_probability(n);
+    let mut tail = 0.0;
+    loop {
+        if rank <= smaller {
+            tail += probability;
+        }
+        if rank == 0 || probability == 0.0 {
+            return (2.0 * tail).min(1.0);
+        }
+        probability *= rank as f64 / (n - rank + 1) as f64;
+        rank -= 1;
+    }
+}
+
 /// P(B = ⌊n/2⌋) for B ~ Binomial(n, ½).
 fn central_probability(n: usize) -> f64 {
     // C(2m, m) / 4^m = Π (1 − 1 / 2i), and for odd n the central probability is that of n + 1.
@@ -117,6 +137,27 @@ mod tests {
             (400_000, 199_380),
         ] {
             assert_eq!(median_rank(n), Some(expected), "{n}");
+        }
+    }
+
+    /// Values of scipy 1.17: `min(1, 2 * binom.cdf(min(b, c), b + c, 0.5))`.
+    #[test]
+    fn the_sign_test_is_that_of_scipy() {
+        for (first, second, expected) in [
+            (0, 0, 1.0),
+            (1, 0, 1.0),
+            (3, 3, 1.0),
+            (2, 9, 0.065_429_687_5),
+            (40, 61, 0.046_044_066_929_342_785),
+            (100, 180, 2.014_506_496_056_376_6e-06),
+            (1000, 1200, 2.181_702_640_791_419_4e-05),
+            (49_000, 51_000, 2.588_716_038_346_894_3e-10),
+            (499_000, 501_000, 0.045_608_299_865_389_6),
+            (10, 1010, 5.777_846_571_471_34e-284),
+        ] {
+            let p = sign_test(first, second);
+            assert!((p - expected).abs() <= 1e-10 * expected, "{first} and {second}: {p:e}");
+            assert_eq!(p, sign_test(second, first));
         }
     }
 
