@@ -24,7 +24,7 @@ const NEEDS: &[Need] = &[
     Need {
         package: "python3-venv",
         present: has_venv,
-        reason: "figures are compared with numpy and ONNX Runtime; an S3 store",
+        reason: "figures are compared with numpy, ONNX Runtime and pycocotools; an S3 store",
     },
 ];
 
