@@ -36,6 +36,11 @@ pub(crate) enum CliError {
 
 pub(crate) type Result<T> = std::result::Result<T, CliError>;
 
+/// What hyper says of a request whose connection ended before it could be sent.
+const UNSENT: &str = "operation was canceled";
+const HUNG_UP: &str = "the server hung up after the handshake: either it asks for a certificate of your own (name yours by \
+                       --certificate and --key), or it refuses the certificate that you named";
+
 impl CliError {
     pub(crate) fn failed(doing: impl Into<String>, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Failed { doing: doing.into(), source: source.into(), hint: None }
@@ -70,7 +75,9 @@ impl CliError {
 
     /// The server ended the connection for our certificate or the lack of one.
     pub(crate) fn turned_away(address: &str, why: &str) -> Option<Self> {
-        certificate::advice(why).map(|advice| Self::Refused {
+        // A request that finds its connection ended is not told of the alert that came just before.
+        let hung_up = address.starts_with("https://") && why.contains(UNSENT);
+        certificate::advice(why).or(hung_up.then_some(HUNG_UP)).map(|advice| Self::Refused {
             doing: format!("talk to the server at {address}"),
             reason: why.to_owned(),
             hint: Some(advice.to_owned()),
@@ -109,7 +116,9 @@ impl CliError {
 
     /// A call to the server that did not succeed.
     pub(crate) fn from_status(doing: impl Into<String>, address: &str, status: &Status) -> Self {
-        if let Some(refused) = status.source().and_then(|cause| Self::turned_away(address, &root_of(cause))) {
+        // tonic keeps no cause of a request that was never sent.
+        let why = status.source().map_or_else(|| status.message().to_owned(), |cause| root_of(cause));
+        if let Some(refused) = Self::turned_away(address, &why) {
             return refused;
         }
         let doing = doing.into();
@@ -188,5 +197,14 @@ mod tests {
         let closed = CliError::Output(io::ErrorKind::BrokenPipe.into());
         assert_eq!(closed.exit(), Exit::Ok);
         assert_eq!(CliError::Output(io::ErrorKind::StorageFull.into()).exit(), Exit::Error);
+    }
+
+    #[test]
+    fn a_server_that_hangs_up_without_a_word_is_one_that_asks_for_certificates_only_where_there_are_any() {
+        let over_tls = CliError::turned_away("https://lab:7077", UNSENT).unwrap();
+        assert_eq!(over_tls.exit(), Exit::Refused);
+        assert!(over_tls.hint().unwrap().contains("--certificate and --key"));
+        assert!(CliError::turned_away("http://lab:7077", UNSENT).is_none());
+        assert!(CliError::turned_away("https://lab:7077", "connection refused").is_none());
     }
 }
