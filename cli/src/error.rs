@@ -116,9 +116,8 @@ impl CliError {
 
     /// A call to the server that did not succeed.
     pub(crate) fn from_status(doing: impl Into<String>, address: &str, status: &Status) -> Self {
-        // tonic keeps no cause of a request that was never sent.
-        let why = status.source().map_or_else(|| status.message().to_owned(), |cause| root_of(cause));
-        if let Some(refused) = Self::turned_away(address, &why) {
+        let cause = status.source().and_then(|cause| Self::turned_away(address, &root_of(cause)));
+        if let Some(refused) = cause.or_else(|| Self::turned_away(address, status.message())) {
             return refused;
         }
         let doing = doing.into();
