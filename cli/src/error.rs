@@ -38,8 +38,8 @@ pub(crate) type Result<T> = std::result::Result<T, CliError>;
 
 /// What hyper says of a request whose connection ended before it could be sent.
 const UNSENT: &str = "operation was canceled";
-const HUNG_UP: &str = "the server hung up after the handshake: either it asks for a certificate of your own (name yours by \
-                       --certificate and --key), or it refuses the certificate that you named";
+const HUNG_UP: &str = "the server hung up after the handshake and its reason was lost: it asks for a certificate of your own \
+                       (name yours by --certificate and --key), refuses the certificate that you named, or goes away";
 
 impl CliError {
     pub(crate) fn failed(doing: impl Into<String>, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
