@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use seatrial_core::ids::{JobId, ProjectId, RunId};
 use seatrial_core::role::Role;
 use seatrial_core::store::MisfitRow;
+use seatrial_core::time::Timestamp;
 use serde::Serialize;
 
 /// Who looks at a page, and for which project. A request extension, set by the server's edge.
@@ -87,8 +88,9 @@ pub enum ActionError {
 pub trait Actions: Send + Sync {
     /// Expands a suite against the fleet as it is, and changes nothing. Needs only `viewer`.
     async fn preview(&self, viewer: &Viewer, suite_toml: &str) -> Result<Preview, ActionError>;
-    /// Submits a suite; returns the run's number.
-    async fn submit(&self, viewer: &Viewer, suite_toml: &str) -> Result<i64, ActionError>;
+    /// Submits a suite; returns the run's number. A form that the same viewer sends twice with one text, `shown` at the
+    /// same moment, makes one run; without that moment each makes its own.
+    async fn submit(&self, viewer: &Viewer, shown: Option<Timestamp>, suite_toml: &str) -> Result<i64, ActionError>;
     /// Cancels what is still open of a run.
     async fn cancel(&self, viewer: &Viewer, run: RunId) -> Result<(), ActionError>;
     /// Submits a run that repeats one job; returns the new run's number.

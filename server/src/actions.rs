@@ -2,10 +2,11 @@
 
 use async_trait::async_trait;
 use seatrial_core::expand::PlannedJob;
-use seatrial_core::ids::{JobId, PrincipalId, ProjectId, RunId};
+use seatrial_core::ids::{JobId, PrincipalId, ProjectId, RunId, SubmissionId};
 use seatrial_core::role::Role;
 use seatrial_core::store::{MisfitRow, NewMisfit};
 use seatrial_core::suite::Problem;
+use seatrial_core::time::Timestamp;
 use seatrial_dashboards::{ActionError, Actions, Preview, PreviewJob, SuiteProblem, Viewer};
 
 use crate::control::submissions::{Refused, Submissions, Submitter};
@@ -41,10 +42,11 @@ impl Actions for WebActions {
         })
     }
 
-    async fn submit(&self, viewer: &Viewer, suite_toml: &str) -> Result<i64, ActionError> {
+    async fn submit(&self, viewer: &Viewer, shown: Option<Timestamp>, suite_toml: &str) -> Result<i64, ActionError> {
         needs(viewer, Role::Submitter)?;
         let submitter = self.submitter(viewer).await?;
-        let submitted = self.submissions.submit(submitter, None, suite_toml, FORM).await.map_err(refused)?;
+        let submission = shown.map(|shown| submission(submitter.principal, shown, suite_toml));
+        let submitted = self.submissions.submit(submitter, submission, suite_toml, FORM).await.map_err(refused)?;
         Ok(submitted.number)
     }
 
@@ -92,6 +94,14 @@ impl WebActions {
 
 fn needs(viewer: &Viewer, role: Role) -> Result<(), ActionError> {
     if viewer.role.includes(role) { Ok(()) } else { Err(ActionError::Forbidden { needs: role }) }
+}
+
+/// One form with one text is one submission, however often its button is pressed.
+fn submission(principal: PrincipalId, shown: Timestamp, suite_toml: &str) -> SubmissionId {
+    let digest = blake3::Hasher::new().update(principal.as_uuid().as_bytes()).update(suite_toml.as_bytes()).finalize();
+    let mut short = [0; 10];
+    short.copy_from_slice(&digest.as_bytes()[..10]);
+    SubmissionId::new(shown, short)
 }
 
 fn planned(job: PlannedJob) -> PreviewJob {

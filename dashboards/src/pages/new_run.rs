@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use seatrial_core::role::Role;
 use seatrial_core::selector::Selector;
 use seatrial_core::store::{DatasetRow, DeviceRow, MisfitRow, ModelRow};
+use seatrial_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::suite::{self, Choice};
@@ -68,6 +69,7 @@ struct Page {
     count: String,
     suite: Option<String>,
     csrf: Option<String>,
+    shown: i64,
     jobs: Vec<PreviewJob>,
     jobs_left: String,
     misfits: Vec<MisfitRow>,
@@ -148,6 +150,9 @@ pub(crate) async fn page(State(state): State<Dashboards>, visit: Visit) -> Resul
 #[derive(Deserialize)]
 pub(crate) struct SuiteForm {
     csrf: String,
+    /// When the form was shown, in microseconds UTC: what tells a second press of the button from a second run.
+    #[serde(default)]
+    shown: Option<i64>,
     suite: String,
     /// `preview` checks, anything else starts.
     #[serde(default)]
@@ -165,7 +170,7 @@ pub(crate) async fn submit(
     }
     let suite = form.suite.replace("\r\n", "\n");
     if form.act != "preview" {
-        let run = state.actions.submit(&visit.viewer, &suite).await;
+        let run = state.actions.submit(&visit.viewer, form.shown.map(Timestamp::from_micros), &suite).await;
         match run {
             Ok(run) => return Ok(Redirect::to(&format!("/runs/{run}")).into_response()),
             // The text comes back with its problems, so that it can be mended.
@@ -268,6 +273,7 @@ fn render(visit: &Visit, offer: &Offer, choice: &Choice, data: &Data) -> Page {
         count: data.selector_problem.clone().unwrap_or_else(|| count_line(&offer.devices, &choice.selector, words)),
         suite: data.suite.clone(),
         csrf: may_submit.then(|| visit.viewer.csrf.clone()),
+        shown: visit.setting.moments.now.as_micros(),
         jobs_left: left(preview.jobs.len()),
         misfits_left: left(preview.misfits.len()),
         jobs: preview.jobs.into_iter().take(LISTED).collect(),

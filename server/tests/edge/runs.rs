@@ -264,8 +264,14 @@ async fn a_state_that_the_store_has_and_the_fleet_never_heard_of_is_told_again()
 
 /// The token that a page's form carries.
 async fn csrf(lab: &Lab, path: &str) -> String {
+    hidden(lab, path, "csrf").await
+}
+
+/// A hidden field of a page's form.
+async fn hidden(lab: &Lab, path: &str, name: &str) -> String {
     let page = lab.get(path).header("accept", "text/html").send().await.unwrap().text().await.unwrap();
-    let (_, rest) = page.split_once("name=\"csrf\" value=\"").unwrap_or_else(|| panic!("no form on {path}: {page}"));
+    let field = format!("name=\"{name}\" value=\"");
+    let (_, rest) = page.split_once(&field).unwrap_or_else(|| panic!("no field {name} on {path}: {page}"));
     rest.split('"').next().unwrap().to_owned()
 }
 
@@ -319,6 +325,26 @@ async fn the_forms_of_the_pages_submit_cancel_and_repeat_real_runs() {
         })
         .await;
     }
+}
+
+#[tokio::test]
+async fn a_button_pressed_twice_makes_one_run_and_an_edited_or_reloaded_form_another() {
+    let lab = Lab::start().await;
+    add_model(&lab).await;
+    let agent = Connection::open(dial(&lab.server.url()).await.unwrap(), &identity("a")).await.unwrap();
+    let page = "/runs/new?variant=m%2Ffp32";
+    let (token, shown) = (csrf(&lab, page).await, hidden(&lab, page, "shown").await);
+    let start = async |shown: &str, suite: &str| {
+        let form = [("csrf", token.as_str()), ("shown", shown), ("suite", suite), ("act", "start")];
+        post(&lab, "/runs/new", &form).await.1
+    };
+    assert_eq!(start(&shown, &suite(1)).await, "/runs/1");
+    assert_eq!(start(&shown, &suite(1)).await, "/runs/1", "the second press of one button");
+    assert_eq!(start(&shown, &suite(2)).await, "/runs/2", "the text was edited in between");
+    let reloaded = hidden(&lab, page, "shown").await;
+    assert_ne!(reloaded, shown);
+    assert_eq!(start(&reloaded, &suite(1)).await, "/runs/3", "the form was opened anew");
+    drop(agent);
 }
 
 #[tokio::test]
