@@ -48,12 +48,14 @@ pub async fn upload(address: &str, digest: &Digest, bytes: Vec<u8>) -> anyhow::R
 }
 
 async fn rate(address: &str, digest: Digest, readers: usize) -> anyhow::Result<f64> {
+    // An agent makes its client once, with what it trusts; a reader has a connection of its own.
+    let clients: Vec<reqwest::Client> = (0..readers).map(|_| reqwest::Client::new()).collect();
     let start = Instant::now();
     let mut tasks = JoinSet::new();
-    for _ in 0..readers {
+    for client in clients {
         let url = format!("{address}/artifacts/{digest}");
         tasks.spawn(async move {
-            let mut body = reqwest::Client::new().get(url).send().await?.error_for_status()?.bytes_stream();
+            let mut body = client.get(url).send().await?.error_for_status()?.bytes_stream();
             let mut hasher = blake3::Hasher::new();
             while let Some(chunk) = body.next().await {
                 hasher.update(&chunk?);
