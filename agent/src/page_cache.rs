@@ -12,5 +12,7 @@ pub(crate) const FACT: &str = "page_cache";
 /// The next read of the file comes from the disk.
 pub(crate) fn forget(path: &Path) -> io::Result<()> {
     let file = fs::File::open(path)?;
+    // Pages that have not been written yet cannot be forgotten.
+    file.sync_data()?;
     Ok(fadvise(&file, 0, None, Advice::DontNeed)?)
 }

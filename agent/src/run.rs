@@ -427,15 +427,18 @@ impl Driver {
     fn keep_report(&mut self, attempt: AttemptRef, report: Report) -> bool {
         fail::fail_point!("report-before-spool");
         let essence = essential(&report);
-        let error = match wire::encode_report(attempt, report) {
+        let (outcome, error) = match wire::encode_report(attempt, report) {
             Ok(bytes) => match self.spool.put(attempt, &bytes, false) {
                 Ok(()) => return true,
-                Err(error) => error.to_string(),
+                Err(error) => {
+                    (if error.is_full() { Outcome::StorageFull } else { Outcome::HarnessError }, error.to_string())
+                }
             },
-            Err(error) => error.to_string(),
+            // Trying again would end the same way.
+            Err(error) => (Outcome::HarnessError, error.to_string()),
         };
         tracing::error!(%attempt, error, "the report cannot be kept; keeping what is essential of it");
-        let Ok(bytes) = wire::encode_report(attempt, essence(&error)) else { return false };
+        let Ok(bytes) = wire::encode_report(attempt, essence(outcome, &error)) else { return false };
         match self.spool.put(attempt, &bytes, true) {
             Ok(()) => true,
             Err(error) => {
@@ -480,7 +483,7 @@ fn evidence(config: &Config, folder: &Folder, probe: &Probe) -> Evidence {
 }
 
 /// A report of a few hundred bytes that says what could not be kept.
-fn essential(report: &Report) -> impl Fn(&str) -> Report + use<> {
+fn essential(report: &Report) -> impl Fn(Outcome, &str) -> Report + use<> {
     let essence = Report {
         stages: Vec::new(),
         processes: Vec::new(),
@@ -488,11 +491,11 @@ fn essential(report: &Report) -> impl Fn(&str) -> Report + use<> {
         sensors: Vec::new(),
         golden: Vec::new(),
         log: String::new(),
-        outcome: Outcome::StorageFull,
         ..report.clone()
     };
     let ended = report.outcome;
-    move |why| Report {
+    move |outcome, why| Report {
+        outcome,
         message: Some(format!("the attempt ended with {ended}, but its report could not be kept: {why}")),
         ..essence.clone()
     }

@@ -31,6 +31,17 @@ pub enum SpoolError {
     Io { name: String, source: io::Error },
 }
 
+impl SpoolError {
+    /// Whether it was for want of room: on the disk, or within the spool's own bound.
+    pub(crate) fn is_full(&self) -> bool {
+        match self {
+            Self::Full { .. } => true,
+            Self::Damaged(_) => false,
+            Self::Io { source, .. } => crate::cache::is_full(source),
+        }
+    }
+}
+
 /// The reports of one agent.
 #[derive(Debug)]
 pub struct Spool {
@@ -140,7 +151,7 @@ impl Spool {
 }
 
 fn write_entry(temporary: &Path, place: &Path, folder: &Path, report: &[u8]) -> io::Result<()> {
-    fail::fail_point!("spool-before-write", |_| Err(io::Error::other("fault point spool-before-write")));
+    fail::fail_point!("spool-before-write", |_| Err(io::ErrorKind::StorageFull.into()));
     let mut file = File::create(temporary)?;
     file.write_all(MAGIC)?;
     file.write_all(Digest::of(report).as_bytes())?;

@@ -224,6 +224,7 @@ mod tests {
             exit: Exit::Code(0),
             sentinel: true,
             load_ms: Some(1.0),
+            load_reads: None,
             first_infer_ms: Some(1.0),
             warmup_iterations: Some(9),
             window: None,

@@ -312,6 +312,7 @@ codes! {
     ClockTooCoarse, "clock_too_coarse", "the median is zero: the clock is too coarse for this model";
     NoMeasurableTime, "no_measurable_time", "the samples took no measurable time";
     NoInterval, "no_interval", "the profile has no interval";
+    NotCold, "not_cold", "the load was not cold: the disk read {read} of the model's {size} bytes";
     LoadsColdOnly, "loads_cold_only", "the profile runs one process, which loads cold";
     NothingCompared, "nothing_compared", "no element could be compared";
     NoEnds, "no_ends", "no samples in the first or the last minute";

@@ -155,6 +155,9 @@ pub struct ProcessRecord {
     pub sentinel: bool,
     /// Load in ms; the first process of an attempt loads cold, later ones warm.
     pub load_ms: Option<f64>,
+    /// Bytes that loading had the disk read: whether a cold load was one. Absent where the kernel does not tell.
+    #[serde(default)]
+    pub load_reads: Option<u64>,
     pub first_infer_ms: Option<f64>,
     pub warmup_iterations: Option<u32>,
     /// Evidence of interference in the measure window.

@@ -197,6 +197,7 @@ fn check_process(record: &ProcessRecord) -> Result<(), Refusal> {
         exit: _,
         sentinel: _,
         load_ms,
+        load_reads: _,
         first_infer_ms,
         warmup_iterations: _,
         window,

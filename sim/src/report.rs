@@ -124,6 +124,7 @@ pub fn ended(outcome: Outcome) -> Report {
         role: ProcessRole::Latency,
         exit,
         sentinel,
+        load_reads: None,
         load_ms: Some(12.5),
         first_infer_ms: Some(2.0),
         warmup_iterations: Some(5),

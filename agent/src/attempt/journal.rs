@@ -108,6 +108,7 @@ impl Journal {
         }
         let ChildResult {
             load_ms,
+            load_reads,
             first_infer_ms,
             warmup_iterations,
             window,
@@ -130,6 +131,7 @@ impl Journal {
             exit,
             sentinel,
             load_ms,
+            load_reads,
             first_infer_ms,
             warmup_iterations,
             window,

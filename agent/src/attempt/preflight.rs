@@ -68,7 +68,7 @@ impl Preflight {
         let begun = clock::boot();
         let mut findings = Findings::default();
         findings.refusal = self
-            .disk(folder)
+            .disk(folder, &mut findings.facts)
             .or_else(|| self.memory(probe, model_bytes, &mut findings.facts))
             .or_else(|| self.charge(probe, &mut findings.facts))
             .or_else(|| self.temperature(probe, self.cool_wait.min(within), &mut findings.facts, stop));
@@ -79,8 +79,12 @@ impl Preflight {
         findings
     }
 
-    fn disk(&self, folder: &Path) -> Option<(Outcome, String)> {
-        let free = free_bytes(folder)?;
+    fn disk(&self, folder: &Path, facts: &mut BTreeMap<String, String>) -> Option<(Outcome, String)> {
+        let Some(free) = free_bytes(folder) else {
+            let why = "not checked: the file system does not tell its free space";
+            facts.insert("preflight.disk".to_owned(), why.to_owned());
+            return None;
+        };
         (free < self.disk_bytes).then(|| {
             let message = format!("{free} bytes free on disk, {} are needed: free some space", self.disk_bytes);
             (Outcome::StorageFull, message)
@@ -109,7 +113,13 @@ impl Preflight {
 
     fn charge(&self, probe: &Probe, facts: &mut BTreeMap<String, String>) -> Option<(Outcome, String)> {
         let battery = probe.battery();
-        let Reading::Present(share) = battery.charge else { return None };
+        let share = match battery.charge {
+            Reading::Present(share) => share,
+            Reading::Absent(reason) => {
+                facts.insert("preflight.charge".to_owned(), format!("not checked: {reason}"));
+                return None;
+            }
+        };
         facts.insert("battery.charge".to_owned(), format!("{:.0} %", share * 100.0));
         let charging = battery.charging.present().copied().unwrap_or(false);
         (share < self.charge && !charging).then(|| {
@@ -130,6 +140,11 @@ impl Preflight {
         stop: &StopSignal,
     ) -> Option<(Outcome, String)> {
         let begun = clock::boot();
+        if let (Reading::Absent(reason), None) = (probe.battery().temperature_c, probe.hottest_chip()) {
+            let why = format!("not checked: no chip tells its temperature, and for the battery {reason}");
+            facts.insert("preflight.temperature".to_owned(), why);
+            return None;
+        }
         loop {
             let hot = self.too_hot(probe);
             let waited = clock::boot().since(begun);

@@ -11,6 +11,7 @@ pub(crate) mod spec;
 pub mod timing;
 mod window;
 
+use std::collections::BTreeSet;
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
@@ -309,7 +310,7 @@ impl Worker<'_> {
     }
 
     fn load(&mut self, runtime: &dyn Runtime, inputs: &[NamedTensor]) -> Result<Box<dyn Session>, Failure> {
-        self.pin();
+        self.pin()?;
         let job = &self.spec.job;
         let request = LoadRequest {
             accelerator: job.backend.accelerator,
@@ -318,9 +319,11 @@ impl Worker<'_> {
             inputs,
         };
         self.enter(Stage::Load)?;
+        let reads = disk_reads();
         let begun = Instant::now();
         let session = runtime.load(&self.files(), &request)?;
         let loaded = begun.elapsed();
+        self.result.load_reads = reads.zip(disk_reads()).map(|(before, after)| after.saturating_sub(before));
         // From the start of the process; making inputs comes between and is not the model's time.
         let start_up = self.started.since(self.spec.spawned);
         self.result.load_ms = Some(milliseconds(start_up + loaded));
@@ -437,17 +440,25 @@ impl Worker<'_> {
         Ok(Examples::open(path, &self.spec.job.binding, &self.spec.job.model.signature)?)
     }
 
-    /// Before the engine starts its threads, which inherit it. A refusal is recorded, not an error.
-    fn pin(&mut self) {
-        let Some(cpus) = &self.spec.affinity else { return };
+    /// Before the engine starts its threads, which inherit it. Numbers of other CPUs than were asked for would stand
+    /// under the wrong name, so a kernel that refuses or narrows them ends the attempt.
+    fn pin(&self) -> Result<(), Failure> {
+        let Some(cpus) = &self.spec.affinity else { return Ok(()) };
+        let refused = |what: String| {
+            let message = format!("CPUs {cpus:?} are asked for, and {what}");
+            Failure { claim: Claim::UnsupportedBackend, message }
+        };
         let mut set = CpuSet::new();
         for &cpu in cpus {
             if usize::from(cpu) < CpuSet::MAX_CPU {
                 set.set(usize::from(cpu));
             }
         }
-        if let Err(error) = sched_setaffinity(None, &set) {
-            self.result.facts.insert("affinity".to_owned(), format!("refused for CPUs {cpus:?}: {error}"));
+        sched_setaffinity(None, &set).map_err(|error| refused(format!("the kernel refuses them: {error}")))?;
+        match allowed_cpus() {
+            Reading::Present(allowed) if same_cpus(&allowed, cpus) => Ok(()),
+            Reading::Present(allowed) => Err(refused(format!("the kernel allows {allowed:?} only"))),
+            Reading::Absent(why) => Err(refused(why)),
         }
     }
 }
@@ -574,6 +585,17 @@ fn not_numbers(outputs: &[NamedTensor]) -> Option<String> {
 fn has_nan(tensor: &Tensor) -> bool {
     let float = matches!(tensor.dtype(), DType::F32 | DType::F64 | DType::F16);
     float && tensor.to_f64().iter().any(|value| value.is_nan())
+}
+
+fn same_cpus(one: &[u16], other: &[u16]) -> bool {
+    let set = |cpus: &[u16]| cpus.iter().copied().collect::<BTreeSet<u16>>();
+    set(one) == set(other)
+}
+
+/// Bytes that this process has had the disk read, `read_bytes` of `/proc/self/io`.
+fn disk_reads() -> Option<u64> {
+    let text = window::read("/proc/self/io")?;
+    text.lines().find_map(|line| line.strip_prefix("read_bytes:")).and_then(|value| value.trim().parse().ok())
 }
 
 /// In KiB, from `/proc/self/status`.

@@ -209,22 +209,24 @@ fn describe_inference(mut model: InferenceModel) -> Result<Signature, RuntimeErr
     // As far as it goes: an operator that is not known leaves what follows it open.
     let _ = model.analyse(true);
     let fail = |error: TractError| load_error(&error);
-    let spec = |name: String, fact: &InferenceFact| TensorSpec {
-        dtype: fact.datum_type.concretize().and_then(dtype).unwrap_or(DType::F32),
-        shape: fact
-            .shape
-            .dims()
-            .enumerate()
-            .map(|(index, dim)| dim.concretize().map_or_else(|| Axis::Named(format!("axis{index}")), |dim| axis(&dim)))
-            .collect(),
-        name,
+    let shape = |fact: &InferenceFact| {
+        let axis = |(index, dim): (usize, tract_onnx::tract_hir::infer::DimFact)| {
+            dim.concretize().map_or_else(|| Axis::Named(format!("axis{index}")), |dim| axis(&dim))
+        };
+        fact.shape.dims().cloned().enumerate().map(axis).collect()
     };
     let mut signature = Signature::default();
     for (index, name) in input_names.into_iter().enumerate() {
-        signature.inputs.push(spec(name, model.input_fact(index).map_err(fail)?));
+        let fact = model.input_fact(index).map_err(fail)?;
+        let dtype = fact.datum_type.concretize().and_then(dtype).ok_or_else(|| unread(&name, &fact.datum_type))?;
+        signature.inputs.push(TensorSpec { name, dtype, shape: shape(fact) });
     }
     for (index, name) in output_names.into_iter().enumerate() {
-        signature.outputs.push(spec(name, model.output_fact(index).map_err(fail)?));
+        let fact = model.output_fact(index).map_err(fail)?;
+        // What follows an unknown operator has no type yet; a guess would be confirmed by the next who guesses.
+        if let Some(dtype) = fact.datum_type.concretize().and_then(dtype) {
+            signature.outputs.push(TensorSpec { name, dtype, shape: shape(fact) });
+        }
     }
     Ok(signature)
 }
@@ -232,18 +234,24 @@ fn describe_inference(mut model: InferenceModel) -> Result<Signature, RuntimeErr
 fn describe_typed(model: &TypedModel) -> Result<Signature, RuntimeError> {
     let fail = |error: TractError| load_error(&error);
     let (inputs, outputs) = typed_names(model).map_err(fail)?;
+    let spec = |name: String, fact: &tract_onnx::prelude::TypedFact| {
+        let dtype = dtype(fact.datum_type).ok_or_else(|| unread(&name, &fact.datum_type))?;
+        Ok::<_, RuntimeError>(TensorSpec { name, dtype, shape: fact.shape.iter().map(axis).collect() })
+    };
     let mut signature = Signature::default();
     for (index, name) in inputs.into_iter().enumerate() {
-        let fact = model.input_fact(index).map_err(fail)?;
-        let dtype = dtype(fact.datum_type).unwrap_or(DType::F32);
-        signature.inputs.push(TensorSpec { name, dtype, shape: fact.shape.iter().map(axis).collect() });
+        signature.inputs.push(spec(name, model.input_fact(index).map_err(fail)?)?);
     }
     for (index, name) in outputs.into_iter().enumerate() {
-        let fact = model.output_fact(index).map_err(fail)?;
-        let dtype = dtype(fact.datum_type).unwrap_or(DType::F32);
-        signature.outputs.push(TensorSpec { name, dtype, shape: fact.shape.iter().map(axis).collect() });
+        signature.outputs.push(spec(name, model.output_fact(index).map_err(fail)?)?);
     }
     Ok(signature)
+}
+
+/// A type that no tensor of ours has: text, complex numbers.
+fn unread(name: &str, datum_type: &dyn std::fmt::Debug) -> RuntimeError {
+    let message = format!("{name:?} holds {datum_type:?}, which is not read (numbers and booleans are)");
+    RuntimeError::new(Claim::UnsupportedOp, message)
 }
 
 fn inference_inputs(model: &InferenceModel) -> Result<Vec<String>, RuntimeError> {

@@ -45,3 +45,7 @@ save("unknown_operator", fancy, [value("input", [1, 4])], [value("output", [1, 4
 # Not a number for any negative input.
 root = [helper.make_node("Log", ["input"], ["output"], name="log")]
 save("logarithm", root, [value("input", [1, 4])], [value("output", [1, 4])])
+
+# Text, which no tensor of ours holds.
+words = [helper.make_tensor_value_info(name, TensorProto.STRING, [1]) for name in ("input", "output")]
+save("text", [helper.make_node("Identity", ["input"], ["output"], name="copy")], words[:1], words[1:])

@@ -42,6 +42,7 @@ fn a_model_is_loaded_measured_and_repeated() {
     let report = attempt("linear.onnx", |_| {});
     assert_eq!(report.outcome, Outcome::Ok, "{:?}\n{}", report.message, report.log);
     assert_eq!(report.determinism, Reading::Present(true));
+    assert!(report.processes[0].load_reads.is_some(), "the kernel tells what a process had the disk read");
     assert_eq!(report.actual.accelerator, Reading::Present("cpu".into()));
     assert_eq!(report.environment.runtime_version, "tract 0.23.9");
 }
@@ -62,7 +63,7 @@ fn two_threads_are_two_threads() {
 }
 
 #[test]
-fn an_affinity_is_applied_and_read_back() {
+fn an_affinity_is_applied_and_read_back_and_one_that_the_kernel_refuses_or_narrows_is_no_result() {
     let report = attempt("linear.onnx", |spec| spec.backend.affinity = Affinity::Cpus(vec![0]));
     assert_eq!(report.actual.affinity, Reading::Present(vec![0]));
     // The device has it, and the kernel does not let the child run there.
@@ -71,8 +72,10 @@ fn an_affinity_is_applied_and_read_back() {
     std::fs::create_dir_all(&online).unwrap();
     std::fs::write(online.join("online"), "0-999").unwrap();
     let report = attempt_on(device.path(), "linear.onnx", |spec| spec.backend.affinity = Affinity::Cpus(vec![999]));
-    assert!(report.environment.facts["affinity"].starts_with("refused"), "{:?}", report.environment.facts);
-    assert_ne!(report.actual.affinity, Reading::Present(vec![999]));
+    assert_eq!((report.outcome, report.failed_stage), (Outcome::UnsupportedBackend, Some(Stage::Prepare)));
+    assert!(report.message.unwrap().contains("CPUs [999] are asked for, and the kernel refuses them"));
+    let report = attempt_on(device.path(), "linear.onnx", |spec| spec.backend.affinity = Affinity::Cpus(vec![0, 999]));
+    assert_eq!(report.outcome, Outcome::UnsupportedBackend, "a set that the kernel narrows is another set");
 }
 
 #[test]
@@ -180,6 +183,12 @@ fn an_nnef_model_is_loaded_measured_and_right() {
         let cut = run(10.0, &bytes[..bytes.len().min(1600) / 3]);
         assert_eq!(cut.outcome, Outcome::LoadFail, "{name}: {:?}", cut.message);
     }
+}
+
+#[test]
+fn a_type_that_is_not_read_is_said_and_never_taken_for_numbers() {
+    let error = signature::read(&common::child_command(), Format::Onnx, &[file("text.onnx", "model")]).unwrap_err();
+    assert!(error.to_string().contains("\"input\" holds String, which is not read"), "{error}");
 }
 
 #[test]

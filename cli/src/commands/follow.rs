@@ -242,10 +242,12 @@ fn gate_lines(judgement: &Judgement) -> Vec<String> {
     std::iter::once(format!("gate failed: {}", output::count(all, "finding"))).chain(shown).chain(more).collect()
 }
 
-/// A run is judged by its gate. Without one every job must have ended with `ok`: what did not run is no pass.
+/// A run is judged by its gate. Without one every cell must have a valid result: what did not run, or was disturbed, is
+/// no pass.
 pub(super) fn verdict(run: &v1::GetRunResponse) -> Exit {
-    let all_ok = !run.jobs.is_empty() && run.jobs.iter().all(|job| job.outcome.as_deref() == Some("ok"));
-    let passed = run.run.as_ref().and_then(|run| run.gate_passed).unwrap_or(all_ok);
+    let is_good = |job: &v1::Job| job.outcome.as_deref() == Some("ok") && job.invalid.is_empty();
+    let all_good = !run.jobs.is_empty() && run.misfits.is_empty() && run.jobs.iter().all(is_good);
+    let passed = run.run.as_ref().and_then(|run| run.gate_passed).unwrap_or(all_good);
     if passed { Exit::Ok } else { Exit::GateFailed }
 }
 
@@ -271,6 +273,12 @@ mod tests {
         assert_eq!(verdict(&run(None, &["ok", "ok"])), Exit::Ok);
         assert_eq!(verdict(&run(None, &["ok", "ok_fallback"])), Exit::GateFailed);
         assert_eq!(verdict(&run(None, &[])), Exit::GateFailed, "nothing ran is no pass");
+        let mut disturbed = run(None, &["ok", "ok"]);
+        disturbed.jobs[1].invalid.push("foreign CPU".to_owned());
+        assert_eq!(verdict(&disturbed), Exit::GateFailed, "what was disturbed is no pass");
+        let mut partial = run(None, &["ok"]);
+        partial.misfits.push(v1::Misfit::default());
+        assert_eq!(verdict(&partial), Exit::GateFailed, "what cannot run is no pass");
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub(crate) fn metrics(all: &[v1::Metric]) -> Value {
     all.iter().map(|one| (one.name.clone(), metric(one))).collect::<Map<_, _>>().into()
 }
 
-/// What the demo promises of a job, and no more.
+/// What the demo promises of a job, and why its numbers are not valid, when they are not.
 pub(crate) fn demo_job(job: &v1::Job) -> Value {
     json!({
         "model": job.model,
@@ -27,6 +27,7 @@ pub(crate) fn demo_job(job: &v1::Job) -> Value {
         "device": job.device_name,
         "backend": job.backend,
         "outcome": job.outcome,
+        "invalid": job.invalid,
         "metrics": metrics(&job.metrics),
     })
 }

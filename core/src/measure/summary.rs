@@ -42,7 +42,7 @@ pub fn summarise(spec: &JobSpec, report: &Report) -> Summary {
     let mut metrics = Vec::new();
     let mut invalid = problems;
     if spec.profile.kind != ProfileKind::AccuracyOnly {
-        metrics.extend(phases(report));
+        metrics.extend(phases(spec, report));
         metrics.extend(timing(spec, report, &series));
         invalid.extend(interfered(spec, report, &series));
         invalid.extend(sensors_dropped(report));
@@ -77,10 +77,13 @@ fn latency_processes(report: &Report) -> impl Iterator<Item = &ProcessRecord> {
 }
 
 /// Load, first inference and warm-up. The first process loads cold, the later ones warm.
-fn phases(report: &Report) -> [Metric; 4] {
+fn phases(spec: &JobSpec, report: &Report) -> [Metric; 4] {
     let first = latency_processes(report).map(|process| process.index).min();
     let is_first = |process: &&ProcessRecord| Some(process.index) == first;
-    let cold = latency_processes(report).find(is_first).and_then(|process| process.load_ms);
+    let coldest = latency_processes(report).find(is_first);
+    let cold = coldest.and_then(|process| process.load_ms);
+    let size = spec.model.manifest.size();
+    let warmed = coldest.and_then(|process| process.load_reads).filter(|&read| read < size / 2);
     let warm: Vec<f64> =
         latency_processes(report).filter(|process| !is_first(process)).filter_map(|process| process.load_ms).collect();
     let warm = if warm.is_empty() && latency_processes(report).count() == 1 {
@@ -89,7 +92,12 @@ fn phases(report: &Report) -> [Metric; 4] {
         median_of("load_warm_ms", warm, || missing(report, "load time of a later process"))
     };
     [
-        median_of("load_cold_ms", cold, || missing(report, "load time")),
+        match (cold, warmed) {
+            (Some(_), Some(read)) => {
+                Metric::absent("load_cold_ms", Reason::new(Code::NotCold, &[("read", &read), ("size", &size)]).text())
+            }
+            _ => median_of("load_cold_ms", cold, || missing(report, "load time")),
+        },
         warm,
         median_of("first_infer_ms", latency_processes(report).filter_map(|process| process.first_infer_ms), || {
             missing(report, "first inference")

@@ -403,3 +403,21 @@ fn a_paced_run_counts_missed_deadlines_and_has_no_back_to_back_throughput() {
     assert_eq!(value(&summary, "paced_missed"), Some(0.0));
     assert!(!names(&summary).contains(&"throughput_sps"));
 }
+
+#[test]
+fn a_load_for_which_the_disk_read_next_to_nothing_was_not_cold() {
+    let spec = spec(ProfileKind::Quick, None, 1);
+    let size = spec.model.manifest.size();
+    let with = |reads: Option<u64>| {
+        let mut report = quick_report();
+        report.processes[0].load_reads = reads;
+        summarise(&spec, &report)
+    };
+    let warm = with(Some(size / 2 - 1));
+    assert_eq!(value(&warm, "load_cold_ms"), None);
+    let said = format!("the load was not cold: the disk read {} of the model's {size} bytes", size / 2 - 1);
+    assert_eq!(reason(&warm, "load_cold_ms").as_deref(), Some(said.as_str()));
+    for cold in [Some(size / 2), Some(size * 3), None] {
+        assert_eq!(value(&with(cold), "load_cold_ms"), Some(80.0), "{cold:?}");
+    }
+}

@@ -64,6 +64,7 @@ pub(super) fn process(index: u8, load_ms: f64) -> ProcessRecord {
         exit: Exit::Code(0),
         sentinel: true,
         load_ms: Some(load_ms),
+        load_reads: None,
         first_infer_ms: Some(load_ms / 10.0),
         thinned: None,
         warmup_iterations: Some(50),

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use super::{ACCEPT_WITHIN, DELIVER_WITHIN, LEASE_SLACK, LONGEST_ATTEMPT, START_WITHIN};
+use super::{ACCEPT_WITHIN, COME_BACK_WITHIN, DELIVER_WITHIN, LEASE_SLACK, LONGEST_ATTEMPT, START_WITHIN};
 use crate::ids::{DeviceId, JobId, RunId};
 use crate::job::{AttemptRef, Grant, ONLINE_GRANT};
 use crate::outcome::{AGENT_DEATH_LIMIT, Outcome, Verdict};
@@ -178,14 +178,15 @@ impl Lease {
 
     /// Of an attempt that was running when the server went away.
     pub(super) fn resumable(now: Monotonic, left: Duration) -> Self {
-        let left = left.max(ONLINE_GRANT).min(LONGEST_ATTEMPT) + LEASE_SLACK;
+        let online = left <= ONLINE_GRANT;
+        let left = left.max(COME_BACK_WITHIN).min(LONGEST_ATTEMPT) + LEASE_SLACK;
         Self {
             until: now.plus(left),
             renew_by: now.plus(DELIVER_WITHIN),
             ends_by: now.plus(LONGEST_ATTEMPT),
             accept_by: None,
             stage: None,
-            online: left <= ONLINE_GRANT + LEASE_SLACK,
+            online,
             cancelling: false,
         }
     }

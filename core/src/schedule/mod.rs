@@ -39,6 +39,9 @@ use job::{Job, Phase};
 
 /// How long an agent may take to accept an assignment before the job is offered again.
 pub const ACCEPT_WITHIN: Duration = Duration::from_secs(5);
+/// How long an agent may take to be back after the server was away: its longest pause with jitter, a connection that is
+/// not answered, and the handshake.
+pub const COME_BACK_WITHIN: Duration = Duration::from_secs(45);
 /// Added to every lease on the judge's side, so that the device's own end of it comes first.
 pub const LEASE_SLACK: Duration = Duration::from_secs(1);
 /// No attempt lasts longer, however often it enters a stage.

@@ -563,7 +563,9 @@ fn a_cancellation_outlives_the_server_that_acknowledged_it() {
 fn after_a_restart_a_job_whose_agent_does_not_come_back_is_offered_again_once() {
     let mut bench = Bench::new();
     bench.submit(&[OpenJob { attempt: 3, leased_until: Some(Timestamp::default()), ..open(1, 1) }]);
-    let effects = bench.wait(ONLINE_GRANT.as_secs() + LEASE_SLACK.as_secs());
+    let back = COME_BACK_WITHIN.as_secs() + LEASE_SLACK.as_secs();
+    assert_eq!(given_back(&bench.wait(back - 1)), None, "it may still be on its way");
+    let effects = bench.wait(1);
     assert_eq!(given_back(&effects), Some((Outcome::DeviceLost, JobNext::Queued, false)));
     assert_eq!(bench.wait(3600), []);
     let held = Held { attempt: try_of(1, 3), ended: false };

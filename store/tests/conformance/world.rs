@@ -307,6 +307,7 @@ pub(crate) fn report(outcome: Outcome) -> Report {
             role: ProcessRole::Latency,
             exit: Exit::Code(0),
             sentinel: true,
+            load_reads: None,
             load_ms: Some(12.5),
             first_infer_ms: Some(9.0),
             thinned: None,
