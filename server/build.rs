@@ -77,8 +77,14 @@ fn check(methods: &BTreeMap<String, bool>, rows: &BTreeMap<String, Row>) -> Resu
 /// Reads the pages' routes from their source: `.route("/runs/new", get(…).post(…))`.
 fn check_pages(source: &str, rows: &BTreeMap<String, Row>) -> Result<(), String> {
     for line in source.lines() {
-        let Some((path, handlers)) = line.trim().strip_prefix(".route(\"").and_then(|rest| rest.split_once('"')) else {
-            continue;
+        let unread =
+            || Err(format!("{PAGES}: {:?} cannot be read; write each route on one line of its own", line.trim()));
+        if [".nest(", ".merge(", ".route_service("].iter().any(|call| line.contains(call)) {
+            return unread();
+        }
+        let Some((_, route)) = line.split_once(".route(") else { continue };
+        let Some((path, handlers)) = route.strip_prefix('"').and_then(|rest| rest.split_once('"')) else {
+            return unread();
         };
         let methods: Vec<&str> = ["get", "post", "put", "patch", "delete"]
             .into_iter()

@@ -4,31 +4,28 @@
 //! files: the stage log as it goes, packed samples, the result, and last of all the sentinel.
 
 mod confine;
+mod cpus;
 pub(crate) mod events;
 mod outputs;
 pub(crate) mod progress;
+mod scores;
 pub(crate) mod spec;
 pub mod timing;
 mod window;
 
-use std::collections::BTreeSet;
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-use seatrial_core::accuracy::classification::top_classes;
-use seatrial_core::accuracy::golden::Accumulator;
 use seatrial_core::block;
 use seatrial_core::measure::stop;
 use seatrial_core::measure::warmup::Warmup;
 use seatrial_core::outcome::Claim;
 use seatrial_core::reading::Reading;
 use seatrial_core::reason::Code;
-use seatrial_core::report::{BlockKind, GoldenRecord, MAX_OUTPUT_VALUES, Memory, Thinned};
+use seatrial_core::report::{BlockKind, Memory, Thinned};
 use seatrial_core::stage::Stage;
-use seatrial_core::tensor::{DType, Tensor};
 use seatrial_core::time::Monotonic;
 
 use crate::data::{DataError, Examples, NamedTensor};
@@ -36,6 +33,7 @@ use crate::runtime::{self, LoadRequest, ModelFiles, Runtime, RuntimeError, Sessi
 use crate::{clock, page_cache};
 use events::EventLog;
 use progress::Progress;
+use scores::{Scores, not_numbers};
 use spec::{BlockFile, ChildResult, ChildSpec, RESULT_FILE, SENTINEL_FILE, SENTINEL_TEXT, SPEC_SCHEMA, Task};
 use timing::Samples;
 use window::Snapshot;
@@ -310,7 +308,9 @@ impl Worker<'_> {
     }
 
     fn load(&mut self, runtime: &dyn Runtime, inputs: &[NamedTensor]) -> Result<Box<dyn Session>, Failure> {
-        self.pin()?;
+        if let Some(cpus) = &self.spec.affinity {
+            cpus::pin(cpus).map_err(|message| Failure { claim: Claim::UnsupportedBackend, message })?;
+        }
         let job = &self.spec.job;
         let request = LoadRequest {
             accelerator: job.backend.accelerator,
@@ -328,7 +328,7 @@ impl Worker<'_> {
         let start_up = self.started.since(self.spec.spawned);
         self.result.load_ms = Some(milliseconds(start_up + loaded));
         self.result.actual = session.actual();
-        self.result.actual.affinity = allowed_cpus();
+        self.result.actual.affinity = cpus::allowed();
         Ok(session)
     }
 
@@ -439,157 +439,6 @@ impl Worker<'_> {
         };
         Ok(Examples::open(path, &self.spec.job.binding, &self.spec.job.model.signature)?)
     }
-
-    /// Before the engine starts its threads, which inherit it. Numbers of other CPUs than were asked for would stand
-    /// under the wrong name, so a kernel that refuses or narrows them ends the attempt.
-    fn pin(&self) -> Result<(), Failure> {
-        let Some(cpus) = &self.spec.affinity else { return Ok(()) };
-        let refused = |what: String| {
-            let message = format!("CPUs {cpus:?} are asked for, and {what}");
-            Failure { claim: Claim::UnsupportedBackend, message }
-        };
-        let mut set = CpuSet::new();
-        for &cpu in cpus {
-            if usize::from(cpu) < CpuSet::MAX_CPU {
-                set.set(usize::from(cpu));
-            }
-        }
-        sched_setaffinity(None, &set).map_err(|error| refused(format!("the kernel refuses them: {error}")))?;
-        match allowed_cpus() {
-            Reading::Present(allowed) if same_cpus(&allowed, cpus) => Ok(()),
-            Reading::Present(allowed) => Err(refused(format!("the kernel allows {allowed:?} only"))),
-            Reading::Absent(why) => Err(refused(why)),
-        }
-    }
-}
-
-/// What the outputs of a dataset come to.
-struct Scores {
-    /// Output that carries class scores; the first when absent.
-    output: Option<String>,
-    label_map: Option<Vec<u32>>,
-    wants_classes: bool,
-    /// Five a row.
-    top: Vec<i64>,
-    golden: Vec<Compared>,
-    not_numbers: Option<String>,
-}
-
-impl Scores {
-    fn new(binding: &seatrial_core::dataset::Binding, examples: &Examples) -> Self {
-        let golden = examples.golden_names().map(Compared::new).collect();
-        Self {
-            output: binding.scores.clone(),
-            label_map: binding.label_map.clone(),
-            wants_classes: examples.labels().is_some(),
-            top: Vec::new(),
-            golden,
-            not_numbers: None,
-        }
-    }
-
-    fn take(&mut self, outputs: &[NamedTensor], goldens: &[NamedTensor]) -> Result<(), Failure> {
-        if self.not_numbers.is_none() && goldens.is_empty() {
-            self.not_numbers = not_numbers(outputs);
-        }
-        if self.wants_classes {
-            let scores = match &self.output {
-                Some(name) => find(outputs, name)?,
-                None => outputs.first().map(|(_, tensor)| tensor).ok_or_else(|| mismatch("no output at all"))?,
-            };
-            self.top.extend(self.mapped(top_classes(&scores.to_f64())));
-        }
-        for compared in &mut self.golden {
-            let name = &compared.output;
-            let (reference, actual) = (find(goldens, name)?, find(outputs, name)?);
-            let actual = like(actual, reference)?;
-            let pushed = compared.accumulator.push(reference, &actual);
-            pushed.map_err(|error| mismatch(&format!("output {name:?}: {error}")))?;
-            compared.outputs.push(&actual);
-            if self.not_numbers.is_none() && has_nan(&actual) && !has_nan(reference) {
-                self.not_numbers = Some(format!("output {name:?} holds NaN where its reference does not"));
-            }
-        }
-        Ok(())
-    }
-
-    /// The dataset's classes of the model's; one that the map does not hold is no class.
-    fn mapped(&self, top: [i64; 5]) -> [i64; 5] {
-        let Some(map) = &self.label_map else { return top };
-        top.map(|class| {
-            usize::try_from(class).ok().and_then(|class| map.get(class)).map_or(-1, |&class| i64::from(class))
-        })
-    }
-
-    /// The comparisons, the bits of the outputs that are kept, and what was not kept.
-    fn finish(self) -> (Vec<GoldenRecord>, Vec<i64>, Vec<String>) {
-        let (mut records, mut bits, mut cut) = (Vec::new(), Vec::new(), Vec::new());
-        for Compared { output, accumulator, outputs } in self.golden {
-            let kept = match outputs.finish(MAX_OUTPUT_VALUES as usize - bits.len()) {
-                Ok((values_an_example, values)) => {
-                    bits.extend(values);
-                    Some(values_an_example)
-                }
-                Err(why) => {
-                    cut.push(format!("output {output:?} is not kept: {why}"));
-                    None
-                }
-            };
-            records.push(GoldenRecord { output, comparison: accumulator.finish(), kept });
-        }
-        (records, bits, cut)
-    }
-}
-
-/// One output, compared with its reference and kept as far as there is room.
-struct Compared {
-    output: String,
-    accumulator: Accumulator,
-    outputs: outputs::Outputs,
-}
-
-impl Compared {
-    fn new(output: &str) -> Self {
-        Self { output: output.to_owned(), accumulator: Accumulator::new(), outputs: outputs::Outputs::default() }
-    }
-}
-
-/// An output in the shape of its reference, when they differ only by axes of size 1.
-fn like(actual: &Tensor, reference: &Tensor) -> Result<Tensor, Failure> {
-    let plain = |shape: &[usize]| shape.iter().copied().filter(|&axis| axis != 1).collect::<Vec<_>>();
-    if plain(actual.shape()) != plain(reference.shape()) {
-        let text = format!("an output of shape {:?} cannot be compared with {:?}", actual.shape(), reference.shape());
-        return Err(mismatch(&text));
-    }
-    Tensor::new(actual.dtype(), reference.shape().to_vec(), actual.bytes().to_vec())
-        .map_err(|error| mismatch(&error.to_string()))
-}
-
-fn find<'a>(tensors: &'a [NamedTensor], name: &str) -> Result<&'a Tensor, Failure> {
-    let found = tensors.iter().find(|(other, _)| other == name).map(|(_, tensor)| tensor);
-    found.ok_or_else(|| {
-        let names: Vec<&str> = tensors.iter().map(|(name, _)| name.as_str()).collect();
-        mismatch(&format!("there is no output {name:?} (there are {names:?}): name it in the binding"))
-    })
-}
-
-fn mismatch(message: &str) -> Failure {
-    Failure { claim: Claim::SpecError, message: message.to_owned() }
-}
-
-fn not_numbers(outputs: &[NamedTensor]) -> Option<String> {
-    let (name, _) = outputs.iter().find(|(_, tensor)| has_nan(tensor))?;
-    Some(format!("output {name:?} holds NaN"))
-}
-
-fn has_nan(tensor: &Tensor) -> bool {
-    let float = matches!(tensor.dtype(), DType::F32 | DType::F64 | DType::F16);
-    float && tensor.to_f64().iter().any(|value| value.is_nan())
-}
-
-fn same_cpus(one: &[u16], other: &[u16]) -> bool {
-    let set = |cpus: &[u16]| cpus.iter().copied().collect::<BTreeSet<u16>>();
-    set(one) == set(other)
 }
 
 /// Bytes that this process has had the disk read, `read_bytes` of `/proc/self/io`.
@@ -601,15 +450,6 @@ fn disk_reads() -> Option<u64> {
 /// In KiB, from `/proc/self/status`.
 fn resident(name: &str) -> Option<u64> {
     window::field(&window::read("/proc/self/status")?, name)
-}
-
-fn allowed_cpus() -> Reading<Vec<u16>> {
-    match sched_getaffinity(None) {
-        Ok(set) => {
-            Reading::Present((0..CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).map(|cpu| cpu as u16).collect())
-        }
-        Err(error) => Reading::Absent(format!("the kernel does not tell: {error}")),
-    }
 }
 
 fn milliseconds(duration: Duration) -> f64 {

@@ -251,8 +251,8 @@ impl Actor {
                     self.claimed(claimed);
                 }
             }
-            Done::Completed { attempt, device, outcome, accepted } => {
-                self.completed(attempt, device, accepted);
+            Done::Completed { attempt, device, outcome, accepted, unstored } => {
+                self.completed(attempt, device, accepted, unstored);
                 if accepted == Accepted::Stored {
                     let mut finished = self.shared.finished.lock().unwrap_or_else(PoisonError::into_inner);
                     *finished.entry(outcome.class()).or_default() += 1;

@@ -139,7 +139,13 @@ impl Actor {
         self.spawn(self.asker.clone().complete(completion, outcome, permit, holder));
     }
 
-    pub(super) fn completed(&mut self, attempt: AttemptRef, device: DeviceId, accepted: Accepted) {
+    pub(super) fn completed(
+        &mut self,
+        attempt: AttemptRef,
+        device: DeviceId,
+        accepted: Accepted,
+        unstored: Option<String>,
+    ) {
         fail_point!("durable-before");
         let run = self.schedule.run_of(attempt.job);
         match accepted {
@@ -147,7 +153,8 @@ impl Actor {
                 self.send(device, Word::Durable(v1::ReportDurable { attempt: Some(attempt_to_wire(attempt)) }));
             }
             Accepted::Stale => {
-                self.refuse_report(attempt, device, "the attempt no longer holds its job".to_owned());
+                let lost = || "the attempt no longer holds its job".to_owned();
+                self.refuse_report(attempt, device, unstored.unwrap_or_else(lost));
             }
             Accepted::Unknown => self.refuse_report(attempt, device, "there is no such job".to_owned()),
         }

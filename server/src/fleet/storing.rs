@@ -29,6 +29,8 @@ pub(super) enum Done {
         device: DeviceId,
         outcome: Outcome,
         accepted: Accepted,
+        /// Why the result could not be stored, where that is why it is not accepted.
+        unstored: Option<String>,
     },
     GaveBack {
         attempt: AttemptRef,
@@ -149,20 +151,21 @@ impl Asker {
         let (attempt, device) = (completion.attempt, completion.device);
         let answer = self.ask("store a result", &mut 0, || self.store.complete(&completion)).await;
         fail_point!("complete-after");
-        let accepted = match answer {
-            Ok(accepted) => accepted,
+        let (accepted, unstored) = match answer {
+            Ok(accepted) => (accepted, None),
             Err(Failure::Stopped) => return None,
             Err(Failure::Final(error)) => {
                 // Rather a job that ends as our fault than one that never ends.
+                let why = format!("the result could not be stored: {}", Chain(&error));
                 let give_back = GiveBack {
                     outcome: Outcome::HarnessError,
-                    message: format!("the result could not be stored: {}", Chain(&error)),
+                    message: why.clone(),
                     next: JobNext::Done(Outcome::HarnessError),
                     agent_death: false,
                     now: completion.received_at,
                 };
                 self.give_back(attempt, give_back).await?;
-                Accepted::Stale
+                (Accepted::Stale, Some(why))
             }
         };
         drop(permit);
@@ -170,7 +173,7 @@ impl Asker {
         {
             self.signatures.settle(&*self.store, attempt.job, holder, found).await;
         }
-        Some(Done::Completed { attempt, device, outcome, accepted })
+        Some(Done::Completed { attempt, device, outcome, accepted, unstored })
     }
 
     pub(super) async fn give_back(&self, attempt: AttemptRef, give_back: GiveBack) -> Option<Done> {
