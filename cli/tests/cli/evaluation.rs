@@ -3,10 +3,10 @@
 use crate::support::{Fleet, Person, fixture, processes_of, stderr, stdout, within};
 use serde_json::Value;
 
-/// Digits on the small model, `threads` a job each, `seconds` of measuring, and a gate if there is one.
 /// Of runs on a machine that does other things as well.
 const DISTURBED: &str = "[gate]\nallow_invalid = true";
 
+/// Digits on the small model, `threads` a job each, `seconds` of measuring, and a gate if there is one.
 fn suite(threads: &str, seconds: f64, gate: &str) -> String {
     format!(
         r#"
