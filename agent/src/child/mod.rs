@@ -443,8 +443,7 @@ impl Worker<'_> {
 
 /// Bytes that this process has had the disk read, `read_bytes` of `/proc/self/io`.
 fn disk_reads() -> Option<u64> {
-    let text = window::read("/proc/self/io")?;
-    text.lines().find_map(|line| line.strip_prefix("read_bytes:")).and_then(|value| value.trim().parse().ok())
+    window::field(&window::read("/proc/self/io")?, "read_bytes:")
 }
 
 /// In KiB, from `/proc/self/status`.
