@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use crate::command::{cargo, run as run_command};
 use crate::postgres::Postgres;
 use crate::stages::Stages;
-use crate::{More, aa, arrows, setup, sqlx};
+use crate::{More, aa, arrows, setup};
 
 /// Tests inject faults; without a test that asks for one, the points do nothing.
 const FAULTS: &str = "seatrial-agent/faults,seatrial-server/faults";
@@ -54,7 +54,6 @@ fn run_usual(only: Option<&str>) -> anyhow::Result<()> {
     setup::run_all()?;
     stages.run("format", || run_cargo(&["fmt", "--all", "--check"]))?;
     stages.run("arrows", arrows::check)?;
-    stages.run("sqlx", || sqlx::prepare(true))?;
     stages.run("clippy", || {
         let mut clippy = cargo();
         clippy.args(["clippy", "--workspace", "--all-targets", "--features", FAULTS, "--locked"]);

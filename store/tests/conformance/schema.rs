@@ -4,7 +4,8 @@ use std::path::Path;
 
 use seatrial_core::store::StoreError;
 use seatrial_store::{Options, open};
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
+use serde::Serialize;
+use sqlx::{AssertSqlSafe, Connection as _, Database, Executor, PgConnection, SqlSafeStr as _, SqliteConnection};
 
 use crate::fixture::Fixture;
 
@@ -60,6 +61,43 @@ async fn a_schema_that_is_newer_than_the_build_is_refused_by_postgres() {
     assert_refused(&fixture.url).await;
 }
 
+/// What a build without a database takes for granted: the record of a statement, by its file.
+fn records(database: &str) -> Vec<serde_json::Value> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(database).join(".sqlx");
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| std::fs::read(entry.unwrap().path()).unwrap());
+    files.map(|text| serde_json::from_slice(&text).unwrap()).collect()
+}
+
+/// Fails when a database now says something else of a recorded statement.
+async fn assert_as_recorded<C>(database: &str, connection: &mut C)
+where
+    for<'c> &'c mut C: Executor<'c, Database: Database<TypeInfo: Serialize>>,
+{
+    let records = records(database);
+    assert!(records.len() > 50, "{} records", records.len());
+    for record in records {
+        let sql = record["query"].as_str().unwrap();
+        let described = connection.describe(AssertSqlSafe(sql.to_owned()).into_sql_str()).await;
+        let described = described.unwrap_or_else(|error| panic!("{database} refuses {sql}: {error}"));
+        let described = serde_json::to_value(described).unwrap();
+        // Which columns may be null PostgreSQL's plan tells, and that changes with what the tables hold.
+        for part in ["columns", "parameters"] {
+            assert_eq!(
+                described[part], record["describe"][part],
+                "`cargo xtask sqlx` mends the record: {part} of {sql}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_statement_is_still_as_sqlite_and_postgres_described_it() {
+    let (sqlite, postgres) = (Fixture::sqlite(), Fixture::postgres().await);
+    drop((sqlite.open().await, postgres.open().await));
+    assert_as_recorded("sqlite", &mut SqliteConnection::connect(&sqlite.url).await.unwrap()).await;
+    assert_as_recorded("postgres", &mut PgConnection::connect(&postgres.url).await.unwrap()).await;
+}
+
 /// Tables that grow with every run. A statement may not go through one of them row by row.
 const LARGE: &[&str] =
     &["runs", "jobs", "attempts", "reports", "stages", "sample_blocks", "metrics", "misfits", "audit", "transitions"];
@@ -70,12 +108,9 @@ async fn no_statement_scans_a_table_that_grows() {
     let fixture = Fixture::sqlite();
     drop(fixture.open().await);
     let mut database = SqliteConnection::connect(&fixture.url).await.unwrap();
-    let record = Path::new(env!("CARGO_MANIFEST_DIR")).join("sqlite/.sqlx");
     let mut statements = 0;
     let mut scans = Vec::new();
-    for entry in std::fs::read_dir(record).unwrap() {
-        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
-        let statement: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for statement in records("sqlite") {
         let sql = statement["query"].as_str().unwrap();
         let plan: Vec<(i64, i64, i64, String)> =
             sqlx::query_as(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"))).fetch_all(&mut database).await.unwrap();
