@@ -28,3 +28,10 @@ mod wire;
 
 /// The version that this agent states in its hello and in every report.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// For which processor and C library this program was built: `aarch64-linux-android`. A runtime package must be for
+/// the same.
+#[must_use]
+pub fn abi() -> String {
+    probe::abi()
+}

@@ -28,6 +28,8 @@ pub struct Options {
     /// Where the attempt's folder is made; it is removed afterwards.
     pub scratch: PathBuf,
     pub stop: StopSignal,
+    /// Where the outputs of the dataset are kept whole.
+    pub references: Option<PathBuf>,
 }
 
 impl Options {
@@ -38,6 +40,7 @@ impl Options {
             root: PathBuf::from("/"),
             scratch: std::env::temp_dir(),
             stop: StopSignal::default(),
+            references: None,
         }
     }
 }
@@ -61,6 +64,7 @@ pub fn run(
         guard: Guard::default(),
         root: options.root.clone(),
         launch: "process".to_owned(),
+        references: options.references.clone(),
         outlast_orphans: false,
     };
     let mut on_news = |news: News| match news {

@@ -42,6 +42,12 @@ pub enum SignatureError {
     Unreadable(String),
 }
 
+/// Whether an engine that is built in reads such a file. Of any other the first device that loads it tells.
+#[must_use]
+pub fn can_read(format: Format) -> bool {
+    crate::runtime::offers().iter().any(|offer| offer.formats.contains(&format))
+}
+
 /// The inputs and outputs that the model's file declares.
 pub fn read(child_command: &[OsString], format: Format, files: &[LocalFile]) -> Result<Signature, SignatureError> {
     attempt::prepare_process();
@@ -65,6 +71,7 @@ pub fn read(child_command: &[OsString], format: Format, files: &[LocalFile]) -> 
         guard: Guard::default(),
         root: PathBuf::from("/"),
         launch: "process".to_owned(),
+        references: None,
         outlast_orphans: false,
     };
     attempt::describe(&order, placed).map_err(SignatureError::Unreadable)
@@ -86,6 +93,7 @@ fn spec(format: Format) -> JobSpec {
         },
         binding: Binding::default(),
         dataset: None,
+        package: None,
         backend: Backend {
             runtime: "tract".to_owned(),
             track: None,

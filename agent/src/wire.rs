@@ -290,6 +290,7 @@ mod tests {
                 kept: Some(1),
             }],
             determinism: Reading::Present(true),
+            operators: Reading::absent("not asked"),
             memory: Reading::absent("no memory pass"),
             log: "a line of a log\n".repeat(4_000),
             bounds_hit: Vec::new(),

@@ -131,6 +131,7 @@ fn attempt_us(model: &str) -> anyhow::Result<f64> {
         },
         binding: Binding::default(),
         dataset: None,
+        package: None,
         backend: Backend {
             runtime: "tract".to_owned(),
             track: None,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use seatrial_core::backend::Accelerator;
 use seatrial_core::role::Role;
 
 use crate::exit::Exit;
@@ -91,6 +92,9 @@ pub(crate) enum Command {
     /// Register datasets and look at them
     #[command(subcommand)]
     Datasets(DatasetAction),
+    /// Register inference engines and look at them
+    #[command(subcommand)]
+    Runtimes(RuntimeAction),
     /// Check suite files
     #[command(subcommand)]
     Suite(SuiteAction),
@@ -192,9 +196,27 @@ pub(crate) struct DemoArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct TryArgs {
+    #[command(flatten)]
+    pub model: LocalModelArgs,
+    /// How long to time it
+    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = duration)]
+    pub time: Duration,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// A model of this machine and what runs it.
+#[derive(Debug, Args)]
+pub(crate) struct LocalModelArgs {
     /// The model, followed by its external data files
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
+    /// What runs it: a wheel, AAR or library [default: tract, which is built in]
+    #[arg(long, value_name = "PACKAGE")]
+    pub runtime: Option<PathBuf>,
+    /// cpu, gpu or npu
+    #[arg(long, default_value = "cpu", value_parser = str::parse::<Accelerator>)]
+    pub accelerator: Accelerator,
     /// Inference threads
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: u16,
@@ -204,11 +226,6 @@ pub(crate) struct TryArgs {
     /// Binding (TOML) that says how inputs are made
     #[arg(long, value_name = "FILE")]
     pub binding: Option<PathBuf>,
-    /// How long to time it
-    #[arg(long, value_name = "TIME", default_value = "3s", value_parser = duration)]
-    pub time: Duration,
-    #[command(flatten)]
-    pub output: OutputArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -334,7 +351,51 @@ pub(crate) enum DatasetAction {
         #[command(flatten)]
         output: OutputArgs,
     },
+    /// Make a package whose reference outputs are those of a chosen backend on this machine
+    Golden(Box<GoldenArgs>),
     /// List the datasets
+    List {
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GoldenArgs {
+    /// Dataset whose inputs are used: folder or zip
+    #[arg(long = "dataset", value_name = "PACKAGE")]
+    pub package: PathBuf,
+    #[command(flatten)]
+    pub model: LocalModelArgs,
+    /// Name of the new dataset [default: that of the other with "-golden"]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Folder that is made
+    #[arg(long, value_name = "FOLDER")]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RuntimeAction {
+    /// Register what a wheel, AAR, npm tarball, zip, tar.gz or shared library holds, at the head of a track
+    Add {
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// The line of versions that they enter; a backend names it by `track`
+        #[arg(long, default_value = seatrial_core::placement::DEFAULT_TRACK)]
+        track: String,
+        /// Version, where nothing in the file tells it
+        #[arg(long)]
+        version: Option<String>,
+        /// Say what the files hold, and register nothing
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// List the tracks and their packages
     List {
         #[command(flatten)]
         output: OutputArgs,

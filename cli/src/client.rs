@@ -63,6 +63,7 @@ services! {
     devices: devices_client::DevicesClient;
     models: models_client::ModelsClient;
     datasets: datasets_client::DatasetsClient;
+    runtimes: runtimes_client::RuntimesClient;
     runs: runs_client::RunsClient;
     results: results_client::ResultsClient;
     tokens: tokens_client::TokensClient;

@@ -27,6 +27,16 @@ impl Accelerator {
     }
 }
 
+impl std::str::FromStr for Accelerator {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let all = [Self::Cpu, Self::Gpu, Self::Npu];
+        let found = all.into_iter().find(|accelerator| accelerator.as_str() == text);
+        found.ok_or_else(|| format!("{text:?} is not an accelerator (cpu, gpu, npu)"))
+    }
+}
+
 /// On which cores the inference threads may run.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, Default)]
 #[serde(rename_all = "snake_case")]

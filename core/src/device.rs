@@ -66,6 +66,12 @@ pub struct Profile {
     pub absent_sensors: BTreeMap<String, String>,
     /// Runtimes that the agent offers, as `name version`.
     pub runtimes: Vec<RuntimeOffer>,
+    /// Engines that the agent can load from a runtime package.
+    #[serde(default)]
+    pub engines: Vec<crate::runtimes::Engine>,
+    /// Interpreters that the agent's own configuration names, with their versions.
+    #[serde(default)]
+    pub interpreters: BTreeMap<String, String>,
     /// True for a simulated device: pages say so on every figure.
     pub simulated: bool,
 }

@@ -7,19 +7,22 @@
 //! ask what a suite would do must not be able to fill the server's memory with the answer.
 
 use std::borrow::Cow;
-use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::backend::Backend;
 use crate::dataset::Binding;
+use crate::digest::Digest;
 use crate::ids::{DatasetVersionId, DeviceId, VariantId};
 use crate::job::{DatasetRef, JobSpec, ModelRef, SPEC_SCHEMA};
 use crate::model::{Axis, Signature};
 use crate::placement::{Fit, can_run};
 use crate::profile::MeasurementProfile;
 use crate::reason::{Code, Reason};
-use crate::store::{DatasetDetail, DatasetVersionRow, DeviceRow, ModelDetail, NewMisfit, VariantRow, VersionRow};
+use crate::runtimes::RuntimePackage;
+use crate::store::{
+    DatasetDetail, DatasetVersionRow, DeviceRow, ModelDetail, NewMisfit, TrackRow, VariantRow, VersionRow,
+};
 use crate::suite::problem::{Place, suggest};
 use crate::suite::{DatasetPick, MAX_COMBINATIONS, ModelPick, Problem, Suite, VersionPick};
 
@@ -34,6 +37,8 @@ pub const MAX_SPEC_BYTES: usize = 128 << 20;
 pub struct Catalog {
     pub models: Vec<ModelDetail>,
     pub datasets: Vec<DatasetDetail>,
+    /// Every track of the project.
+    pub tracks: Vec<TrackRow>,
 }
 
 /// What a run will do.
@@ -50,7 +55,7 @@ pub struct PlannedJob {
     pub device_name: String,
     pub variant: VariantId,
     pub dataset: Option<DatasetVersionId>,
-    /// The same for every device of its combination.
+    /// The same for every device of its combination that takes the same runtime package.
     pub spec: Arc<JobSpec>,
 }
 
@@ -69,7 +74,8 @@ pub fn expand(
     if !problems.found.is_empty() {
         return Err(problems.found);
     }
-    let Plan { expansion, max_jobs, jobs, spec_bytes } = plan(suite, &variants, &datasets, &chosen, max_jobs);
+    let Plan { expansion, max_jobs, jobs, spec_bytes, tracks: _ } =
+        plan(suite, &variants, &datasets, &chosen, Plan::new(max_jobs, &catalog.tracks));
     let top = Place { line: 1, column: 1 };
     let split = Some("select fewer devices, or split the suite".to_owned());
     if jobs > max_jobs {
@@ -200,6 +206,10 @@ fn find_variants<'c>(pick: &ModelPick, version: &'c VersionRow, problems: &mut P
 /// A suite's binding must name what the variant has.
 fn check_binding(pick: &ModelPick, binding: &Binding, variant: &VariantRow, problems: &mut Problems<'_>) {
     let Signature { inputs, outputs } = &variant.signature;
+    if inputs.is_empty() {
+        // Nobody has read the file yet: the first device will.
+        return;
+    }
     let mut refuse = |kind: &str, name: &str, known: Vec<&str>| {
         let hint = suggest(name, known.iter().copied(), "it has");
         let message = format!(
@@ -338,28 +348,34 @@ fn check_size(suite: &Suite, variants: usize, datasets: usize, devices: usize, p
 // --- the product ---
 
 /// An expansion as it grows. Beyond its bounds jobs are only counted.
-struct Plan {
+struct Plan<'c> {
+    tracks: &'c [TrackRow],
     expansion: Expansion,
     max_jobs: usize,
     jobs: usize,
     spec_bytes: usize,
 }
 
-fn plan(
+impl<'c> Plan<'c> {
+    fn new(max_jobs: usize, tracks: &'c [TrackRow]) -> Self {
+        Self { tracks, expansion: Expansion::default(), max_jobs, jobs: 0, spec_bytes: 0 }
+    }
+}
+
+fn plan<'c>(
     suite: &Suite,
     variants: &[ChosenVariant<'_>],
     datasets: &[ChosenDataset<'_>],
     devices: &[ChosenDevice<'_>],
-    max_jobs: usize,
-) -> Plan {
-    let mut plan = Plan { expansion: Expansion::default(), max_jobs, jobs: 0, spec_bytes: 0 };
+    mut plan: Plan<'c>,
+) -> Plan<'c> {
     for variant in variants {
         for &dataset in datasets {
             let binding = binding_for(variant, dataset.map(|(name, _)| name));
             let unfed = open_axis(&variant.variant.signature, &binding, dataset.is_some());
             for backend in &suite.backends {
                 for profile in &suite.profiles {
-                    let cell = Cell {
+                    let mut cell = Cell {
                         suite,
                         variant,
                         dataset,
@@ -367,7 +383,7 @@ fn plan(
                         unfed: unfed.as_ref(),
                         backend,
                         profile,
-                        built: OnceCell::new(),
+                        built: Vec::new(),
                     };
                     for device in devices {
                         cell.place(device, &mut plan);
@@ -389,23 +405,20 @@ struct Cell<'a> {
     unfed: Option<&'a Reason>,
     backend: &'a Backend,
     profile: &'a MeasurementProfile,
-    /// Its specification and the bytes that it takes, once a device can run it.
-    built: OnceCell<(Arc<JobSpec>, usize)>,
+    /// Its specifications and the bytes that they take: one for each package that its devices take.
+    built: Vec<(Option<Digest>, Arc<JobSpec>, usize)>,
 }
 
 impl Cell<'_> {
-    fn place(&self, device: &ChosenDevice<'_>, plan: &mut Plan) {
-        let reason = match (&device.undecided, self.unfed) {
-            (Some(undecided), _) => Some(Reason::from(undecided.as_str())),
-            (None, Some(unfed)) => Some(unfed.clone()),
-            (None, None) => match can_run(self.variant.variant, self.backend, device.row) {
-                Fit::Fit => None,
-                Fit::Misfit(reason) => Some(reason),
-            },
+    fn place(&mut self, device: &ChosenDevice<'_>, plan: &mut Plan<'_>) {
+        let fit = match (&device.undecided, self.unfed) {
+            (Some(undecided), _) => Fit::Misfit(Reason::from(undecided.as_str())),
+            (None, Some(unfed)) => Fit::Misfit(unfed.clone()),
+            (None, None) => can_run(self.variant.variant, self.backend, device.row, plan.tracks),
         };
-        match reason {
-            None => self.add_job(device, plan),
-            Some(reason) => plan.expansion.misfits.push(NewMisfit {
+        match fit {
+            Fit::Fit(package) => self.add_job(device, package, plan),
+            Fit::Misfit(reason) => plan.expansion.misfits.push(NewMisfit {
                 model: self.variant.model.to_owned(),
                 variant: self.variant.variant.name.clone(),
                 dataset: self.dataset.map(|(name, _)| name.to_owned()),
@@ -417,28 +430,35 @@ impl Cell<'_> {
         }
     }
 
-    fn add_job(&self, device: &ChosenDevice<'_>, plan: &mut Plan) {
+    fn add_job(&mut self, device: &ChosenDevice<'_>, package: Option<&RuntimePackage>, plan: &mut Plan<'_>) {
         plan.jobs += 1;
         if plan.jobs > plan.max_jobs || plan.spec_bytes > MAX_SPEC_BYTES {
             return;
         }
-        let (spec, bytes) = self.built.get_or_init(|| {
-            let spec = self.spec();
-            // One that cannot be written can be neither stored nor sent.
-            let bytes = serde_json::to_vec(&spec).map_or(usize::MAX, |json| json.len());
-            (Arc::new(spec), bytes)
-        });
-        plan.spec_bytes = plan.spec_bytes.saturating_add(*bytes);
+        let (spec, bytes) = self.built(package);
+        plan.spec_bytes = plan.spec_bytes.saturating_add(bytes);
         plan.expansion.jobs.push(PlannedJob {
             device: device.row.id,
             device_name: device.row.name.clone(),
             variant: self.variant.variant.id,
             dataset: self.dataset.map(|(_, version)| version.id),
-            spec: spec.clone(),
+            spec,
         });
     }
 
-    fn spec(&self) -> JobSpec {
+    fn built(&mut self, package: Option<&RuntimePackage>) -> (Arc<JobSpec>, usize) {
+        let digest = package.and_then(RuntimePackage::digest);
+        if let Some((_, spec, bytes)) = self.built.iter().find(|(known, ..)| *known == digest) {
+            return (Arc::clone(spec), *bytes);
+        }
+        let spec = Arc::new(self.spec(package));
+        // One that cannot be written can be neither stored nor sent.
+        let bytes = serde_json::to_vec(&spec).map_or(usize::MAX, |json| json.len());
+        self.built.push((digest, Arc::clone(&spec), bytes));
+        (spec, bytes)
+    }
+
+    fn spec(&self, package: Option<&RuntimePackage>) -> JobSpec {
         let ChosenVariant { model, version, variant, binding: _ } = self.variant;
         JobSpec {
             schema: SPEC_SCHEMA,
@@ -461,6 +481,7 @@ impl Cell<'_> {
                 examples: version.examples,
             }),
             backend: self.backend.clone(),
+            package: package.cloned(),
             profile: self.profile.clone(),
             limits: self.suite.limits.clone(),
             seed: self.suite.seed,

@@ -89,6 +89,7 @@ ids! {
     DatasetVersionId = "dataset version";
     BindingId = "binding";
     TrackId = "track";
+    RuntimePackageId = "runtime package";
     SuiteId = "suite";
     RunId = "run";
     /// One submission of a suite, named by whoever submits, so that repeating it makes no second run.

@@ -13,6 +13,7 @@ use crate::ids::JobId;
 use crate::model::{Format, Manifest, Precision, Signature};
 use crate::outcome::Outcome;
 use crate::profile::MeasurementProfile;
+use crate::runtimes::RuntimePackage;
 use crate::stage::Stage;
 
 /// One try of a job. The number fences: only the holder's is accepted.
@@ -169,6 +170,9 @@ pub struct JobSpec {
     pub binding: Binding,
     pub dataset: Option<DatasetRef>,
     pub backend: Backend,
+    /// What the backend's engine is loaded from; absent for one that is built into the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub package: Option<RuntimePackage>,
     pub profile: MeasurementProfile,
     pub limits: Limits,
     /// For generated inputs.
@@ -179,9 +183,12 @@ pub struct JobSpec {
 pub const SPEC_SCHEMA: u32 = 1;
 
 impl JobSpec {
-    /// Artifacts that the device must have: every file of the variant, then the dataset.
+    /// Artifacts that the device must have: every file of the variant, then the dataset, then those of the engine.
     pub fn artifacts(&self) -> impl Iterator<Item = (Digest, u64)> + '_ {
         let files = self.model.manifest.entries.iter().map(|entry| (entry.digest, entry.size));
-        files.chain(self.dataset.iter().map(|dataset| (dataset.digest, dataset.size)))
+        let libraries = self.package.iter().flat_map(|package| &package.manifest.entries);
+        files
+            .chain(self.dataset.iter().map(|dataset| (dataset.digest, dataset.size)))
+            .chain(libraries.map(|entry| (entry.digest, entry.size)))
     }
 }

@@ -1,15 +1,19 @@
 //! Whether a variant can run with a backend on a device. A combination that cannot is a misfit with its reason.
 
+use std::collections::BTreeSet;
+
 use crate::backend::{Affinity, Backend};
-use crate::device::{Cpu, DeviceState, RuntimeOffer};
+use crate::device::{Cpu, DeviceState, Profile, RuntimeOffer};
 use crate::model::{Format, SignatureStanding};
 use crate::reading::Reading;
 use crate::reason::{Code, Reason};
-use crate::store::{DeviceRow, VariantRow};
+use crate::runtimes::{Abi, Engine, PackageKind, RuntimePackage};
+use crate::store::{DeviceRow, TrackRow, VariantRow};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fit {
-    Fit,
+pub enum Fit<'t> {
+    /// With the package that its engine is loaded from, when that is not built into the agent.
+    Fit(Option<&'t RuntimePackage>),
     /// Why it cannot run, for the cell of the matrix.
     Misfit(Reason),
 }
@@ -17,18 +21,13 @@ pub enum Fit {
 /// Judges one combination on what was probed of the device. What is not known is no reason against it: then the
 /// attempt will tell.
 #[must_use]
-pub fn can_run(variant: &VariantRow, backend: &Backend, device: &DeviceRow) -> Fit {
-    let checks = [
-        is_in_service(device),
-        signature_holds(variant),
-        runtime_serves(variant.format, backend, device),
-        threads_fit(backend, device),
-        memory_suffices(variant, device),
-    ];
-    match checks.into_iter().find_map(Result::err) {
-        Some(reason) => Fit::Misfit(reason),
-        None => Fit::Fit,
-    }
+pub fn can_run<'t>(variant: &VariantRow, backend: &Backend, device: &DeviceRow, tracks: &'t [TrackRow]) -> Fit<'t> {
+    let judged = is_in_service(device)
+        .and_then(|()| signature_holds(variant))
+        .and_then(|()| runtime_serves(variant.format, backend, device, tracks))
+        .and_then(|package| threads_fit(backend, device).map(|()| package))
+        .and_then(|package| memory_suffices(variant, device).map(|()| package));
+    judged.map_or_else(Fit::Misfit, Fit::Fit)
 }
 
 fn is_in_service(device: &DeviceRow) -> Result<(), Reason> {
@@ -61,7 +60,74 @@ fn signature_holds(variant: &VariantRow) -> Result<(), Reason> {
     }
 }
 
-fn runtime_serves(format: Format, backend: &Backend, device: &DeviceRow) -> Result<(), Reason> {
+/// What is built into the agent goes before what would have to be loaded.
+fn runtime_serves<'t>(
+    format: Format,
+    backend: &Backend,
+    device: &DeviceRow,
+    tracks: &'t [TrackRow],
+) -> Result<Option<&'t RuntimePackage>, Reason> {
+    let is_built_in = device.profile.runtimes.iter().any(|offer| offer.name == backend.runtime);
+    let comes_in_packages =
+        backend.runtime.parse::<Engine>().is_ok() || tracks.iter().any(|track| track.runtime == backend.runtime);
+    if comes_in_packages && !is_built_in {
+        package_serves(format, backend, device, tracks).map(Some)
+    } else {
+        offers_serve(format, backend, device).map(|()| None)
+    }
+}
+
+/// The track that a backend means when it names none.
+pub const DEFAULT_TRACK: &str = "stable";
+
+fn package_serves<'t>(
+    format: Format,
+    backend: &Backend,
+    device: &DeviceRow,
+    tracks: &'t [TrackRow],
+) -> Result<&'t RuntimePackage, Reason> {
+    let Profile { abi, engines, interpreters, .. } = &device.profile;
+    let runtime = &backend.runtime;
+    let name = backend.track.as_deref().unwrap_or(DEFAULT_TRACK);
+    let of_runtime = || tracks.iter().filter(|track| &track.runtime == runtime);
+    let Some(track) = of_runtime().find(|track| track.name == name) else {
+        let known: Vec<&str> = of_runtime().map(|track| track.name.as_str()).collect();
+        return Err(if known.is_empty() {
+            Reason::new(Code::NoPackage, &[("runtime", runtime)])
+        } else {
+            Reason::new(Code::NoTrack, &[("runtime", runtime), ("track", &name), ("known", &known.join(", "))])
+        });
+    };
+    let Some(package) = track.package_for(abi.parse::<Abi>().ok()) else {
+        let abis: BTreeSet<String> =
+            track.packages.iter().filter_map(|row| row.package.abi).map(|abi| abi.to_string()).collect();
+        let known = abis.into_iter().collect::<Vec<_>>().join(", ");
+        let arguments: [(&str, &dyn std::fmt::Display); 4] =
+            [("runtime", runtime), ("track", &name), ("abi", abi), ("known", &known)];
+        return Err(Reason::new(Code::NoPackageForAbi, &arguments));
+    };
+    match &package.kind {
+        PackageKind::Library { engine } if !engines.contains(engine) => {
+            return Err(Reason::new(Code::EngineNotLoaded, &[("runtime", runtime)]));
+        }
+        PackageKind::Runner { interpreter: Some(interpreter) } if !interpreters.contains_key(interpreter) => {
+            return Err(Reason::new(Code::NoInterpreter, &[("runtime", runtime), ("interpreter", interpreter)]));
+        }
+        PackageKind::Library { .. } | PackageKind::Runner { .. } | PackageKind::Command => {}
+    }
+    let refuse = |code, what: (&str, &str)| {
+        Err(Reason::new(code, &[("runtime", runtime), ("version", &package.version), (what.0, &what.1)]))
+    };
+    if !package.formats.contains(&format) {
+        return refuse(Code::FormatUnread, ("format", format.as_str()));
+    }
+    if !package.accelerators.contains(&backend.accelerator) {
+        return refuse(Code::NotInPackage, ("accelerator", backend.accelerator.as_str()));
+    }
+    Ok(package)
+}
+
+fn offers_serve(format: Format, backend: &Backend, device: &DeviceRow) -> Result<(), Reason> {
     let runtime = &backend.runtime;
     let offers: Vec<&RuntimeOffer> = device.profile.runtimes.iter().filter(|offer| &offer.name == runtime).collect();
     let reasons: Result<Vec<Reason>, ()> =

@@ -282,6 +282,12 @@ codes! {
     RuntimeNotOffered, "runtime_not_offered", "the device does not offer {runtime}; it offers {offered}";
     NoRuntimeOffered, "no_runtime_offered", "the device does not offer {runtime}; it offers no runtime";
     OtherTrack, "other_track", "the device offers {runtime} {version}, which is not of track {track}";
+    EngineNotLoaded, "engine_not_loaded", "the agent on the device cannot load {runtime} from a package";
+    NoInterpreter, "no_interpreter", "{runtime} is run by {interpreter}, which the agent on the device does not have: start it with --interpreter";
+    NoPackage, "no_package", "there is no package of {runtime}; `seatrial runtimes add` brings one";
+    NoTrack, "no_track", "there is no track {track} of {runtime}; there are {known}";
+    NoPackageForAbi, "no_package_for_abi", "track {track} has no {runtime} for {abi}; it has {known}";
+    NotInPackage, "not_in_package", "the package of {runtime} {version} holds nothing for {accelerator}";
     FormatUnread, "format_unread", "{runtime} {version} does not read {format}";
     NoAccelerator, "no_accelerator", "{runtime} {version} has no {accelerator} on this device";
     NoVersionServes, "no_version_serves", "no version of {runtime} on the device serves this: {each}";

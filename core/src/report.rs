@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::operators::{MAX_OPERATORS, MAX_REST, OperatorProfile};
 use crate::outcome::{Exit, Outcome};
 use crate::reading::Reading;
 use crate::stage::Stage;
@@ -51,11 +52,18 @@ pub struct Report {
     pub golden: Vec<GoldenRecord>,
     /// Three repeats gave identical bits.
     pub determinism: Reading<bool>,
+    /// Where the time of an inference goes.
+    #[serde(default = "operators_untold")]
+    pub operators: Reading<OperatorProfile>,
     pub memory: Reading<Memory>,
     /// Last lines of the child's output, bounded.
     pub log: String,
     /// Bounds that were hit: "output cut at 262144 bytes".
     pub bounds_hit: Vec<String>,
+}
+
+fn operators_untold() -> Reading<OperatorProfile> {
+    Reading::absent("the agent that reported did not ask the engine")
 }
 
 impl Report {
@@ -81,6 +89,16 @@ impl Report {
             if tensors > MAX_TENSORS {
                 bounds.push(format!("inputs and outputs dropped: {tensors} are more than {MAX_TENSORS}"));
                 self.actual.signature = None;
+            }
+        }
+        keep_first(&mut self.actual.rest, MAX_REST, "operators beside the accelerator", &mut bounds);
+        self.actual.rest.iter_mut().for_each(|name| cut(name, MAX_SHORT_TEXT));
+        if let Reading::Present(profile) = &mut self.operators {
+            keep_first(&mut profile.operators, MAX_OPERATORS, "operators", &mut bounds);
+            for operator in &mut profile.operators {
+                for text in [&mut operator.name, &mut operator.kind, &mut operator.place] {
+                    cut(text, MAX_SHORT_TEXT);
+                }
             }
         }
         self.environment.facts = self.facts_within_bounds(&mut bounds);
@@ -144,6 +162,8 @@ pub enum ProcessRole {
     Memory,
     /// Runs the dataset once.
     Accuracy,
+    /// Has the engine tell the time of each operator and what ran it, and is timed for nothing else.
+    Operators,
 }
 
 /// One child process and how it ended.
@@ -293,8 +313,11 @@ pub struct Environment {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Actual {
     pub accelerator: Reading<String>,
-    /// Nodes on the accelerator asked for, of all nodes.
+    /// Operators on the accelerator asked for, of all operators.
     pub delegated: Reading<(u32, u32)>,
+    /// Names of those that are not on it, at most [`crate::operators::MAX_REST`].
+    #[serde(default)]
+    pub rest: Vec<String>,
     pub precision: Reading<String>,
     pub threads: Reading<u16>,
     /// CPUs that the inference threads were allowed.
@@ -361,6 +384,7 @@ mod tests {
             actual: Actual {
                 accelerator: absent(),
                 delegated: Reading::absent("not read"),
+                rest: Vec::new(),
                 precision: absent(),
                 threads: Reading::absent("not read"),
                 affinity: Reading::absent("not read"),
@@ -370,6 +394,7 @@ mod tests {
             },
             golden: Vec::new(),
             determinism: Reading::absent("not read"),
+            operators: Reading::absent("not read"),
             memory: Reading::absent("not read"),
             log: String::new(),
             bounds_hit: vec!["output cut".to_owned()],

@@ -39,6 +39,7 @@ fn report() -> Report {
         actual: Actual {
             accelerator: Reading::Present("cpu".to_owned()),
             delegated: Reading::absent("not an accelerator"),
+            rest: Vec::new(),
             precision: Reading::absent("not known"),
             threads: Reading::Present(1),
             affinity: Reading::absent("not asked for"),
@@ -48,6 +49,7 @@ fn report() -> Report {
         },
         golden: vec![],
         determinism: Reading::absent("not run"),
+        operators: Reading::absent("not asked"),
         memory: Reading::absent("not run"),
         log: "line\n".to_owned(),
         bounds_hit: vec![],

@@ -82,6 +82,8 @@ impl Identity {
             sensors: vec![],
             absent_sensors: BTreeMap::new(),
             runtimes: vec![],
+            engines: Vec::new(),
+            interpreters: BTreeMap::new(),
             simulated: true,
         };
         Self { evidence, profile, token: None }

@@ -159,6 +159,7 @@ pub fn ended(outcome: Outcome) -> Report {
         actual: Actual {
             accelerator: Reading::Present("cpu".to_owned()),
             delegated: Reading::absent("not an accelerator"),
+            rest: Vec::new(),
             precision: Reading::absent("simulated"),
             threads: Reading::Present(1),
             affinity: Reading::absent("simulated"),
@@ -168,6 +169,7 @@ pub fn ended(outcome: Outcome) -> Report {
         },
         golden: vec![],
         determinism: Reading::absent("simulated"),
+        operators: Reading::absent("not asked"),
         memory: Reading::absent("simulated"),
         log: String::new(),
         bounds_hit: vec![],

@@ -11,6 +11,7 @@ use seatrial_core::digest::Digest;
 use seatrial_core::ids::{JobId, RunId};
 use seatrial_core::job::AttemptRef;
 use seatrial_core::metric::{Estimate, Metric};
+use seatrial_core::operators::OperatorProfile;
 use seatrial_core::outcome::Outcome;
 use seatrial_core::reading::Reading;
 use seatrial_core::report::{Actual, Block, GoldenRecord, Memory, ProcessRecord, Report, SensorTrace, StageRecord};
@@ -60,6 +61,7 @@ struct ReportDocument<'a> {
     actual: &'a Actual,
     golden: &'a [GoldenRecord],
     determinism: &'a Reading<bool>,
+    operators: &'a Reading<OperatorProfile>,
     memory: &'a Reading<Memory>,
     log: &'a str,
     bounds_hit: &'a [String],
@@ -104,6 +106,7 @@ impl Evidence {
             actual,
             golden,
             determinism,
+            operators,
             memory,
             log,
             bounds_hit,
@@ -121,6 +124,7 @@ impl Evidence {
             actual,
             golden,
             determinism,
+            operators,
             memory,
             log,
             bounds_hit,

@@ -17,6 +17,7 @@ mod people;
 mod read;
 mod rows;
 mod runs;
+mod runtimes;
 mod write;
 mod writer;
 

@@ -8,11 +8,11 @@ use seatrial_core::metric::Metric;
 use seatrial_core::report::Block;
 use seatrial_core::store::{
     AttemptRow, AuditEntry, DatasetDetail, DatasetRow, DeviceRow, JobRow, MisfitRow, ModelDetail, ModelRow, Part, Read,
-    Result, RunRow, TransitionRow,
+    Result, RunRow, TrackRow, TransitionRow,
 };
 
 use super::fault::Fault;
-use super::{Database, datasets, devices, evidence, job_rows, models, people, runs};
+use super::{Database, datasets, devices, evidence, job_rows, models, people, runs, runtimes};
 
 /// Tells the caller what was being done.
 pub(crate) trait Doing<T> {
@@ -62,6 +62,10 @@ impl Read for Database {
 
     async fn dataset(&self, project: ProjectId, name: &str) -> Result<Option<DatasetDetail>> {
         datasets::one(&self.read, project, name).await.doing("reading a dataset")
+    }
+
+    async fn tracks(&self, project: ProjectId) -> Result<Vec<TrackRow>> {
+        runtimes::tracks(&self.read, project).await.doing("reading runtime packages")
     }
 
     async fn runs(&self, project: ProjectId, before: Option<i64>, limit: u32) -> Result<Vec<RunRow>> {

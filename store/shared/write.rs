@@ -13,12 +13,12 @@ use seatrial_core::model::{Signature, SignatureStanding};
 use seatrial_core::stage::Stage;
 use seatrial_core::store::{
     Accepted, AuditRow, Bootstrap, BootstrapSeed, Claim, Completion, DeviceRow, GiveBack, JobOrigin, NewDatasetVersion,
-    NewEnrolment, NewModelVersion, NewRun, NewToken, OpenJob, Result, RunRow, Store, TokenRow,
+    NewEnrolment, NewModelVersion, NewRun, NewRuntimePackage, NewToken, OpenJob, Result, RunRow, Store, TokenRow,
 };
 use seatrial_core::time::Timestamp;
 
 use super::read::Doing;
-use super::{Database, artifacts, datasets, devices, job_rows, jobs, models, people, runs};
+use super::{Database, artifacts, datasets, devices, job_rows, jobs, models, people, runs, runtimes};
 
 #[async_trait]
 impl Store for Database {
@@ -193,6 +193,11 @@ impl Store for Database {
                 Box::pin(models::settle_signature(tx, *variant, *standing, found.as_ref()))
             })
             .await
+    }
+
+    async fn add_runtime_package(&self, package: &NewRuntimePackage) -> Result<bool> {
+        let doing = "storing a runtime package";
+        self.writer.write(doing, package.clone(), |package, tx| Box::pin(runtimes::add(tx, package))).await
     }
 
     async fn add_dataset_version(&self, version: &NewDatasetVersion) -> Result<u32> {

@@ -4,8 +4,10 @@
 
 mod aa;
 mod arrows;
+mod backports;
 mod bench;
 mod command;
+mod engines;
 #[cfg(test)]
 mod faults;
 mod postgres;

@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use crate::command::{cargo, run as run_command};
 use crate::postgres::Postgres;
 use crate::stages::Stages;
-use crate::{More, aa, arrows, setup};
+use crate::{More, aa, arrows, engines, setup};
 
 /// Tests inject faults; without a test that asks for one, the points do nothing.
 const FAULTS: &str = "seatrial-agent/faults,seatrial-server/faults";
@@ -17,12 +17,9 @@ const FAULTS: &str = "seatrial-agent/faults,seatrial-server/faults";
 const FUZZ_CASES: &str = "100000";
 
 pub fn run(only: Option<&str>, more: &More) -> anyhow::Result<()> {
-    let More { long, fuzz, cross, engines } = *more;
+    let More { long, fuzz, cross, engines: with_engines } = *more;
     if cross {
         bail!("--cross: this version is built and tested for one architecture only; there is nothing to run");
-    }
-    if engines {
-        bail!("--engines: this version has one engine, tract, which the usual run tests; there is nothing else to run");
     }
     if fuzz {
         run_fuzz()?;
@@ -30,7 +27,10 @@ pub fn run(only: Option<&str>, more: &More) -> anyhow::Result<()> {
     if long {
         aa::run(&aa::AaArgs::default())?;
     }
-    if fuzz || long { Ok(()) } else { run_usual(only) }
+    if with_engines {
+        engines::run_all(FAULTS)?;
+    }
+    if fuzz || long || with_engines { Ok(()) } else { run_usual(only) }
 }
 
 /// Properties over bytes from outside are those of a test file `fuzz.rs`, of a module `fuzz`, and of HTTP ranges.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use seatrial_core::digest::Digest;
 use seatrial_core::job::JobSpec;
 use seatrial_core::model::Signature;
+use seatrial_core::operators::OperatorProfile;
 use seatrial_core::outcome::Outcome;
 use seatrial_core::reading::Reading;
 use seatrial_core::report::{
@@ -37,6 +38,7 @@ pub(super) struct Journal {
     golden: Vec<GoldenRecord>,
     determinism: Option<Reading<bool>>,
     memory: Option<Memory>,
+    operators: Option<OperatorProfile>,
     /// Of the first process that fell back, else of the first that loaded.
     actual: Option<Actual>,
     signature: Option<Signature>,
@@ -58,6 +60,7 @@ impl Journal {
             golden: Vec::new(),
             determinism: None,
             memory: None,
+            operators: None,
             actual: None,
             signature: None,
             runtime_version: None,
@@ -117,10 +120,12 @@ impl Journal {
             golden,
             determinism,
             memory,
+            operators,
             facts,
             runtime_version,
             bounds_hit,
             blocks: _,
+            references: _,
             claim: _,
             message: _,
             signature,
@@ -142,6 +147,7 @@ impl Journal {
         self.golden.extend(golden);
         self.determinism = self.determinism.take().or(determinism);
         self.memory = self.memory.or(memory);
+        self.operators = self.operators.take().or(operators);
         self.take_actual(index, actual, load_ms.is_some());
         self.signature = self.signature.take().or(signature);
         self.runtime_version = self.runtime_version.take().or(runtime_version);
@@ -174,6 +180,10 @@ impl Journal {
             actual,
             golden: self.golden,
             determinism: self.determinism.unwrap_or_else(|| Reading::absent("no process repeated an inference")),
+            operators: Reading::from_option(
+                self.operators,
+                "the profile does not ask for it, or the engine does not tell",
+            ),
             memory: Reading::from_option(self.memory, "no memory pass was completed"),
             log: self.log,
             bounds_hit: self.bounds_hit,
@@ -212,7 +222,12 @@ impl Journal {
                 let fallback = Some(format!("process {index}: {reason}"));
                 self.actual = Some(Actual { fallback, ..actual });
             }
-            None if loaded && self.actual.is_none() => self.actual = Some(actual),
+            None if loaded => match &mut self.actual {
+                None => self.actual = Some(actual),
+                // Only the process that asks the engine about its operators can tell.
+                Some(known) if known.delegated.present().is_none() => known.delegated = actual.delegated,
+                Some(_) => {}
+            },
             None => {}
         }
     }
@@ -265,6 +280,7 @@ pub(crate) fn unknown_actual(reason: &str) -> Actual {
     Actual {
         accelerator: Reading::absent(reason),
         delegated: Reading::absent(reason),
+        rest: Vec::new(),
         precision: Reading::absent(reason),
         threads: Reading::absent(reason),
         affinity: Reading::absent(reason),

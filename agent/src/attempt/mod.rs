@@ -13,9 +13,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use fs_err as fs;
+use seatrial_core::backend::Accelerator;
 use seatrial_core::digest::Digest;
 use seatrial_core::job::{JobSpec, Limits};
 use seatrial_core::outcome::{Claim, Exit, Outcome};
+use seatrial_core::profile::ProfileKind;
 use seatrial_core::reason::Code;
 use seatrial_core::report::{ProcessRole, Report};
 use seatrial_core::session::Stop;
@@ -23,8 +25,10 @@ use seatrial_core::stage::Stage;
 use seatrial_core::time::Monotonic;
 
 use crate::cache::{FetchError, Patience};
-use crate::child::spec::{ChildSpec, PlacedFile, SPEC_SCHEMA, Task};
+pub use crate::child::spec::ReferenceFile;
+use crate::child::spec::{ChildSpec, PlacedFile, PlacedPackage, SPEC_SCHEMA, Task};
 use crate::isolation::Mark;
+use crate::plain::read_plain;
 use crate::probe::Probe;
 use crate::{clock, isolation, page_cache};
 pub use guard::Guard;
@@ -33,6 +37,11 @@ use journal::Journal;
 pub(crate) use journal::unknown_actual;
 pub use preflight::Preflight;
 use process::{Ended, Launch, Watch};
+
+/// Bytes of one file of outputs that are kept whole.
+const MAX_REFERENCE_BYTES: u64 = 256 << 20;
+/// The list of such files, beside them.
+pub const REFERENCES_FILE: &str = "references.json";
 
 /// Share of the deadline to prepare that may be spent waiting for the device to settle; the rest is for the inputs.
 const WAITING_SHARE: f64 = 2.0 / 3.0;
@@ -77,6 +86,8 @@ pub struct Order {
     pub root: PathBuf,
     /// How this process came to run: `process`, `adb shell`, …
     pub launch: String,
+    /// Where the outputs of the dataset are to be kept whole.
+    pub references: Option<PathBuf>,
     /// Waits for processes of the attempt that cannot be ended, however long it takes: who gives orders one after the
     /// other must not be told that this one is over. Else the attempt fails and names them.
     pub outlast_orphans: bool,
@@ -132,7 +143,7 @@ impl Attempt<'_> {
         self.report(end)
     }
 
-    /// Every file of the variant under its flat name, and the dataset.
+    /// Every file of the variant and of the engine under its flat name, and the dataset.
     fn fetch(&mut self, source: &mut dyn Source) -> Result<(), Failure> {
         let begun = self.enter(Stage::Fetch);
         let patience = Patience { stop: self.stop, begun, within: self.order.spec.limits.deadline(Stage::Fetch) };
@@ -142,6 +153,14 @@ impl Attempt<'_> {
         for entry in &self.order.spec.model.manifest.entries {
             check_flat(&entry.file_name)?;
             wanted.push((entry.digest, entry.size, model.join(&entry.file_name)));
+        }
+        if let Some(package) = &self.order.spec.package {
+            let folder = self.package_folder();
+            fs::create_dir_all(&folder).map_err(|error| io_failure(Stage::Fetch, &error))?;
+            for entry in &package.manifest.entries {
+                check_flat(&entry.file_name)?;
+                wanted.push((entry.digest, entry.size, folder.join(&entry.file_name)));
+            }
         }
         if let Some(dataset) = &self.order.spec.dataset {
             wanted.push((dataset.digest, dataset.size, self.dataset_path()));
@@ -185,8 +204,10 @@ impl Attempt<'_> {
         let latency = (0..spec.profile.processes)
             .map(|process| (ProcessRole::Latency, Task::Latency { determinism: process == 0 && !has_dataset }));
         let memory = (spec.profile.processes > 0).then_some((ProcessRole::Memory, Task::Memory));
-        let accuracy = has_dataset.then_some((ProcessRole::Accuracy, Task::Accuracy));
-        let plan: Vec<_> = latency.chain(memory).chain(accuracy).collect();
+        let accuracy = has_dataset
+            .then_some((ProcessRole::Accuracy, Task::Accuracy { keep_outputs: self.order.references.is_some() }));
+        let operators = self.asks_for_operators().then_some((ProcessRole::Operators, Task::Operators));
+        let plan: Vec<_> = latency.chain(memory).chain(accuracy).chain(operators).collect();
         if plan.is_empty() {
             let message = Code::NothingMeasured.template().to_owned();
             return Err(Failure { outcome: Outcome::SpecError, stage: Stage::Prepare, message });
@@ -203,6 +224,13 @@ impl Attempt<'_> {
             self.child(index, role, task, &limits)?;
         }
         Ok(())
+    }
+
+    /// A process more, where somebody will look: what an accelerator left to the CPU, and the whole of a full profile.
+    fn asks_for_operators(&self) -> bool {
+        let JobSpec { backend, package, profile, .. } = &self.order.spec;
+        let wanted = backend.accelerator != Accelerator::Cpu || profile.kind == ProfileKind::Full;
+        wanted && crate::runtime::tells_operators(&backend.runtime, package.as_ref().map(|package| &package.kind))
     }
 
     fn child(&mut self, index: u8, role: ProcessRole, task: Task, limits: &Limits) -> Result<(), Failure> {
@@ -250,7 +278,7 @@ impl Attempt<'_> {
             stage: last,
             message: format!("child process {index}: {error}"),
         })?;
-        let verdict = self.judge(index, role, &ended, last);
+        let verdict = self.judge(index, role, &ended, last).and_then(|()| self.take_references(&ended));
         self.journal.add_process(index, role, ended);
         verdict
     }
@@ -262,6 +290,7 @@ impl Attempt<'_> {
             ProcessRole::Latency => "latency",
             ProcessRole::Memory => "memory",
             ProcessRole::Accuracy => "accuracy",
+            ProcessRole::Operators => "operators",
         };
         if matches!(outcome, Outcome::Ok | Outcome::OkFallback) {
             return Ok(());
@@ -275,6 +304,22 @@ impl Attempt<'_> {
             return Err(Failure { outcome, stage, message: format!("cancelled: {reason}") });
         }
         Err(Failure { outcome, stage, message })
+    }
+
+    fn take_references(&self, ended: &Ended) -> Result<(), Failure> {
+        let Some(folder) = &self.order.references else { return Ok(()) };
+        for file in ended.result.iter().flat_map(|result| &result.references) {
+            check_flat(&file.file_name)?;
+            let bytes = read_plain(&ended.out, &file.file_name, MAX_REFERENCE_BYTES)
+                .and_then(|bytes| fs::write(folder.join(&file.file_name), bytes));
+            bytes.map_err(|error| io_failure(Stage::Accuracy, &error))?;
+        }
+        let names = ended.result.iter().flat_map(|result| &result.references).cloned().collect::<Vec<_>>();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let list = serde_json::to_vec(&names).map_err(|error| io_failure(Stage::Accuracy, &error.into()))?;
+        fs::write(folder.join(REFERENCES_FILE), list).map_err(|error| io_failure(Stage::Accuracy, &error))
     }
 
     fn report(self, end: Result<(), Failure>) -> Report {
@@ -304,6 +349,10 @@ impl Attempt<'_> {
         self.order.folder.join("model")
     }
 
+    fn package_folder(&self) -> PathBuf {
+        self.order.folder.join("runtime")
+    }
+
     fn dataset_path(&self) -> PathBuf {
         self.order.folder.join("dataset.zip")
     }
@@ -329,6 +378,7 @@ impl Attempt<'_> {
                 .map(|entry| PlacedFile { role: entry.role.clone(), file_name: entry.file_name.clone() })
                 .collect(),
             dataset: spec.dataset.as_ref().map(|_| self.dataset_path()),
+            package: spec.package.as_ref().map(|package| PlacedPackage::new(package, self.package_folder())),
             out: self.order.folder.join(format!("out-{index}")),
             affinity: self.cpus.clone(),
             spawned: clock::boot(),
@@ -384,6 +434,7 @@ pub(crate) fn describe(order: &Order, files: Vec<PlacedFile>) -> Result<seatrial
         model: order.folder.join("model"),
         files,
         dataset: None,
+        package: None,
         out: order.folder.join("out-0"),
         affinity: None,
         spawned: clock::boot(),

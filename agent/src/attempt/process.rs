@@ -193,9 +193,12 @@ fn spawn(launch: &Launch<'_>, spec_path: &Path) -> io::Result<Child> {
         .spawn()
 }
 
-/// Tokens and addresses in the agent's environment are none of a model's business.
+/// Tokens and addresses in the agent's environment are none of a model's business. Which GPU driver is used is.
 fn passes(name: &std::ffi::OsStr) -> bool {
-    name == "PATH" || name == "LD_LIBRARY_PATH" || name == "HOME" || name == "FAILPOINTS" || name == "LLVM_PROFILE_FILE"
+    const NAMES: [&str; 7] =
+        ["PATH", "LD_LIBRARY_PATH", "HOME", "FAILPOINTS", "LLVM_PROFILE_FILE", "XDG_RUNTIME_DIR", "XDG_DATA_DIRS"];
+    const DRIVERS: [&str; 5] = ["VK_", "MESA_", "GALLIUM_", "LIBGL_", "OCL_"];
+    name.to_str().is_some_and(|name| NAMES.contains(&name) || DRIVERS.iter().any(|prefix| name.starts_with(prefix)))
 }
 
 fn drain(output: &Output, child: &mut Child) -> io::Result<Vec<thread::JoinHandle<()>>> {

@@ -1,7 +1,7 @@
 //! What a child takes from itself before it reads a byte that somebody else wrote.
 
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use landlock::{
     ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, PathBeneath, PathFd, Ruleset,
@@ -10,12 +10,57 @@ use landlock::{
 use rustix::process::{
     Resource, Rlimit, Signal, getpid, getppid, kill_process, set_parent_process_death_signal, setrlimit,
 };
+use seatrial_core::backend::Accelerator;
 
 use super::spec::ChildSpec;
 
-/// No file of a child is longer, in bytes.
+/// No file of a child on the CPU is longer, in bytes.
 const MAX_FILE_BYTES: u64 = 256 << 20;
 const MAX_OPEN_FILES: u64 = 256;
+
+/// Where what an engine's libraries need may be, on Linux and on Android. Only a child that loads a package reads there.
+const SYSTEM_LIBRARIES: &[&str] = &[
+    "/lib",
+    "/lib64",
+    "/usr/lib",
+    "/usr/local/lib",
+    "/etc/ld.so.cache",
+    "/system",
+    "/vendor",
+    "/apex",
+    "/linkerconfig",
+    // Which drivers there are.
+    "/usr/share/vulkan",
+    "/etc/vulkan",
+    "/etc/OpenCL",
+    "/usr/share/drirc.d",
+];
+
+/// What drivers of GPUs open.
+const GPU_DEVICES: &[&str] = &["/dev/dri", "/dev/kgsl-3d0", "/dev/mali0", "/dev/pvr_sync", "/dev/dma_heap", "/dev/ion"];
+
+/// Variables of the agent's environment that name drivers and libraries elsewhere: lists of files and folders.
+const DRIVER_PATHS: [&str; 5] =
+    ["LD_LIBRARY_PATH", "VK_DRIVER_FILES", "VK_ICD_FILENAMES", "VK_ADD_DRIVER_FILES", "OCL_ICD_VENDORS"];
+
+/// Where a child that loads a package may read: the package, the system's libraries, and what whoever started the agent
+/// has named for drivers.
+fn readable_for(package: &Path) -> Vec<PathBuf> {
+    let named = DRIVER_PATHS.iter().filter_map(std::env::var_os);
+    let named: Vec<PathBuf> = named.flat_map(|list| std::env::split_paths(&list).collect::<Vec<_>>()).collect();
+    // A driver's description names its library, which mostly lies beside it.
+    let beside = named.iter().filter(|path| path.is_file()).filter_map(|path| path.parent()).map(Path::to_owned);
+    existing(SYSTEM_LIBRARIES)
+        .into_iter()
+        .chain([package.to_owned()])
+        .chain(beside)
+        .chain(named.iter().filter(|path| path.is_absolute() && path.exists()).cloned())
+        .collect()
+}
+
+fn existing(paths: &[&str]) -> Vec<PathBuf> {
+    paths.iter().map(PathBuf::from).filter(|path| path.exists()).collect()
+}
 
 /// The child ends with its parent: by the kernel's signal, and by the end of its standard input.
 pub(super) fn tie_to_parent() -> io::Result<()> {
@@ -35,11 +80,16 @@ pub(super) fn tie_to_parent() -> io::Result<()> {
 
 /// Bounds of memory, files and open files; no core dump.
 pub(super) fn limit(spec: &ChildSpec) -> io::Result<()> {
+    // A driver of a software GPU keeps its memory in files without a name, and those count as any other.
+    let file_bytes = match spec.job.backend.accelerator {
+        Accelerator::Cpu => MAX_FILE_BYTES,
+        Accelerator::Gpu | Accelerator::Npu => spec.job.limits.memory_bytes.max(MAX_FILE_BYTES),
+    };
     let bounds = [
         (Resource::As, spec.job.limits.memory_bytes),
         (Resource::Core, 0),
         (Resource::Nofile, MAX_OPEN_FILES),
-        (Resource::Fsize, MAX_FILE_BYTES),
+        (Resource::Fsize, file_bytes),
     ];
     for (resource, bound) in bounds {
         setrlimit(resource, Rlimit { current: Some(bound), maximum: Some(bound) })?;
@@ -61,13 +111,17 @@ pub(super) fn confine(spec: &ChildSpec) -> String {
 fn restrict(spec: &ChildSpec) -> Result<RulesetStatus, RulesetError> {
     let abi = ABI::V4;
     let read = AccessFs::from_read(abi) & !AccessFs::Execute;
-    let readable = [Path::new("/proc"), Path::new("/sys"), Path::new("/dev/urandom"), Path::new("/dev/null")];
+    let readable = ["/proc", "/sys", "/dev/urandom", "/dev/null"].map(PathBuf::from);
+    let package = spec.package.as_ref();
+    let libraries = package.map(|package| readable_for(&package.folder)).unwrap_or_default();
+    let devices = package.map(|_| existing(GPU_DEVICES)).unwrap_or_default();
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(abi))?
         .handle_access(AccessNet::from_all(abi))?
         .create()?
-        .add_rules(path_beneath_rules(readable.into_iter().chain([spec.model.as_path()]), read))?
+        .add_rules(path_beneath_rules(readable.into_iter().chain([spec.model.clone()]).chain(libraries), read))?
+        .add_rules(path_beneath_rules(devices, read | AccessFs::WriteFile))?
         .add_rules(path_beneath_rules(&spec.dataset, AccessFs::ReadFile))?
         .add_rules(path_beneath_rules([&spec.out], AccessFs::from_all(abi) & !AccessFs::Execute))?;
     // The memory pass starts its high-water mark anew.

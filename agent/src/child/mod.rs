@@ -8,6 +8,7 @@ mod cpus;
 pub(crate) mod events;
 mod outputs;
 pub(crate) mod progress;
+mod references;
 mod scores;
 pub(crate) mod spec;
 pub mod timing;
@@ -24,7 +25,7 @@ use seatrial_core::measure::warmup::Warmup;
 use seatrial_core::outcome::Claim;
 use seatrial_core::reading::Reading;
 use seatrial_core::reason::Code;
-use seatrial_core::report::{BlockKind, Memory, Thinned};
+use seatrial_core::report::{Actual, BlockKind, Memory, Thinned};
 use seatrial_core::stage::Stage;
 use seatrial_core::time::Monotonic;
 
@@ -33,6 +34,7 @@ use crate::runtime::{self, LoadRequest, ModelFiles, Runtime, RuntimeError, Sessi
 use crate::{clock, page_cache};
 use events::EventLog;
 use progress::Progress;
+use references::References;
 use scores::{Scores, not_numbers};
 use spec::{BlockFile, ChildResult, ChildSpec, RESULT_FILE, SENTINEL_FILE, SENTINEL_TEXT, SPEC_SCHEMA, Task};
 use timing::Samples;
@@ -44,8 +46,8 @@ const CLAIMED: u8 = 70;
 const UNFIT: u8 = 71;
 /// Exit code of a child that found no room to say so in its result.
 pub(crate) const FULL: u8 = 72;
-/// Inferences of the memory pass.
-const MEMORY_RUNS: u32 = 5;
+/// Inferences of the memory pass, and of the process that asks about operators.
+const FEW_RUNS: u32 = 5;
 /// Identical bits over this many repeats count as deterministic.
 const REPEATS: u32 = 3;
 
@@ -153,13 +155,14 @@ struct Worker<'a> {
 
 impl Worker<'_> {
     fn perform(&mut self) -> Result<(), Failure> {
-        let runtime = runtime::by_name(&self.spec.job.backend.runtime)?;
+        let runtime = runtime::open(&self.spec.job.backend.runtime, self.spec.package.as_ref())?;
         self.result.runtime_version = Some(format!("{} {}", runtime.name(), runtime.version()));
         let done = match self.spec.task {
             Task::Describe => return self.describe(runtime.as_ref()),
             Task::Latency { determinism } => self.latency(runtime.as_ref(), determinism),
             Task::Memory => self.memory(runtime.as_ref()),
-            Task::Accuracy => self.accuracy(runtime.as_ref()),
+            Task::Accuracy { keep_outputs } => self.accuracy(runtime.as_ref(), keep_outputs),
+            Task::Operators => self.operators(runtime.as_ref()),
         };
         if self.spec.index == 0 { self.check_signature(runtime.as_ref(), done) } else { done }
     }
@@ -230,10 +233,7 @@ impl Worker<'_> {
         let mut session = self.load(runtime, &inputs)?;
         self.enter(Stage::Accuracy)?;
         session.set_inputs(&inputs)?;
-        for _ in 0..MEMORY_RUNS {
-            session.make_ready();
-            session.infer()?;
-        }
+        run_few(session.as_mut())?;
         let peak = resident("VmHWM:");
         self.tear_down(session)?;
         let retained = resident("VmRSS:");
@@ -244,7 +244,23 @@ impl Worker<'_> {
         Ok(())
     }
 
-    fn accuracy(&mut self, runtime: &dyn Runtime) -> Result<(), Failure> {
+    fn operators(&mut self, runtime: &dyn Runtime) -> Result<(), Failure> {
+        let inputs = self.first_inputs(runtime)?;
+        let mut session = self.load(runtime, &inputs)?;
+        self.enter(Stage::Measure)?;
+        session.set_inputs(&inputs)?;
+        run_few(session.as_mut())?;
+        match session.operators() {
+            Ok(profile) => self.result.operators = Some(profile),
+            Err(why) => self.result.bounds_hit.push(format!("operators are not told: {why}")),
+        }
+        // What is known now was not before they ran.
+        let affinity = self.result.actual.affinity.clone();
+        self.result.actual = Actual { affinity, ..session.actual() };
+        self.tear_down(session)
+    }
+
+    fn accuracy(&mut self, runtime: &dyn Runtime, keep_outputs: bool) -> Result<(), Failure> {
         self.enter(Stage::Prepare)?;
         let mut examples = self.examples()?;
         let first = examples.inputs(0)?;
@@ -253,16 +269,24 @@ impl Worker<'_> {
         session.set_inputs(&first)?;
         self.repeat(session.as_mut())?;
         let mut scores = Scores::new(&self.spec.job.binding, &examples);
+        let mut references = keep_outputs.then(References::default);
         for index in 0..examples.count() {
             let inputs = examples.inputs(index)?;
             session.set_inputs(&inputs)?;
             session.make_ready();
             session.infer()?;
-            scores.take(&session.outputs()?, &examples.goldens(index)?)?;
+            let outputs = session.outputs()?;
+            scores.take(&outputs, &examples.goldens(index)?)?;
+            if let Some(references) = &mut references {
+                references.push(&outputs)?;
+            }
             self.progress.tell(f64::from(index + 1) / f64::from(examples.count()));
         }
         self.progress.clear();
         self.keep_scores(scores, &examples)?;
+        if let Some(references) = references {
+            self.result.references = references.write(&self.spec.out)?;
+        }
         self.tear_down(session)
     }
 
@@ -317,6 +341,7 @@ impl Worker<'_> {
             threads: job.backend.threads.max(1),
             precision: job.backend.precision,
             inputs,
+            operator_profile: matches!(self.spec.task, Task::Operators).then_some(self.spec.out.as_path()),
         };
         self.enter(Stage::Load)?;
         let reads = disk_reads();
@@ -328,6 +353,8 @@ impl Worker<'_> {
         let start_up = self.started.since(self.spec.spawned);
         self.result.load_ms = Some(milliseconds(start_up + loaded));
         self.result.actual = session.actual();
+        let facts = session.facts().into_iter().map(|(name, value)| (name.to_owned(), value));
+        self.result.facts.extend(facts);
         self.result.actual.affinity = cpus::allowed();
         Ok(session)
     }
@@ -439,6 +466,14 @@ impl Worker<'_> {
         };
         Ok(Examples::open(path, &self.spec.job.binding, &self.spec.job.model.signature)?)
     }
+}
+
+fn run_few(session: &mut dyn Session) -> Result<(), RuntimeError> {
+    for _ in 0..FEW_RUNS {
+        session.make_ready();
+        session.infer()?;
+    }
+    Ok(())
 }
 
 /// Bytes that this process has had the disk read, `read_bytes` of `/proc/self/io`.

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 
 use seatrial_core::job::JobSpec;
 use seatrial_core::model::Signature;
+use seatrial_core::operators::OperatorProfile;
 use seatrial_core::outcome::Claim;
 use seatrial_core::reading::Reading;
 use seatrial_core::report::{Actual, BlockKind, GoldenRecord, Memory, Thinned, Window};
+use seatrial_core::runtimes::{PackageKind, RuntimePackage};
 use seatrial_core::time::Monotonic;
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +34,8 @@ pub(crate) struct ChildSpec {
     pub files: Vec<PlacedFile>,
     /// The dataset package.
     pub dataset: Option<PathBuf>,
+    /// What the engine is loaded from; absent for one that is built in.
+    pub package: Option<PlacedPackage>,
     /// The one folder that the child may write to.
     pub out: PathBuf,
     /// CPUs to run on; wherever the kernel puts it when absent.
@@ -51,7 +55,9 @@ pub(crate) enum Task {
     /// Loads and runs while memory is watched.
     Memory,
     /// Runs the dataset once.
-    Accuracy,
+    Accuracy { keep_outputs: bool },
+    /// Has the engine tell of its operators.
+    Operators,
 }
 
 /// A file of the variant, in the model's folder.
@@ -59,6 +65,29 @@ pub(crate) enum Task {
 pub struct PlacedFile {
     pub role: String,
     pub file_name: String,
+}
+
+/// The files of a runtime, beside each other in a folder of their own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PlacedPackage {
+    pub folder: PathBuf,
+    pub runtime: String,
+    pub kind: PackageKind,
+    pub version: String,
+    /// Name of the file that is loaded or started; absent from a manifest without one.
+    pub main: Option<String>,
+}
+
+impl PlacedPackage {
+    pub(crate) fn new(package: &RuntimePackage, folder: PathBuf) -> Self {
+        Self {
+            folder,
+            runtime: package.runtime.clone(),
+            kind: package.kind.clone(),
+            version: package.version.clone(),
+            main: package.main().map(|entry| entry.file_name.clone()),
+        }
+    }
 }
 
 /// What a child has found out, whole or up to its failure.
@@ -76,8 +105,11 @@ pub(crate) struct ChildResult {
     pub golden: Vec<GoldenRecord>,
     pub determinism: Option<Reading<bool>>,
     pub memory: Option<Memory>,
+    pub operators: Option<OperatorProfile>,
     pub signature: Option<Signature>,
     pub blocks: Vec<BlockFile>,
+    /// Outputs that were to be kept whole.
+    pub references: Vec<ReferenceFile>,
     pub facts: BTreeMap<String, String>,
     pub runtime_version: Option<String>,
     pub bounds_hit: Vec<String>,
@@ -98,8 +130,10 @@ impl Default for ChildResult {
             golden: Vec::new(),
             determinism: None,
             memory: None,
+            operators: None,
             signature: None,
             blocks: Vec::new(),
+            references: Vec::new(),
             facts: BTreeMap::new(),
             runtime_version: None,
             bounds_hit: Vec::new(),
@@ -118,6 +152,13 @@ impl BlockFile {
     pub(crate) fn name(kind: BlockKind) -> String {
         format!("{}.block", kind.as_str())
     }
+}
+
+/// An output over all examples, in a file of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReferenceFile {
+    pub output: String,
+    pub file_name: String,
 }
 
 /// Whether a name is a file beside its siblings, wherever they stand: no folder, no parent, nothing hidden.

@@ -236,11 +236,10 @@ mod tests {
         let time = Duration::from_millis(30);
         let rule = StopRule { min_time: time, max_samples: u32::MAX, ..rule(1) };
         let mut samples = Samples::reserve(&rule, 100);
+        let begun = Instant::now();
         measure(&mut Work { calls: 0, fails_at: None }, &rule, None, &mut samples, &mut |_, _| {}).unwrap();
-        let last = samples.starts().last().copied().unwrap_or(0);
-        let between = last / (samples.latencies().len() as u64 - 1);
+        assert!(begun.elapsed() >= time);
         assert!(samples.thinned().is_some() && samples.latencies().len() <= 100);
-        assert!(u128::from(last + 2 * between) >= time.as_nanos() * 9 / 10, "the last sample began at {last} ns");
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod identity;
 mod load;
 mod memory;
 mod os;
+pub(crate) use os::abi;
 mod power;
 pub(crate) mod thermal;
 
@@ -78,6 +79,8 @@ impl Probe {
             sensors: present.into_iter().map(|reading| reading.sensor).collect(),
             absent_sensors,
             runtimes: runtime::offers(),
+            engines: runtime::engines(),
+            interpreters: BTreeMap::new(),
             simulated,
         }
     }

@@ -63,7 +63,7 @@ pub(super) fn android_api(files: &Files) -> Reading<u32> {
 }
 
 /// `aarch64-linux-musl` and the like: what a runtime package must match.
-pub(super) fn abi() -> String {
+pub(crate) fn abi() -> String {
     let environment = if cfg!(target_env = "musl") {
         "musl"
     } else if cfg!(target_os = "android") {
@@ -71,7 +71,7 @@ pub(super) fn abi() -> String {
     } else {
         "gnu"
     };
-    format!("{}-{}-{environment}", std::env::consts::ARCH, std::env::consts::OS)
+    format!("{}-linux-{environment}", std::env::consts::ARCH)
 }
 
 fn property(files: &Files, names: &[&str]) -> Reading<String> {

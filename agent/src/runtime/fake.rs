@@ -233,6 +233,7 @@ impl Session for Loaded {
         Actual {
             accelerator: Reading::Present("cpu".to_owned()),
             delegated: if fallback { Reading::Present((3, 10)) } else { Reading::absent("the fake has no delegates") },
+            rest: Vec::new(),
             precision: Reading::Present("fp32".to_owned()),
             threads: Reading::Present(self.threads),
             affinity: Reading::absent("read by the process"),

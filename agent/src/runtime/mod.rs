@@ -1,19 +1,30 @@
-//! Inference engines, one file each. Used only inside a child: nothing else parses a model.
+//! Inference engines, one file each. Used only inside a child: nothing else parses a model or loads a library.
 
 #[cfg(feature = "faults")]
 pub(crate) mod fake;
+#[cfg(feature = "litert")]
+mod litert;
+#[cfg(feature = "onnxruntime")]
+mod onnxruntime;
+#[cfg(any(feature = "onnxruntime", feature = "litert"))]
+mod package;
 #[cfg(feature = "tract")]
 mod tract;
+#[cfg(any(feature = "onnxruntime", feature = "litert"))]
+mod vulkan;
 
 use std::path::{Path, PathBuf};
 
 use seatrial_core::backend::Accelerator;
 use seatrial_core::device::RuntimeOffer;
 use seatrial_core::model::{Format, Precision, Signature};
+use seatrial_core::operators::OperatorProfile;
 use seatrial_core::outcome::Claim;
 use seatrial_core::report::Actual;
+use seatrial_core::runtimes::{Engine, PackageKind};
+use seatrial_core::tensor::Tensor;
 
-use crate::child::spec::PlacedFile;
+use crate::child::spec::{PlacedFile, PlacedPackage};
 use crate::child::timing::Timed;
 use crate::data::NamedTensor;
 
@@ -38,11 +49,22 @@ pub trait Session: Timed<Error = RuntimeError> {
     /// What really executes: never assumed from what was asked for.
     fn actual(&self) -> Actual;
 
+    /// What else the engine's surroundings are, for the record of the job: `gpu` = `llvmpipe, software`.
+    fn facts(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
     /// Converts what every following inference is given.
     fn set_inputs(&mut self, inputs: &[NamedTensor]) -> Result<(), RuntimeError>;
 
     /// Outputs of the last inference.
     fn outputs(&mut self) -> Result<Vec<NamedTensor>, RuntimeError>;
+
+    /// What each operator took in the inferences so far, where the session was loaded to tell; else why not. Asked
+    /// once, after the last inference; [`Session::actual`] knows more afterwards.
+    fn operators(&mut self) -> Result<OperatorProfile, String> {
+        Err("this engine does not tell".to_owned())
+    }
 }
 
 /// Files of a variant, beside each other.
@@ -62,6 +84,8 @@ pub struct LoadRequest<'a> {
     pub precision: Option<Precision>,
     /// What it will be given, with every axis decided.
     pub inputs: &'a [NamedTensor],
+    /// The folder for what the engine tells of its operators, in the one process that asks.
+    pub operator_profile: Option<&'a Path>,
 }
 
 /// What an engine could not do, and what that means for the outcome.
@@ -87,7 +111,7 @@ impl ModelFiles<'_> {
     }
 }
 
-/// Every engine of this build.
+/// Every engine that is built in.
 fn all() -> Vec<Box<dyn Runtime>> {
     vec![
         #[cfg(feature = "tract")]
@@ -102,8 +126,64 @@ pub fn offers() -> Vec<RuntimeOffer> {
     all().iter().map(|runtime| runtime.probe()).collect()
 }
 
+/// Engines that this build can load from a runtime package.
+pub fn engines() -> Vec<Engine> {
+    vec![
+        #[cfg(feature = "onnxruntime")]
+        Engine::Onnxruntime,
+        #[cfg(feature = "litert")]
+        Engine::Litert,
+    ]
+}
+
+/// Whether the engine of a job tells of its operators.
+pub(crate) fn tells_operators(name: &str, package: Option<&PackageKind>) -> bool {
+    match package {
+        None => name == "tract",
+        Some(PackageKind::Library { engine: Engine::Onnxruntime }) => true,
+        Some(PackageKind::Library { engine: Engine::Litert } | PackageKind::Runner { .. } | PackageKind::Command) => {
+            false
+        }
+    }
+}
+
+/// The engine of a job: from its package when it has one, else built in.
+pub(crate) fn open(name: &str, package: Option<&PlacedPackage>) -> Result<Box<dyn Runtime>, RuntimeError> {
+    match package {
+        None => by_name(name),
+        Some(package) => load(package),
+    }
+}
+
+fn load(package: &PlacedPackage) -> Result<Box<dyn Runtime>, RuntimeError> {
+    match package.kind {
+        #[cfg(feature = "onnxruntime")]
+        PackageKind::Library { engine: Engine::Onnxruntime } => Ok(Box::new(onnxruntime::Onnxruntime::open(package)?)),
+        #[cfg(feature = "litert")]
+        PackageKind::Library { engine: Engine::Litert } => Ok(Box::new(litert::Litert::open(package)?)),
+        #[cfg(not(feature = "onnxruntime"))]
+        PackageKind::Library { engine: Engine::Onnxruntime } => Err(not_built(package)),
+        #[cfg(not(feature = "litert"))]
+        PackageKind::Library { engine: Engine::Litert } => Err(not_built(package)),
+        PackageKind::Runner { .. } | PackageKind::Command => Err(not_built(package)),
+    }
+}
+
+fn not_built(package: &PlacedPackage) -> RuntimeError {
+    RuntimeError::new(Claim::UnsupportedBackend, format!("this agent is built without {}", package.runtime))
+}
+
+/// The tensor for an input.
+pub(crate) fn input<'a>(inputs: &'a [NamedTensor], name: &str) -> Result<&'a Tensor, RuntimeError> {
+    let found = inputs.iter().find(|(known, _)| known == name).map(|(_, tensor)| tensor);
+    found.ok_or_else(|| {
+        let known: Vec<&str> = inputs.iter().map(|(name, _)| name.as_str()).collect();
+        RuntimeError::new(Claim::SpecError, format!("the model wants an input {name:?}, and there are {known:?}"))
+    })
+}
+
 /// The engine of a backend.
-pub fn by_name(name: &str) -> Result<Box<dyn Runtime>, RuntimeError> {
+fn by_name(name: &str) -> Result<Box<dyn Runtime>, RuntimeError> {
     all().into_iter().find(|runtime| runtime.name() == name).ok_or_else(|| {
         let known: Vec<&str> = all().iter().map(|runtime| runtime.name()).collect();
         RuntimeError::new(Claim::UnsupportedBackend, format!("this agent has no runtime {name:?} (it has {known:?})"))

@@ -1,14 +1,16 @@
 //! tract: ONNX and NNEF on the CPU, in pure Rust.
 
 use std::any::Any;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rayon::ThreadPoolBuilder;
 use seatrial_core::backend::Accelerator;
 use seatrial_core::device::RuntimeOffer;
 use seatrial_core::model::{Axis, Format, Precision, Signature, TensorSpec};
+use seatrial_core::operators::{OperatorProfile, OperatorTime};
 use seatrial_core::outcome::Claim;
 use seatrial_core::reading::Reading;
 use seatrial_core::report::Actual;
@@ -18,6 +20,7 @@ use tract_onnx::prelude::{
     DatumType, Framework as _, InferenceFact, InferenceModel, InferenceModelExt as _, IntoRunnable as _, TDim, TValue,
     TVec, Tensor as TractTensor, TractError, TypedModel, TypedRunnableModel,
 };
+use tract_onnx::tract_core::plan;
 use tract_onnx::tract_hir::infer::Factoid as _;
 
 use super::{LoadRequest, ModelFiles, Runtime, RuntimeError, Session};
@@ -122,7 +125,8 @@ fn build(files: &ModelFiles<'_>, request: &LoadRequest<'_>) -> Result<Loaded, Ru
         Parsed::Typed(model) => optimise_typed(&model, request.inputs)?,
     };
     let plan = model.into_runnable().map_err(|error| load_error(&error))?;
-    Ok(Loaded { plan, inputs, outputs, threads: request.threads, ready: TVec::new(), last: TVec::new() })
+    let operators = request.operator_profile.map(|_| Operators::default());
+    Ok(Loaded { plan, inputs, outputs, threads: request.threads, ready: TVec::new(), last: TVec::new(), operators })
 }
 
 type Optimised = (TypedModel, Vec<String>, Vec<String>);
@@ -292,6 +296,28 @@ struct Loaded {
     /// What every inference is given, in the model's order.
     ready: TVec<TValue>,
     last: TVec<TValue>,
+    /// Present in the process that asks.
+    operators: Option<Operators>,
+}
+
+/// Time of each node of the plan, by its number.
+#[derive(Debug, Default)]
+struct Operators {
+    runs: u32,
+    sums: BTreeMap<usize, Duration>,
+}
+
+impl Loaded {
+    fn run(&mut self, inputs: TVec<TValue>) -> Result<TVec<TValue>, TractError> {
+        let Some(Operators { runs, sums }) = &mut self.operators else { return self.plan.run(inputs) };
+        *runs += 1;
+        self.plan.spawn()?.run_plan_with_eval(inputs, |context, state, node, inputs| {
+            let begun = Instant::now();
+            let outputs = plan::eval(context, state, node, inputs);
+            *sums.entry(node.id).or_default() += begun.elapsed();
+            outputs
+        })
+    }
 }
 
 impl Timed for Loaded {
@@ -304,7 +330,7 @@ impl Timed for Loaded {
     fn infer(&mut self) -> Result<(), RuntimeError> {
         // The inputs are shared, not copied: up to four of them take no allocation either.
         let inputs = self.ready.clone();
-        match catch_unwind(AssertUnwindSafe(|| self.plan.run(inputs))) {
+        match catch_unwind(AssertUnwindSafe(|| self.run(inputs))) {
             Ok(Ok(outputs)) => {
                 self.last = outputs;
                 Ok(())
@@ -322,6 +348,7 @@ impl Session for Loaded {
         Actual {
             accelerator: Reading::Present(Accelerator::Cpu.as_str().to_owned()),
             delegated: Reading::absent("tract has no delegates"),
+            rest: Vec::new(),
             precision: Reading::Present("as in the model".to_owned()),
             threads: Reading::Present(self.threads),
             affinity: Reading::absent("read by the process"),
@@ -341,6 +368,21 @@ impl Session for Loaded {
     fn outputs(&mut self) -> Result<Vec<NamedTensor>, RuntimeError> {
         let named = self.outputs.iter().zip(&self.last);
         named.map(|(name, value)| Ok((name.clone(), from_tract(value)?))).collect()
+    }
+
+    fn operators(&mut self) -> Result<OperatorProfile, String> {
+        let Operators { runs, sums } = self.operators.take().ok_or("the session was not loaded to tell")?;
+        let model = self.plan.model();
+        let operator = |(node, sum): (usize, Duration)| {
+            let node = model.node(node);
+            OperatorTime {
+                name: node.name.clone(),
+                kind: node.op.name().into_owned(),
+                place: Accelerator::Cpu.as_str().to_owned(),
+                mean_us: sum.as_secs_f64() * 1e6 / f64::from(runs.max(1)),
+            }
+        };
+        Ok(OperatorProfile::new(runs, sums.into_iter().map(operator).collect()))
     }
 }
 
@@ -428,7 +470,13 @@ mod tests {
 
     #[test]
     fn a_gpu_is_refused_and_never_silently_a_cpu() {
-        let request = LoadRequest { accelerator: Accelerator::Gpu, threads: 1, precision: None, inputs: &[] };
+        let request = LoadRequest {
+            accelerator: Accelerator::Gpu,
+            threads: 1,
+            precision: None,
+            inputs: &[],
+            operator_profile: None,
+        };
         assert_eq!(check(&request).unwrap_err().claim, Claim::UnsupportedBackend);
     }
 

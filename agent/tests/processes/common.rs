@@ -51,6 +51,7 @@ pub(crate) fn job(runtime: &str, file_name: &str, bytes: &[u8]) -> JobSpec {
         },
         binding: Binding::default(),
         dataset: None,
+        package: None,
         backend: Backend {
             runtime: runtime.into(),
             track: None,

@@ -6,7 +6,7 @@ use seatrial_dashboards::format::file_size;
 use seatrial_proto::v1;
 use serde_json::{Value, json};
 
-use super::Context;
+use super::{Context, golden};
 use crate::args::DatasetAction;
 use crate::client::Client;
 use crate::error::{CliError, Result};
@@ -28,6 +28,7 @@ pub(super) async fn run(action: DatasetAction, context: &Context) -> Result<Exit
                 output::note(&format!("{name}@{version} registered ({} uploaded)", file_size(moved.bytes)));
             }
         }
+        DatasetAction::Golden(args) => return golden::run(*args, context).await,
         DatasetAction::List { output } => list(&context.connect().await?, context.output(output)).await?,
     }
     Ok(Exit::Ok)
@@ -61,7 +62,7 @@ pub(super) async fn register(client: &Client, path: &Path, name: Option<String>)
     Ok(Registered { name, version: added.version, moved })
 }
 
-async fn open(path: PathBuf) -> Result<Package> {
+pub(super) async fn open(path: PathBuf) -> Result<Package> {
     let opened = tokio::task::spawn_blocking(move || Package::open(&path)).await;
     opened.map_err(|error| CliError::failed("read the dataset package", error))?
 }

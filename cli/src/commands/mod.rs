@@ -10,12 +10,15 @@ mod demo;
 mod devices;
 mod export;
 mod follow;
+mod golden;
+mod local_job;
 mod login;
 mod models;
 mod rerun;
 mod results;
 mod run;
 mod runs;
+mod runtimes;
 pub(crate) mod serve;
 mod suite;
 mod token;
@@ -67,6 +70,7 @@ async fn dispatch(command: Command, context: Context) -> Result<Exit> {
         Command::Devices { output, selector, action } => devices::run(action, selector, output, &context).await,
         Command::Models(action) => models::run(action, &context).await,
         Command::Datasets(action) => datasets::run(action, &context).await,
+        Command::Runtimes(action) => runtimes::run(action, &context).await,
         Command::Suite(action) => suite::run(action, &context),
         Command::Run(args) => run::run(args, &context).await,
         Command::Runs { output, limit } => runs::run(limit, output, &context).await,

@@ -109,6 +109,9 @@ pub(super) async fn register(client: &Client, new: NewVersion) -> Result<Registe
 
 /// What the model says of its inputs and outputs, read where a malformed file can do no harm.
 pub(super) async fn read_signature(variant: &PlannedVariant) -> Result<Signature> {
+    if !signature::can_read(variant.format) {
+        return Ok(Signature::default());
+    }
     let child_command = agent::child_command()?;
     let files: Vec<signature::LocalFile> = variant
         .files
@@ -291,6 +294,9 @@ fn variant_table(version: &VersionRow) -> Table {
 
 /// `image f32 [1, 1, 28, 28] → logits f32 [1, 10]`.
 pub(super) fn signature_text(signature: &Signature) -> String {
+    if signature.inputs.is_empty() {
+        return "inputs and outputs are read by the first device that loads it".to_owned();
+    }
     let side = |tensors: &[TensorSpec]| {
         let tensors = tensors.iter().map(|tensor| {
             let axes: Vec<String> = tensor.shape.iter().map(Axis::to_string).collect();

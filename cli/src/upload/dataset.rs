@@ -38,6 +38,31 @@ impl Package {
         if metadata.is_dir() { Self::from_folder(path) } else { Self::from_zip(path) }
     }
 
+    /// The manifest as it stands in the package.
+    pub(crate) fn manifest_text(&self) -> Result<String> {
+        let mut archive = self.archive()?;
+        read_manifest(&mut archive).map_err(|error| CliError::failed("read the dataset's manifest", error))
+    }
+
+    /// Writes members beside each other into a folder.
+    pub(crate) fn unpack(&self, members: &[String], folder: &Path) -> Result<()> {
+        let mut archive = self.archive()?;
+        for member in members {
+            let unpacked = archive.by_name(member).map_err(io::Error::from).and_then(|mut from| {
+                let mut to = fs_err::File::create_new(folder.join(member))?;
+                io::copy(&mut from, &mut to)
+            });
+            unpacked.map_err(|error| CliError::failed(format!("unpack {member}"), error))?;
+        }
+        Ok(())
+    }
+
+    fn archive(&self) -> Result<ZipArchive<io::BufReader<fs_err::File>>> {
+        let read = |source| CliError::Read { path: self.path().to_owned(), source };
+        let file = fs_err::File::open(self.path()).map_err(read)?;
+        ZipArchive::new(io::BufReader::new(file)).map_err(|error| read(error.into()))
+    }
+
     fn from_folder(folder: &Path) -> Result<Self> {
         let at = folder.join(MANIFEST_NAME);
         let text = fs_err::read_to_string(&at).map_err(|source| {

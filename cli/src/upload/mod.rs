@@ -2,6 +2,7 @@
 
 pub(crate) mod dataset;
 pub(crate) mod model;
+pub(crate) mod runtime;
 
 use std::collections::HashSet;
 use std::io::IsTerminal;

@@ -11,6 +11,7 @@ mod evaluation;
 mod kills;
 mod objects;
 mod reference;
+mod runtimes;
 #[path = "../../../store/tests/scratch/mod.rs"]
 mod scratch;
 mod scripted;

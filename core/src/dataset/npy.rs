@@ -1,4 +1,4 @@
-//! Reads NumPy's array files (`.npy`, format versions 1 to 3) from bytes.
+//! Reads NumPy's array files (`.npy`, format versions 1 to 3) from bytes, and writes them.
 //!
 //! Format: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>. Only dense, little-endian, row-major
 //! arrays of numbers and booleans are read. Anything else is refused with the call that would make it readable,
@@ -65,6 +65,21 @@ pub fn header(bytes: &[u8]) -> Result<Header, NpyError> {
     let text = std::str::from_utf8(text).map_err(|_| NpyError::Header("it is not text".to_owned()))?;
     let (dtype, shape) = Dictionary { rest: text }.read()?;
     Ok(Header { dtype, shape, data_offset: bytes.len() - rest.len() + length })
+}
+
+/// A file of format version 1.0 that holds the tensor.
+#[must_use]
+pub fn write(tensor: &Tensor) -> Vec<u8> {
+    let axes: Vec<String> = tensor.shape().iter().map(usize::to_string).collect();
+    let (descr, axes, comma) = (description(tensor.dtype()), axes.join(", "), if axes.len() == 1 { "," } else { "" });
+    let dictionary = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({axes}{comma}), }}");
+    // Mark, version and length are ten bytes; the elements begin at a multiple of 64.
+    let length = (MAGIC.len() + 4 + dictionary.len() + 1).next_multiple_of(64) - MAGIC.len() - 4;
+    let mut bytes = [MAGIC, &[1, 0], &(length as u16).to_le_bytes(), dictionary.as_bytes()].concat();
+    bytes.resize(MAGIC.len() + 4 + length - 1, b' ');
+    bytes.push(b'\n');
+    bytes.extend_from_slice(tensor.bytes());
+    bytes
 }
 
 /// The Python dictionary of a header: `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }`.
@@ -183,6 +198,23 @@ fn element_type(descr: &str) -> Result<DType, NpyError> {
     }
 }
 
+const fn description(dtype: DType) -> &'static str {
+    match dtype {
+        DType::F32 => "<f4",
+        DType::F64 => "<f8",
+        DType::F16 => "<f2",
+        DType::I8 => "|i1",
+        DType::U8 => "|u1",
+        DType::I16 => "<i2",
+        DType::U16 => "<u2",
+        DType::I32 => "<i4",
+        DType::U32 => "<u4",
+        DType::I64 => "<i8",
+        DType::U64 => "<u8",
+        DType::Bool => "|b1",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -217,6 +249,18 @@ mod tests {
         assert_eq!((tensor.dtype(), tensor.shape()), (DType::I16, &[2, 3][..]));
         assert_eq!(tensor.to_f64(), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
         assert_eq!(header(&saved_by_numpy()).unwrap().data_offset, 128);
+    }
+
+    #[test]
+    fn what_is_written_is_what_numpy_saves_and_reads_back() {
+        let tensor = parse(&saved_by_numpy()).unwrap();
+        assert_eq!(write(&tensor), saved_by_numpy());
+        for shape in [vec![], vec![3], vec![0, 4], vec![2, 1, 3]] {
+            let tensor = Tensor::from_f32(shape.clone(), &vec![1.5; shape.iter().product()]).unwrap();
+            let written = write(&tensor);
+            assert_eq!(header(&written).unwrap().data_offset % 64, 0);
+            assert_eq!(parse(&written), Ok(tensor));
+        }
     }
 
     #[test]

@@ -176,6 +176,15 @@ impl PackageManifest {
     }
 }
 
+impl PackageManifest {
+    /// The members that hold nothing but goldens.
+    #[must_use]
+    pub fn golden_members(&self) -> Vec<String> {
+        let kept = Self { goldens: Vec::new(), ..self.clone() }.members();
+        self.members().into_iter().filter(|member| !kept.contains(member)).collect()
+    }
+}
+
 impl TensorData {
     /// The members that hold the tensor, in the order of the examples.
     #[must_use]

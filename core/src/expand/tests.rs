@@ -7,7 +7,11 @@ use crate::placement::fixture::{dataset, host, model, phone};
 use crate::suite::{self, render};
 
 fn catalog() -> Catalog {
-    Catalog { models: vec![model(1, "digits-cnn"), model(2, "digits-mlp")], datasets: vec![dataset(1, "digits")] }
+    Catalog {
+        models: vec![model(1, "digits-cnn"), model(2, "digits-mlp")],
+        datasets: vec![dataset(1, "digits")],
+        tracks: Vec::new(),
+    }
 }
 
 fn run(text: &str, devices: &[DeviceRow]) -> Result<Expansion, String> {
@@ -205,7 +209,7 @@ fn a_run_has_no_more_jobs_than_the_server_takes_and_says_how_many_there_would_be
     let mut problems = Problems { file: "s.toml", found: Vec::new() };
     let variants = choose_variants(&suite, &catalog, &mut problems);
     let datasets = choose_datasets(&suite, &catalog, &mut problems);
-    let Plan { expansion, jobs, .. } = plan(&suite, &variants, &datasets, &chosen, 3);
+    let Plan { expansion, jobs, .. } = plan(&suite, &variants, &datasets, &chosen, Plan::new(3, &[]));
     assert_eq!((jobs, expansion.jobs.len()), (8, 3), "and builds none beyond them");
 }
 

@@ -289,7 +289,14 @@ fn determinism(report: &Report) -> Metric {
 /// Metrics of the dataset's task; none without a dataset.
 fn task(spec: &JobSpec, report: &Report, invalid: &mut Vec<Reason>) -> Vec<Metric> {
     match spec.dataset.as_ref().map(|dataset| dataset.task) {
-        Some(Task::Classification) => classification_metrics(report, invalid),
+        Some(Task::Classification) => {
+            let mut metrics = classification_metrics(report, invalid);
+            // A labelled dataset may have reference outputs as well.
+            if !report.golden.is_empty() {
+                metrics.extend(golden_metrics(report));
+            }
+            metrics
+        }
         Some(Task::Golden) => {
             if report.golden.is_empty() && ran(report) {
                 invalid.push(unusable(&missing(report, COMPARISON)));

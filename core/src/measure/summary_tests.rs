@@ -291,6 +291,16 @@ fn golden_metrics_are_the_worst_over_all_outputs() {
 }
 
 #[test]
+fn a_labelled_dataset_with_references_has_the_figures_of_both() {
+    let summary =
+        summarise(&spec(ProfileKind::AccuracyOnly, Some(Task::Classification), 1), &golden_report(&[comparison()]));
+    assert!(value(&summary, "golden_cosine").is_some());
+    assert!(summary.metrics.iter().any(|metric| metric.name == "top1"));
+    let plain = summarise(&spec(ProfileKind::AccuracyOnly, Some(Task::Classification), 1), &report());
+    assert!(plain.metrics.iter().all(|metric| metric.name != "golden_cosine"), "nobody compared anything");
+}
+
+#[test]
 fn broken_golden_limits_turn_a_success_into_a_failure_of_numerics() {
     let spec = spec(ProfileKind::AccuracyOnly, Some(Task::Golden), 1);
     for broken in [

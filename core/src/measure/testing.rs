@@ -41,6 +41,7 @@ pub(super) fn report() -> Report {
         actual: Actual {
             accelerator: Reading::absent("not read"),
             delegated: Reading::absent("not read"),
+            rest: Vec::new(),
             precision: Reading::absent("not read"),
             threads: Reading::absent("not read"),
             affinity: Reading::absent("not read"),
@@ -50,6 +51,7 @@ pub(super) fn report() -> Report {
         },
         golden: Vec::new(),
         determinism: Reading::absent("not repeated"),
+        operators: Reading::absent("not asked"),
         memory: Reading::absent("no memory pass"),
         log: String::new(),
         bounds_hit: Vec::new(),
@@ -122,6 +124,7 @@ pub(super) fn spec(kind: ProfileKind, task: Option<Task>, batch: u64) -> JobSpec
             task,
             examples: 4,
         }),
+        package: None,
         backend: Backend {
             runtime: "tract".to_owned(),
             track: None,

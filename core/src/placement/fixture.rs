@@ -63,6 +63,8 @@ pub(crate) fn phone(number: u8) -> DeviceRow {
                 offer("tract", "0.23.9", &[Format::Onnx, Format::Nnef], &[Accelerator::Cpu]),
                 offer("litert", "1.4.0", &[Format::Tflite], &[Accelerator::Cpu, Accelerator::Gpu]),
             ],
+            engines: Vec::new(),
+            interpreters: BTreeMap::new(),
             simulated: false,
         },
         labels: [("shelf".to_owned(), "A3".to_owned())].into(),

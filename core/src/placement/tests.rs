@@ -2,23 +2,25 @@ use super::fixture::{backend, host, phone, variant};
 use super::*;
 use crate::backend::Accelerator;
 use crate::model::Precision;
+use crate::store::PackageRow;
+use crate::time::Timestamp;
 
 fn onnx() -> VariantRow {
     variant(1, "fp32", Format::Onnx, Precision::Fp32)
 }
 
 fn reason(variant: &VariantRow, backend: &Backend, device: &DeviceRow) -> String {
-    match can_run(variant, backend, device) {
-        Fit::Fit => "fits".to_owned(),
+    match can_run(variant, backend, device, &[]) {
+        Fit::Fit(_) => "fits".to_owned(),
         Fit::Misfit(reason) => reason.into(),
     }
 }
 
 #[test]
 fn what_a_device_offers_fits() {
-    assert_eq!(can_run(&onnx(), &backend("tract"), &phone(1)), Fit::Fit);
+    assert_eq!(can_run(&onnx(), &backend("tract"), &phone(1), &[]), Fit::Fit(None));
     let gpu = Backend { accelerator: Accelerator::Gpu, threads: 8, ..backend("litert") };
-    assert_eq!(can_run(&variant(1, "fp16", Format::Tflite, Precision::Fp16), &gpu, &phone(1)), Fit::Fit);
+    assert_eq!(can_run(&variant(1, "fp16", Format::Tflite, Precision::Fp16), &gpu, &phone(1), &[]), Fit::Fit(None));
 }
 
 #[test]
@@ -100,7 +102,7 @@ fn an_affinity_that_means_nothing_here_is_a_misfit_and_not_a_guess() {
 fn devices_out_of_service_say_why() {
     let states = DeviceState::ALL.iter().filter(|&&state| {
         let device = DeviceRow { state, ..phone(1) };
-        can_run(&onnx(), &backend("tract"), &device) != Fit::Fit
+        can_run(&onnx(), &backend("tract"), &device, &[]) != Fit::Fit(None)
     });
     use DeviceState::{Discovered, Maintenance, Quarantined, Retired, Unauthorized};
     assert_eq!(states.copied().collect::<Vec<_>>(), [Discovered, Unauthorized, Quarantined, Maintenance, Retired]);
@@ -121,4 +123,72 @@ fn a_variant_larger_than_the_memory_or_with_a_refused_signature_is_not_tried() {
     assert_eq!(reason(&large, &backend("tract"), &unknown), "fits", "what is not known is no reason");
     let refused = VariantRow { standing: SignatureStanding::Refused, ..onnx() };
     assert!(reason(&refused, &backend("tract"), &phone(1)).starts_with("a device loaded the variant"));
+}
+
+/// A track of onnxruntime with a package for one ABI.
+fn track(name: &str, abi: &str, accelerators: &[Accelerator]) -> TrackRow {
+    let package = RuntimePackage {
+        runtime: "onnxruntime".to_owned(),
+        kind: PackageKind::Library { engine: Engine::Onnxruntime },
+        version: "1.31.1".to_owned(),
+        abi: Some(abi.parse().unwrap()),
+        accelerators: accelerators.to_vec(),
+        formats: vec![Format::Onnx],
+        manifest: crate::model::Manifest::default(),
+    };
+    let row = PackageRow { package, created_at: Timestamp::from_micros(0), created_by: "mara".to_owned() };
+    TrackRow { runtime: "onnxruntime".to_owned(), name: name.to_owned(), packages: vec![row] }
+}
+
+#[test]
+fn an_engine_that_is_not_built_in_comes_from_the_track_of_the_devices_abi() {
+    let mut host = host();
+    host.profile.abi = "x86_64-linux-gnu".to_owned();
+    host.profile.engines = vec![Engine::Onnxruntime];
+    let tracks = [
+        track("stable", "x86_64-linux-gnu", &[Accelerator::Cpu]),
+        track("phones", "aarch64-linux-android", &[Accelerator::Cpu]),
+    ];
+    let judged =
+        |backend: &Backend, device: &DeviceRow, tracks: &[TrackRow]| match can_run(&onnx(), backend, device, tracks) {
+            Fit::Fit(package) => format!("fits {}", package.map_or("built in", |package| &package.version)),
+            Fit::Misfit(reason) => reason.into(),
+        };
+    let plain = backend("onnxruntime");
+    assert_eq!(judged(&plain, &host, &tracks), "fits 1.31.1", "a backend without a track means the stable one");
+    assert_eq!(judged(&backend("tract"), &host, &tracks), "fits built in");
+    let of = |track: &str| Backend { track: Some(track.to_owned()), ..plain.clone() };
+    assert_eq!(
+        judged(&of("phones"), &host, &tracks),
+        "track phones has no onnxruntime for x86_64-linux-gnu; it has aarch64-linux-android"
+    );
+    assert_eq!(judged(&of("1.30"), &host, &tracks), "there is no track 1.30 of onnxruntime; there are stable, phones");
+    assert_eq!(judged(&plain, &host, &[]), "there is no package of onnxruntime; `seatrial runtimes add` brings one");
+    let gpu = Backend { accelerator: Accelerator::Gpu, ..plain.clone() };
+    assert_eq!(judged(&gpu, &host, &tracks), "the package of onnxruntime 1.31.1 holds nothing for gpu");
+    let tflite = variant(1, "fp32", Format::Tflite, Precision::Fp32);
+    let Fit::Misfit(reason) = can_run(&tflite, &plain, &host, &tracks) else { panic!("it reads no TFLite") };
+    assert_eq!(reason, "onnxruntime 1.31.1 does not read tflite");
+    host.profile.engines.clear();
+    assert_eq!(judged(&plain, &host, &tracks), "the agent on the device cannot load onnxruntime from a package");
+}
+
+#[test]
+fn a_runner_needs_no_abi_and_a_device_with_its_interpreter() {
+    let mut track = track("stable", "x86_64-linux-gnu", &[Accelerator::Cpu]);
+    track.runtime = "caffe".to_owned();
+    let package = &mut track.packages[0].package;
+    package.runtime = "caffe".to_owned();
+    package.kind = PackageKind::Runner { interpreter: Some("python3".to_owned()) };
+    package.abi = None;
+    let tracks = [track];
+    let mut phone = phone(1);
+    let refused = can_run(&onnx(), &backend("caffe"), &phone, &tracks);
+    let Fit::Misfit(refused) = refused else { panic!("it has no interpreter") };
+    assert_eq!(
+        refused,
+        "caffe is run by python3, which the agent on the device does not have: start it with --interpreter"
+    );
+    phone.profile.interpreters = [("python3".to_owned(), "3.11.7".to_owned())].into();
+    assert!(matches!(can_run(&onnx(), &backend("caffe"), &phone, &tracks), Fit::Fit(Some(_))));
 }

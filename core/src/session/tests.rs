@@ -32,6 +32,7 @@ fn spec() -> Box<JobSpec> {
         },
         binding: Binding::default(),
         dataset: None,
+        package: None,
         backend: Backend {
             runtime: "tract".into(),
             track: None,

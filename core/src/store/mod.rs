@@ -74,6 +74,8 @@ pub trait Read: Send + Sync {
     async fn datasets(&self, project: ProjectId) -> Result<Vec<DatasetRow>>;
     /// Versions newest first.
     async fn dataset(&self, project: ProjectId, name: &str) -> Result<Option<DatasetDetail>>;
+    /// By runtime and name, each with its packages.
+    async fn tracks(&self, project: ProjectId) -> Result<Vec<TrackRow>>;
 
     /// Newest first; `before` is the number of the last run of the page before.
     async fn runs(&self, project: ProjectId, before: Option<i64>, limit: u32) -> Result<Vec<RunRow>>;
@@ -178,7 +180,7 @@ pub trait Store: Read {
     /// Which of these are recorded.
     async fn artifacts_present(&self, digests: &[Digest]) -> Result<Vec<Digest>>;
     async fn artifact_size(&self, digest: &Digest) -> Result<Option<u64>>;
-    /// Recorded before `before` and held by nothing: no variant, dataset version or unfinished job.
+    /// Recorded before `before` and held by nothing: no variant, dataset version, runtime package or unfinished job.
     async fn unreferenced_artifacts(&self, before: Timestamp, limit: u32) -> Result<Vec<(Digest, u64)>>;
     /// Forgets an artifact, unless something has come to hold it. True when forgotten: only then may its bytes go.
     async fn forget_artifact(&self, digest: &Digest) -> Result<bool>;
@@ -202,6 +204,8 @@ pub trait Store: Read {
         standing: SignatureStanding,
         found: Option<&Signature>,
     ) -> Result<bool>;
+    /// Puts a package at the head of its track. False when the newest of the track for this ABI has the same files.
+    async fn add_runtime_package(&self, package: &NewRuntimePackage) -> Result<bool>;
     async fn add_dataset_version(&self, version: &NewDatasetVersion) -> Result<u32>;
     /// The binding of a model version for a dataset, or for any dataset.
     async fn binding(

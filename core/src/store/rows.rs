@@ -9,7 +9,7 @@ use crate::device::{DeviceState, Evidence, Labels, Profile};
 use crate::digest::Digest;
 use crate::ids::{
     AuditId, BindingId, DatasetId, DatasetVersionId, DeviceId, EnrolmentId, JobId, ModelId, ModelVersionId,
-    PrincipalId, ProjectId, RunId, SubmissionId, TokenId, VariantId,
+    PrincipalId, ProjectId, RunId, RuntimePackageId, SubmissionId, TokenId, TrackId, VariantId,
 };
 use crate::job::{AttemptRef, JobSpec, JobState};
 use crate::metric::Metric;
@@ -18,6 +18,7 @@ use crate::outcome::Outcome;
 use crate::reason::Reason;
 use crate::report::{Report, StageRecord};
 use crate::role::Role;
+use crate::runtimes::{Abi, RuntimePackage};
 use crate::stage::Stage;
 use crate::time::Timestamp;
 
@@ -277,6 +278,46 @@ pub struct DatasetVersionRow {
     pub classes: Vec<String>,
     pub origin: Option<String>,
     pub license: Option<String>,
+    pub created_at: Timestamp,
+    pub created_by: String,
+}
+
+// --- runtimes ---
+
+/// A package that enters a track, which is made when its name is new.
+#[derive(Debug, Clone)]
+pub struct NewRuntimePackage {
+    pub id: RuntimePackageId,
+    /// Used if the track must be made.
+    pub track_id: TrackId,
+    pub project: ProjectId,
+    /// Unique among the tracks of the package's runtime.
+    pub track: String,
+    pub package: RuntimePackage,
+    pub created_by: PrincipalId,
+    pub created_at: Timestamp,
+}
+
+/// A named line of versions of a runtime.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrackRow {
+    pub runtime: String,
+    pub name: String,
+    /// Newest first; for each ABI the first is the one that jobs get.
+    pub packages: Vec<PackageRow>,
+}
+
+impl TrackRow {
+    /// The package that a device of this ABI gets: the newest that was built for it, or for any.
+    #[must_use]
+    pub fn package_for(&self, abi: Option<Abi>) -> Option<&RuntimePackage> {
+        self.packages.iter().map(|row| &row.package).find(|package| package.abi.is_none() || package.abi == abi)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageRow {
+    pub package: RuntimePackage,
     pub created_at: Timestamp,
     pub created_by: String,
 }

@@ -12,6 +12,7 @@ mod pages;
 mod problems;
 mod results;
 mod runs;
+mod runtimes;
 mod server;
 pub mod submissions;
 mod tokens;
@@ -75,6 +76,7 @@ services! {
     devices_server::DevicesServer,
     models_server::ModelsServer,
     datasets_server::DatasetsServer,
+    runtimes_server::RuntimesServer,
     runs_server::RunsServer,
     results_server::ResultsServer,
     tokens_server::TokensServer,

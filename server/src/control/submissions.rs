@@ -93,6 +93,7 @@ impl Submissions {
         for dataset in suite.datasets() {
             catalog.datasets.extend(self.store.dataset(project, dataset).await?);
         }
+        catalog.tracks = self.store.tracks(project).await?;
         let devices = self.store.devices().await?;
         let max_jobs = self.max_jobs;
         aside(move || expand(&suite, &catalog, &devices, max_jobs).map(|expansion| (suite, expansion))).await

@@ -109,6 +109,7 @@ failing!(Read {
     model(project: ProjectId, name: &str) -> Option<ModelDetail>;
     datasets(project: ProjectId) -> Vec<DatasetRow>;
     dataset(project: ProjectId, name: &str) -> Option<DatasetDetail>;
+    tracks(project: ProjectId) -> Vec<TrackRow>;
     runs(project: ProjectId, before: Option<i64>, limit: u32) -> Vec<RunRow>;
     run(id: RunId) -> Option<RunRow>;
     run_by_number(project: ProjectId, number: i64) -> Option<RunRow>;
@@ -155,6 +156,7 @@ failing!(Store {
     add_model_version(version: &NewModelVersion) -> u32;
     move_alias(project: ProjectId, model: &str, alias: &str, version: u32, by: PrincipalId, now: Timestamp) -> bool;
     settle_signature(variant: VariantId, standing: SignatureStanding, found: Option<&Signature>) -> bool;
+    add_runtime_package(package: &NewRuntimePackage) -> bool;
     add_dataset_version(version: &NewDatasetVersion) -> u32;
     binding(version: ModelVersionId, dataset: Option<DatasetVersionId>) -> Option<Binding>;
     create_run(run: &NewRun) -> i64;

@@ -330,6 +330,7 @@ fn spec(signature: Signature) -> JobSpec {
         },
         binding: Binding::default(),
         dataset: None,
+        package: None,
         backend: Backend {
             runtime: "tract".to_owned(),
             track: None,

@@ -9,6 +9,7 @@ mod models;
 mod people;
 mod results;
 mod runs;
+mod runtimes;
 mod schema;
 #[path = "../scratch/mod.rs"]
 mod scratch;
@@ -71,6 +72,12 @@ conformance! {
         dataset_versions_count_from_one,
         an_artifact_that_is_held_is_never_forgotten,
         an_artifact_that_is_recorded_again_is_young_again,
+    }
+    runtimes {
+        the_newest_package_of_a_track_for_an_abi_is_the_one_that_jobs_get,
+        the_same_package_again_is_not_another_and_an_older_one_can_come_back,
+        what_is_no_machine_code_serves_every_device,
+        a_package_holds_its_files_and_one_without_files_is_refused,
     }
     runs {
         a_run_is_stored_whole_or_not_at_all,

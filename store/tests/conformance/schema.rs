@@ -71,7 +71,7 @@ fn records(database: &str) -> Vec<serde_json::Value> {
 /// Fails when a database now says something else of a recorded statement.
 async fn assert_as_recorded<C>(database: &str, connection: &mut C)
 where
-    for<'c> &'c mut C: Executor<'c, Database: Database<TypeInfo: Serialize>>,
+    for<'c> &'c mut C: Executor<'c, Database: Database<TypeInfo: Serialize, Column: Serialize>>,
 {
     let records = records(database);
     assert!(records.len() > 50, "{} records", records.len());

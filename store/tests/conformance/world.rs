@@ -193,6 +193,8 @@ pub(crate) fn profile(brand: &str, product: &str) -> Profile {
         sensors: Vec::new(),
         absent_sensors: BTreeMap::new(),
         runtimes: Vec::new(),
+        engines: Vec::new(),
+        interpreters: BTreeMap::new(),
         simulated: false,
     }
 }
@@ -272,6 +274,7 @@ pub(crate) fn spec() -> JobSpec {
         },
         binding: Binding::default(),
         dataset: None,
+        package: None,
         backend: Backend {
             runtime: "tract".to_owned(),
             track: None,
@@ -332,6 +335,7 @@ pub(crate) fn report(outcome: Outcome) -> Report {
         actual: Actual {
             accelerator: Reading::Present("cpu".to_owned()),
             delegated: Reading::absent("not asked for"),
+            rest: Vec::new(),
             precision: Reading::Present("fp32".to_owned()),
             threads: Reading::Present(2),
             affinity: Reading::Present(vec![0, 1]),
@@ -341,6 +345,7 @@ pub(crate) fn report(outcome: Outcome) -> Report {
         },
         golden: Vec::new(),
         determinism: Reading::Present(true),
+        operators: Reading::absent("not asked"),
         memory: Reading::Present(Memory { base_kib: 10, peak_kib: 30, retained_kib: 12 }),
         log: "日志 \0 log".to_owned(),
         bounds_hit: vec!["output cut at 262144 bytes".to_owned()],

@@ -15,11 +15,13 @@ use serde::Serialize;
 
 mod accuracy;
 mod minutes;
+mod operators;
 mod tables;
 mod words;
 
 use self::accuracy::Accuracy;
 use self::minutes::{Minute, Minutes};
+use self::operators::{Operators, operators};
 use self::tables::{
     AttemptLine, Golden, MetricLine, PercentileLine, SensorPart, accuracy, attempts, comparison, environment, golden,
     guides, metric_lines, metrics_table, percentile_lines, sensors, strip,
@@ -183,6 +185,7 @@ struct View {
     classes: Vec<[String; 5]>,
     golden: Golden,
     golden_note: String,
+    operators: Operators,
     environment: Vec<(String, String)>,
     comparison: Vec<(String, String, String)>,
     attempts: Vec<AttemptLine>,
@@ -317,6 +320,7 @@ fn view(data: &Data, visit: &Visit) -> View {
         classes,
         golden: golden(data, words),
         golden_note: determinism(data, words),
+        operators: operators(data, words),
         environment: environment(data, words),
         comparison: comparison(data, words),
         attempts: attempts(data, moments),

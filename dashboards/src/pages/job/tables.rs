@@ -271,7 +271,7 @@ pub(super) fn comparison(data: &Data, words: Words) -> Vec<(String, String, Stri
                 got.delegated
                     .clone()
                     .map(|(on, of)| words.with("number.of", &[("k", &count(on.into())), ("n", &count(of.into()))])),
-            ),
+            ) + &left_over(&got.rest, words),
         ),
         row("job.row_threads", asked.threads.to_string(), text(got.threads.clone().map(|threads| threads.to_string()))),
         row("job.row_affinity", asked.affinity.to_string(), text(got.affinity.clone().map(|cpus| list(&cpus)))),
@@ -281,6 +281,14 @@ pub(super) fn comparison(data: &Data, words: Words) -> Vec<(String, String, Stri
             text(got.precision.clone()),
         ),
     ]
+}
+
+/// The operators that are not on the accelerator.
+fn left_over(rest: &[String], words: Words) -> String {
+    if rest.is_empty() {
+        return String::new();
+    }
+    format!("{}{}", words.semicolon(), words.with("job.left_over", &[("names", &words.list(rest))]))
 }
 
 pub(super) fn attempts(data: &Data, moments: &Moments) -> Vec<AttemptLine> {

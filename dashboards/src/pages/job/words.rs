@@ -161,6 +161,7 @@ pub(super) fn evidence(data: &Data, words: Words) -> Vec<(String, String)> {
         ProcessRole::Latency => words.t("job.role_latency"),
         ProcessRole::Memory => words.t("job.role_memory"),
         ProcessRole::Accuracy => words.t("job.role_accuracy"),
+        ProcessRole::Operators => words.t("job.role_operators"),
     };
     let line = |process: &ProcessRecord| {
         let end = exit(process.exit, words);

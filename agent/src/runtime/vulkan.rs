@@ -1,0 +1,71 @@
+//! Which devices Vulkan has here: asked before an engine is, since some engines end the process where there is none, and
+//! none of them says whether a device is a program that draws on the CPU.
+#![expect(unsafe_code, reason = "Vulkan is a C library that is loaded at run time")]
+
+use ash::{Entry, Instance, vk};
+use seatrial_core::outcome::Claim;
+
+use super::RuntimeError;
+
+/// A physical device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Device {
+    pub name: String,
+    /// It computes on the CPU.
+    pub software: bool,
+}
+
+/// The devices, at least one; an engine that needs Vulkan has no backend without.
+pub(super) fn devices(engine: &str) -> Result<Vec<Device>, RuntimeError> {
+    let refuse = |why: String| {
+        let message = format!("{engine} needs a Vulkan driver for the GPU, and there is none here: {why}");
+        RuntimeError::new(Claim::UnsupportedBackend, message)
+    };
+    // SAFETY: the system's own loader; this process is a child that holds nothing but one attempt.
+    let entry = unsafe { Entry::load() }.map_err(|error| refuse(error.to_string()))?;
+    let application = vk::ApplicationInfo::default().api_version(vk::API_VERSION_1_1);
+    let wanted = vk::InstanceCreateInfo::default().application_info(&application);
+    // SAFETY: what is wanted lives until the call returns.
+    let instance = unsafe { entry.create_instance(&wanted, None) }.map_err(|error| refuse(error.to_string()))?;
+    let devices = list(&instance);
+    // SAFETY: made above, and nothing of it is left.
+    unsafe { instance.destroy_instance(None) };
+    match devices {
+        Ok(devices) if devices.is_empty() => Err(refuse("its loader finds no device".to_owned())),
+        Ok(devices) => Ok(devices),
+        Err(error) => Err(refuse(error.to_string())),
+    }
+}
+
+fn list(instance: &Instance) -> Result<Vec<Device>, vk::Result> {
+    // SAFETY: the instance is alive.
+    let found = unsafe { instance.enumerate_physical_devices() }?;
+    let device = |physical| {
+        // SAFETY: the instance is alive and has just named the device.
+        let properties = unsafe { instance.get_physical_device_properties(physical) };
+        let name = properties.device_name_as_c_str().map(|name| name.to_string_lossy().into_owned());
+        Device {
+            name: name.unwrap_or_else(|_| "a device without a name".to_owned()),
+            software: properties.device_type == vk::PhysicalDeviceType::CPU,
+        }
+    };
+    Ok(found.into_iter().map(device).collect())
+}
+
+/// For the record of a job: `llvmpipe (LLVM 15.0.6, 256 bits), software`.
+pub(super) fn told(devices: &[Device]) -> String {
+    let one = |Device { name, software }: &Device| if *software { format!("{name}, software") } else { name.clone() };
+    devices.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_is_a_program_is_said_to_be_one() {
+        let real = Device { name: "Mali-G720".to_owned(), software: false };
+        let program = Device { name: "llvmpipe".to_owned(), software: true };
+        assert_eq!(told(&[real, program]), "Mali-G720; llvmpipe, software");
+    }
+}

@@ -1,0 +1,41 @@
+//! Runtime packages as users have them.
+
+mod archive;
+mod elf;
+
+use std::path::{Path, PathBuf};
+
+use seatrial_core::runtimes::RuntimePackage;
+use tempfile::TempDir;
+
+use crate::error::{CliError, Result};
+
+/// One package of a file, before its files are digested: its manifest is empty.
+pub(crate) struct Found {
+    pub package: RuntimePackage,
+    pub files: Vec<PackageFile>,
+}
+
+/// A file of a package.
+pub(crate) struct PackageFile {
+    pub role: String,
+    pub file_name: String,
+    /// Where it lies now.
+    pub place: PathBuf,
+}
+
+/// What a user's file holds.
+pub(crate) struct Opened {
+    pub found: Vec<Found>,
+    /// Goes with what was unpacked.
+    _scratch: TempDir,
+}
+
+impl Opened {
+    /// Reads an archive. `version` is what the user says where nothing else tells it.
+    pub(crate) fn open(path: &Path, version: Option<&str>) -> Result<Self> {
+        let scratch = tempfile::tempdir().map_err(|error| CliError::failed("make a scratch folder", error))?;
+        let found = archive::open(path, version, scratch.path())?;
+        Ok(Self { found, _scratch: scratch })
+    }
+}

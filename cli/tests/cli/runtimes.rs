@@ -1,0 +1,76 @@
+//! An engine that is not built in: from a library of this machine, through server and agent, to figures.
+//!
+//! `SEATRIAL_TEST_PYTHON` names an interpreter with `fixtures/demo/requirements.txt`, which brings ONNX Runtime's library;
+//! `cargo xtask test` sets it.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::support::{Fleet, stderr, stdout};
+
+/// The shared library in the `onnxruntime` package of the test interpreter.
+fn onnxruntime() -> PathBuf {
+    let python = std::env::var_os("SEATRIAL_TEST_PYTHON");
+    let python = PathBuf::from(python.unwrap_or_else(|| panic!("SEATRIAL_TEST_PYTHON: `cargo xtask test` sets it")));
+    let lib = python.parent().and_then(Path::parent).unwrap().join("lib");
+    let names = |folder: &Path| -> Vec<PathBuf> {
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+    };
+    let capi = names(&lib).into_iter().map(|python| python.join("site-packages/onnxruntime/capi"));
+    let capi = capi.into_iter().find(|folder| folder.is_dir()).unwrap();
+    let is_library = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with("libonnxruntime.so.");
+    names(&capi).into_iter().find(is_library).unwrap()
+}
+
+fn suite(backends: &str) -> String {
+    format!(
+        "name = \"engines\"\nmodels = [{{ name = \"digits-mlp\", variants = [\"fp32\"] }}]\ndatasets = [\"digits\"]\n\
+         profiles = [\"accuracy_only\"]\nbackends = [{backends}]\n"
+    )
+}
+
+#[test]
+fn an_engine_from_a_package_answers_as_the_built_in_one_does() {
+    let fleet = Fleet::start();
+    fleet.register_digits();
+    let library = onnxruntime();
+    let library = library.to_str().unwrap();
+    let dry = stderr(&fleet.seatrial(&["runtimes", "add", library, "--dry-run"]).success());
+    assert!(dry.contains("onnxruntime 1.") && dry.contains("would enter track stable"), "{dry}");
+    let added = stderr(&fleet.seatrial(&["runtimes", "add", library]).success());
+    assert!(added.contains("is the newest of track stable"), "{added}");
+    let again = fleet.json(&["runtimes", "add", library]);
+    assert_eq!(again["packages"][0]["added"], false, "{again:#}");
+
+    let path = fleet.person.write("engines.toml", &suite("{ runtime = \"tract\" }, { runtime = \"onnxruntime\" }"));
+    let run = fleet.json(&["run", path.to_str().unwrap(), "--wait"]);
+    let jobs = run["jobs"].as_array().unwrap();
+    assert_eq!(jobs.len(), 2, "{run:#}");
+    let right = |job: &Value| job["metrics"]["top1"]["value"].as_f64();
+    assert!(jobs.iter().all(|job| job["outcome"] == "ok"), "{run:#}");
+    assert!(right(&jobs[0]).is_some() && right(&jobs[0]) == right(&jobs[1]), "{run:#}");
+}
+
+#[test]
+fn a_track_that_is_not_there_is_a_misfit_with_what_there_is() {
+    let fleet = Fleet::start();
+    fleet.register_digits();
+    fleet.seatrial(&["runtimes", "add", onnxruntime().to_str().unwrap(), "--track", "nightly"]).success();
+    let backends = "{ runtime = \"tract\" }, { runtime = \"onnxruntime\", track = \"1.30\" }";
+    let path = fleet.person.write("engines.toml", &suite(backends));
+    let submitted = stdout(&fleet.seatrial(&["run", path.to_str().unwrap(), "--format", "json"]).success());
+    let submitted: Value = serde_json::from_str(&submitted).unwrap();
+    assert_eq!((&submitted["jobs"], &submitted["misfits"]), (&Value::from(1), &Value::from(1)), "{submitted:#}");
+}
+
+#[test]
+fn what_is_no_package_is_refused_with_its_reason_before_anything_is_sent() {
+    let fleet = Fleet::start();
+    let text = fleet.person.write("notes.whl", "not an archive");
+    let refused = stderr(&fleet.seatrial(&["runtimes", "add", text.to_str().unwrap()]).code(1));
+    assert!(refused.contains("neither a zip"), "{refused}");
+    let own = std::env::current_exe().unwrap();
+    let refused = stderr(&fleet.seatrial(&["runtimes", "add", own.to_str().unwrap()]).code(1));
+    assert!(refused.contains("none of its 1 libraries is an engine that agents load"), "{refused}");
+}

@@ -1,0 +1,156 @@
+//! One model on every engine that runs here, from the packages that users have, through server and agent.
+//!
+//! `cargo xtask test --engines` fetches them and names their folder in `SEATRIAL_TEST_WHEELS`, and a software Vulkan that
+//! is new enough for WebGPU in `SEATRIAL_TEST_VULKAN`.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[path = "../cli/support.rs"]
+#[expect(dead_code, reason = "shared with the other tests of the binary, which use more of it")]
+mod support;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use support::{Fleet, fixture, stderr};
+
+fn variable(name: &str) -> PathBuf {
+    std::env::var_os(name).unwrap_or_else(|| panic!("{name} is not set; `cargo xtask test --engines` sets it")).into()
+}
+
+/// The wheel whose name begins so.
+fn wheel(beginning: &str) -> String {
+    let folder = variable("SEATRIAL_TEST_WHEELS");
+    let mut names = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let is_it = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with(beginning);
+    names.find(is_it).unwrap_or_else(|| panic!("no {beginning} in {}", folder.display())).display().to_string()
+}
+
+/// What an agent needs to find the software GPU, and nothing else.
+fn vulkan() -> Vec<(&'static str, String)> {
+    let description = variable("SEATRIAL_TEST_VULKAN");
+    let text: Value = serde_json::from_slice(&std::fs::read(&description).unwrap()).unwrap();
+    let library = PathBuf::from(text["ICD"]["library_path"].as_str().unwrap());
+    let runtime = std::env::temp_dir();
+    vec![
+        ("VK_DRIVER_FILES", description.display().to_string()),
+        ("LD_LIBRARY_PATH", library.parent().unwrap().display().to_string()),
+        ("XDG_RUNTIME_DIR", runtime.display().to_string()),
+    ]
+}
+
+/// A fleet with every engine in its track, the digits CNN in two formats, and a labelled dataset whose reference outputs
+/// ONNX Runtime 1.31.1 has made.
+fn fleet(environment: &[(&'static str, String)]) -> Fleet {
+    let mut fleet = Fleet::serve(support::Person::new(), &tempfile::tempdir().unwrap().keep());
+    let environment: Vec<(&str, &str)> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    fleet.start_agent_with(&environment);
+    for (wheel, track) in [
+        (wheel("onnxruntime-1.30"), "1.30"),
+        (wheel("onnxruntime-1.31"), "1.31"),
+        (wheel("onnxruntime_webgpu-"), "webgpu"),
+        (wheel("ai_edge_litert-"), "stable"),
+    ] {
+        fleet.seatrial(&["runtimes", "add", &wheel, "--track", track]).success();
+    }
+    let (onnx, tflite) = (fixture("models/digits-cnn.fp32.onnx"), fixture("models/digits-cnn.fp32.tflite"));
+    let binding = fixture("binding.toml");
+    let names = ["--variant", "name=onnx", "--variant", "name=tflite"];
+    let add = ["models", "add", "digits-cnn", &onnx, &tflite, "--binding", &binding];
+    fleet.seatrial(&[&add[..], &names].concat()).success();
+    let out = fleet.person.path("golden");
+    let (out, reference) = (out.to_str().unwrap(), wheel("onnxruntime-1.31"));
+    let golden = ["datasets", "golden", "--dataset", &fixture("digits"), &onnx, "--runtime", &reference];
+    let made = fleet.seatrial(&[&golden[..], &["--binding", &binding, "--out", out]].concat()).success();
+    assert!(stderr(&made).contains("by onnxruntime 1.31.1 cpu ×1"), "{}", stderr(&made));
+    fleet.seatrial(&["datasets", "add", out]).success();
+    fleet
+}
+
+const CPU: &str = r#"
+{ runtime = "tract" }, { runtime = "tract", threads = 2 },
+{ runtime = "onnxruntime", track = "1.30" }, { runtime = "onnxruntime", track = "1.30", threads = 2 },
+{ runtime = "onnxruntime", track = "1.31" }, { runtime = "onnxruntime", track = "1.31", threads = 2 },
+{ runtime = "litert" }, { runtime = "litert", threads = 2 }"#;
+const GPU: &str = r#"
+{ runtime = "onnxruntime", track = "webgpu", accelerator = "gpu" },
+{ runtime = "litert", accelerator = "gpu" }"#;
+
+/// Jobs of a run by variant and backend; what does not fit is a misfit and no job.
+fn run(fleet: &Fleet, name: &str, backends: &str, profile: &str) -> BTreeMap<String, Value> {
+    let suite = format!(
+        "name = \"{name}\"\nmodels = [\"digits-cnn\"]\ndatasets = [\"digits-golden\"]\nprofiles = [\"{profile}\"]\n\
+         backends = [{}]\n[gate]\nallow_invalid = true\nallow_misfits = true\n",
+        backends.replace('\n', " ")
+    );
+    let path = fleet.person.write(&format!("{name}.toml"), &suite);
+    let assert = fleet.seatrial(&["run", path.to_str().unwrap(), "--wait", "--format", "json"]);
+    let run: Value = serde_json::from_slice(&assert.get_output().stdout)
+        .unwrap_or_else(|_| panic!("{}\n{}", stderr(&assert), fleet.logs()));
+    let jobs = run["jobs"].as_array().unwrap_or_else(|| panic!("{run:#}")).iter();
+    let jobs = jobs.map(|job| {
+        let key = format!("{} {}", job["variant"].as_str().unwrap(), job["backend"].as_str().unwrap());
+        (key, job.clone())
+    });
+    jobs.collect()
+}
+
+fn value(job: &Value, metric: &str) -> f64 {
+    job["metrics"][metric]["value"].as_f64().unwrap_or_else(|| panic!("no {metric}: {job:#}"))
+}
+
+#[test]
+fn one_suite_holds_every_engine_and_version_and_accelerator_against_one_reference() {
+    let fleet = fleet(&vulkan());
+    let jobs = run(&fleet, "engines", &format!("{CPU}, {GPU}"), "quick");
+    let expected = [
+        "onnx onnxruntime@1.30 cpu ×1",
+        "onnx onnxruntime@1.30 cpu ×2",
+        "onnx onnxruntime@1.31 cpu ×1",
+        "onnx onnxruntime@1.31 cpu ×2",
+        "onnx onnxruntime@webgpu gpu ×1",
+        "onnx tract cpu ×1",
+        "onnx tract cpu ×2",
+        "tflite litert cpu ×1",
+        "tflite litert cpu ×2",
+        "tflite litert gpu ×1",
+    ];
+    assert_eq!(jobs.keys().map(String::as_str).collect::<Vec<_>>(), expected);
+    let right = value(&jobs["onnx onnxruntime@1.31 cpu ×1"], "top1");
+    assert!(right > 0.9, "{right}");
+    for (key, job) in &jobs {
+        assert_eq!(job["outcome"], "ok", "{key}: {job:#}\n{}", fleet.logs());
+        assert!((value(job, "top1") - right).abs() <= 1.0 / 2000.0, "{key}: {job:#}");
+        assert!(value(job, "golden_cosine") > 0.9999, "{key}: {job:#}");
+        assert!(value(job, "lat_p50_ms") > 0.0, "{key}");
+    }
+    assert_eq!(value(&jobs["onnx onnxruntime@1.31 cpu ×1"], "golden_max_abs"), 0.0, "the reference itself");
+    let versions: Vec<String> =
+        ["onnx onnxruntime@1.30 cpu ×1", "onnx onnxruntime@1.31 cpu ×1", "tflite litert cpu ×1"]
+            .map(|key| version(&fleet, &jobs[key]))
+            .to_vec();
+    assert_eq!(versions, ["onnxruntime 1.30.0", "onnxruntime 1.31.1", "litert 2.3.0"]);
+    let page = job_page(&fleet, &jobs["onnx onnxruntime@webgpu gpu ×1"]);
+    let delegated = &page["report"]["actual"]["delegated"]["present"];
+    assert!(delegated[0].as_u64().unwrap() > 0 && delegated[0] == delegated[1], "{:#}", page["report"]["actual"]);
+}
+
+fn job_page(fleet: &Fleet, job: &Value) -> Value {
+    serde_json::from_str(&fleet.page_data(&format!("/jobs/{}", job["id"].as_str().unwrap()))).unwrap()
+}
+
+fn version(fleet: &Fleet, job: &Value) -> String {
+    job_page(fleet, job)["report"]["environment"]["runtime_version"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn without_a_driver_the_gpu_is_an_unsupported_backend_and_no_cpu_stands_in_for_it() {
+    let nowhere = Path::new("/nonexistent/driver.json").display().to_string();
+    let fleet = fleet(&[("VK_DRIVER_FILES", nowhere)]);
+    let jobs = run(&fleet, "no-gpu", GPU, "accuracy_only");
+    assert_eq!(jobs.len(), 2, "{jobs:#?}");
+    for (key, job) in &jobs {
+        assert_eq!(job["outcome"], "unsupported_backend", "{key}: {job:#}\n{}", fleet.logs());
+        assert!(job["metrics"]["top1"]["value"].is_null(), "{key}: {job:#}");
+    }
+}

@@ -1,0 +1,64 @@
+//! `cargo xtask test --engines`: every engine that can run here for real, with the packages that users have. Fetched once
+//! into `target/engines`; too much for the usual run.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+
+use crate::command::{cargo, command, root, run};
+use crate::{backports, setup};
+
+/// Wheels as users have them: engine and version.
+const WHEELS: [&str; 4] =
+    ["onnxruntime==1.30.0", "onnxruntime==1.31.1", "onnxruntime-webgpu==1.27.0", "ai-edge-litert==2.3.0"];
+/// Mesa's software Vulkan, new enough for WebGPU.
+const VULKAN: &str = "mesa-vulkan-drivers";
+
+pub fn run_all(features: &str) -> anyhow::Result<()> {
+    setup::run_all()?;
+    let wheels = wheels()?;
+    let vulkan = lavapipe(&backports::unpacked(VULKAN)?)?;
+    run(cargo()
+        .args(["nextest", "run", "--workspace", "--features"])
+        .arg(format!("{features},seatrial-cli/engines"))
+        .args(["--locked", "--no-tests", "fail", "--profile", "engines", "-E", "binary(engines)"])
+        .env("SEATRIAL_TEST_PYTHON", setup::python_path())
+        .env("SEATRIAL_TEST_WHEELS", wheels)
+        .env("SEATRIAL_TEST_VULKAN", vulkan))
+}
+
+/// The folder of wheels.
+fn wheels() -> anyhow::Result<PathBuf> {
+    let folder = root().join("target/engines/wheels");
+    let stamp = folder.join("fetched.txt");
+    let wanted = WHEELS.join("\n");
+    if std::fs::read_to_string(&stamp).is_ok_and(|fetched| fetched == wanted) {
+        return Ok(folder);
+    }
+    for wheel in WHEELS {
+        println!("fetching {wheel}");
+        run(command(setup::python_path())
+            .args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"])
+            .args(["--only-binary=:all:", "--dest"])
+            .arg(&folder)
+            .arg(wheel))?;
+    }
+    std::fs::write(&stamp, wanted).context("cannot note what was fetched")?;
+    Ok(folder)
+}
+
+/// The description of the unpacked driver, with its library where it now lies.
+fn lavapipe(unpacked: &Path) -> anyhow::Result<PathBuf> {
+    let library =
+        unpacked.join("usr/lib").join(format!("{}-linux-gnu", std::env::consts::ARCH)).join("libvulkan_lvp.so");
+    if !library.exists() {
+        bail!("{} is not there: the package {VULKAN} has changed", library.display());
+    }
+    let description = serde_json::json!({
+        "file_format_version": "1.0.0",
+        "ICD": { "library_path": library, "api_version": "1.4.305" },
+    });
+    let path = root().join("target/engines/lavapipe.json");
+    std::fs::write(&path, description.to_string()).context("cannot describe the driver")?;
+    Ok(path)
+}
