@@ -29,33 +29,39 @@ const SYSTEM_LIBRARIES: &[&str] = &[
     "/vendor",
     "/apex",
     "/linkerconfig",
-    // Which drivers there are.
-    "/usr/share/vulkan",
-    "/etc/vulkan",
-    "/etc/OpenCL",
-    "/usr/share/drirc.d",
 ];
+
+/// Where it stands which drivers there are.
+const DRIVER_LISTS: &[&str] = &["/usr/share/vulkan", "/etc/vulkan", "/etc/OpenCL", "/usr/share/drirc.d"];
 
 /// What drivers of GPUs open.
 const GPU_DEVICES: &[&str] = &["/dev/dri", "/dev/kgsl-3d0", "/dev/mali0", "/dev/pvr_sync", "/dev/dma_heap", "/dev/ion"];
 
-/// Variables of the agent's environment that name drivers and libraries elsewhere: lists of files and folders.
-const DRIVER_PATHS: [&str; 5] =
-    ["LD_LIBRARY_PATH", "VK_DRIVER_FILES", "VK_ICD_FILENAMES", "VK_ADD_DRIVER_FILES", "OCL_ICD_VENDORS"];
+/// Variables of the agent's environment that name libraries elsewhere, and drivers: lists of files and folders.
+const LIBRARY_PATHS: &[&str] = &["LD_LIBRARY_PATH"];
+const DRIVER_PATHS: &[&str] = &["VK_DRIVER_FILES", "VK_ICD_FILENAMES", "VK_ADD_DRIVER_FILES", "OCL_ICD_VENDORS"];
 
 /// Where a child that loads a package may read: the package, the system's libraries, and what whoever started the agent
-/// has named for drivers.
-fn readable_for(package: &Path) -> Vec<PathBuf> {
-    let named = DRIVER_PATHS.iter().filter_map(std::env::var_os);
-    let named: Vec<PathBuf> = named.flat_map(|list| std::env::split_paths(&list).collect::<Vec<_>>()).collect();
-    // A driver's description names its library, which mostly lies beside it.
-    let beside = named.iter().filter(|path| path.is_file()).filter_map(|path| path.parent()).map(Path::to_owned);
-    existing(SYSTEM_LIBRARIES)
-        .into_iter()
-        .chain([package.to_owned()])
-        .chain(beside)
-        .chain(named.iter().filter(|path| path.is_absolute() && path.exists()).cloned())
-        .collect()
+/// has named for them; drivers too when it has an accelerator to reach.
+fn readable_for(package: &Path, accelerator: Accelerator) -> Vec<PathBuf> {
+    let mut readable = existing(SYSTEM_LIBRARIES);
+    readable.push(package.to_owned());
+    readable.extend(named_by(LIBRARY_PATHS));
+    if accelerator != Accelerator::Cpu {
+        let named = named_by(DRIVER_PATHS);
+        // A driver's description names its library, which mostly lies beside it.
+        let beside = named.iter().filter(|path| path.is_file()).filter_map(|path| path.parent()).map(Path::to_owned);
+        readable.extend(beside);
+        readable.extend(named);
+        readable.extend(existing(DRIVER_LISTS));
+    }
+    readable
+}
+
+fn named_by(variables: &[&str]) -> Vec<PathBuf> {
+    let lists = variables.iter().filter_map(std::env::var_os);
+    let named = lists.flat_map(|list| std::env::split_paths(&list).collect::<Vec<_>>());
+    named.filter(|path| path.is_absolute() && path.exists()).collect()
 }
 
 fn existing(paths: &[&str]) -> Vec<PathBuf> {
@@ -113,8 +119,12 @@ fn restrict(spec: &ChildSpec) -> Result<RulesetStatus, RulesetError> {
     let read = AccessFs::from_read(abi) & !AccessFs::Execute;
     let readable = ["/proc", "/sys", "/dev/urandom", "/dev/null"].map(PathBuf::from);
     let package = spec.package.as_ref();
-    let libraries = package.map(|package| readable_for(&package.folder)).unwrap_or_default();
-    let devices = package.map(|_| existing(GPU_DEVICES)).unwrap_or_default();
+    let accelerator = spec.job.backend.accelerator;
+    let libraries = package.map(|package| readable_for(&package.folder, accelerator)).unwrap_or_default();
+    let devices = match accelerator {
+        Accelerator::Cpu => Vec::new(),
+        Accelerator::Gpu | Accelerator::Npu => package.map(|_| existing(GPU_DEVICES)).unwrap_or_default(),
+    };
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(abi))?

@@ -19,6 +19,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use seatrial_core::backend::Accelerator;
 use seatrial_core::block;
 use seatrial_core::measure::stop;
 use seatrial_core::measure::warmup::Warmup;
@@ -84,7 +85,9 @@ fn prepare(spec_path: &Path) -> io::Result<(Tools, String)> {
 
 fn work(tools: Tools, confinement: String) -> ExitCode {
     let Tools { spec, log, progress } = tools;
-    let mut worker = Worker { spec: &spec, log, progress, started: clock::boot(), result: ChildResult::default() };
+    let started = clock::boot();
+    let mut worker =
+        Worker { spec: &spec, log, progress, started, opened: Duration::ZERO, result: ChildResult::default() };
     worker.result.facts.insert("confinement".to_owned(), confinement);
     let code = match worker.perform() {
         // Outputs that are not numbers are found by a process that is otherwise whole.
@@ -150,12 +153,16 @@ struct Worker<'a> {
     log: EventLog,
     progress: Progress,
     started: Monotonic,
+    /// How long it took until the engine's library was there.
+    opened: Duration,
     result: ChildResult,
 }
 
 impl Worker<'_> {
     fn perform(&mut self) -> Result<(), Failure> {
+        let begun = Instant::now();
         let runtime = runtime::open(&self.spec.job.backend.runtime, self.spec.package.as_ref())?;
+        self.opened = begun.elapsed();
         self.result.runtime_version = Some(format!("{} {}", runtime.name(), runtime.version()));
         let done = match self.spec.task {
             Task::Describe => return self.describe(runtime.as_ref()),
@@ -247,16 +254,18 @@ impl Worker<'_> {
     fn operators(&mut self, runtime: &dyn Runtime) -> Result<(), Failure> {
         let inputs = self.first_inputs(runtime)?;
         let mut session = self.load(runtime, &inputs)?;
-        self.enter(Stage::Measure)?;
+        // Not the stage in which it measures: nothing that is timed here is a latency.
+        self.enter(Stage::Accuracy)?;
         session.set_inputs(&inputs)?;
         run_few(session.as_mut())?;
-        match session.operators() {
-            Ok(profile) => self.result.operators = Some(profile),
-            Err(why) => self.result.bounds_hit.push(format!("operators are not told: {why}")),
-        }
+        let told = session.operators();
         // What is known now was not before they ran.
         let affinity = self.result.actual.affinity.clone();
         self.result.actual = Actual { affinity, ..session.actual() };
+        match told {
+            Ok(profile) => self.result.operators = Some(profile),
+            Err(why) => self.operators_untold(&why),
+        }
         self.tear_down(session)
     }
 
@@ -349,8 +358,8 @@ impl Worker<'_> {
         let session = runtime.load(&self.files(), &request)?;
         let loaded = begun.elapsed();
         self.result.load_reads = reads.zip(disk_reads()).map(|(before, after)| after.saturating_sub(before));
-        // From the start of the process; making inputs comes between and is not the model's time.
-        let start_up = self.started.since(self.spec.spawned);
+        // From the start of the process, with the engine's library; making inputs comes between and is not counted.
+        let start_up = self.started.since(self.spec.spawned) + self.opened;
         self.result.load_ms = Some(milliseconds(start_up + loaded));
         self.result.actual = session.actual();
         let facts = session.facts().into_iter().map(|(name, value)| (name.to_owned(), value));
@@ -451,6 +460,18 @@ impl Worker<'_> {
             self.result.message = Some(message);
         }
         Ok(())
+    }
+
+    /// Nobody knows what an accelerator left to the CPU when the engine does not tell: that is no pass of it.
+    fn operators_untold(&mut self, why: &str) {
+        let untold = format!("the engine did not tell what its operators ran on: {why}");
+        let accelerator = self.spec.job.backend.accelerator;
+        if accelerator != Accelerator::Cpu && self.result.actual.fallback.is_none() {
+            let accelerator = accelerator.as_str();
+            self.result.actual.fallback =
+                Some(format!("it is not known whether all of it ran on the {accelerator}: {untold}"));
+        }
+        self.result.bounds_hit.push(untold);
     }
 
     // --- helpers ---

@@ -10,7 +10,7 @@ use super::spec::ReferenceFile;
 use super::{Failure, write_synced};
 use crate::data::NamedTensor;
 
-/// Bytes of all outputs together: what a child may write in one file.
+/// Bytes of all outputs together; each is a file, and below what a child may write in one.
 const MAX_BYTES: usize = 128 << 20;
 
 #[derive(Default)]

@@ -177,8 +177,9 @@ fn not_built(package: &PlacedPackage) -> RuntimeError {
 pub(crate) fn input<'a>(inputs: &'a [NamedTensor], name: &str) -> Result<&'a Tensor, RuntimeError> {
     let found = inputs.iter().find(|(known, _)| known == name).map(|(_, tensor)| tensor);
     found.ok_or_else(|| {
-        let known: Vec<&str> = inputs.iter().map(|(name, _)| name.as_str()).collect();
-        RuntimeError::new(Claim::SpecError, format!("the model wants an input {name:?}, and there are {known:?}"))
+        let given: Vec<&str> = inputs.iter().map(|(name, _)| name.as_str()).collect();
+        let message = format!("the model wants an input {name:?} and is given {given:?}: name it in the binding");
+        RuntimeError::new(Claim::SpecError, message)
     })
 }
 

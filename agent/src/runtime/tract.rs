@@ -135,7 +135,7 @@ fn optimise_inference(mut model: InferenceModel, given: &[NamedTensor]) -> Resul
     refuse_unknown_operators(&model)?;
     let inputs = inference_inputs(&model)?;
     for (index, name) in inputs.iter().enumerate() {
-        let tensor = find(given, name)?;
+        let tensor = super::input(given, name)?;
         let fact = InferenceFact::dt_shape(datum_type(tensor.dtype()), tensor.shape());
         model.set_input_fact(index, fact).map_err(|error| load_error(&error))?;
     }
@@ -153,7 +153,7 @@ fn optimise_typed(model: &TypedModel, given: &[NamedTensor]) -> Result<Optimised
     let (inputs, outputs) = typed_names(model).map_err(fail)?;
     let mut symbols = HashMap::new();
     for (index, name) in inputs.iter().enumerate() {
-        let tensor = find(given, name)?;
+        let tensor = super::input(given, name)?;
         let fact = model.input_fact(index).map_err(fail)?;
         for (axis, &size) in fact.shape.iter().zip(tensor.shape()) {
             if let TDim::Sym(symbol) = axis {
@@ -360,7 +360,7 @@ impl Session for Loaded {
 
     fn set_inputs(&mut self, inputs: &[NamedTensor]) -> Result<(), RuntimeError> {
         let ready: Result<TVec<TValue>, RuntimeError> =
-            self.inputs.iter().map(|name| Ok(TValue::from(to_tract(find(inputs, name)?)?))).collect();
+            self.inputs.iter().map(|name| Ok(TValue::from(to_tract(super::input(inputs, name)?)?))).collect();
         self.ready = ready?;
         Ok(())
     }
@@ -384,14 +384,6 @@ impl Session for Loaded {
         };
         Ok(OperatorProfile::new(runs, sums.into_iter().map(operator).collect()))
     }
-}
-
-fn find<'a>(given: &'a [NamedTensor], name: &str) -> Result<&'a Tensor, RuntimeError> {
-    given.iter().find(|(other, _)| other == name).map(|(_, tensor)| tensor).ok_or_else(|| {
-        let names: Vec<&str> = given.iter().map(|(name, _)| name.as_str()).collect();
-        let message = format!("the model wants an input {name:?} and is given {names:?}: name it in the binding");
-        RuntimeError::new(Claim::SpecError, message)
-    })
 }
 
 fn to_tract(tensor: &Tensor) -> Result<TractTensor, RuntimeError> {

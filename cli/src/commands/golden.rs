@@ -76,7 +76,6 @@ fn write(
     out: &Path,
 ) -> Result<()> {
     let failed = |error: std::io::Error| CliError::failed(format!("write {}", out.display()), error);
-    fs_err::create_dir(out).map_err(failed)?;
     let mut table: Table = toml::from_str(&package.manifest_text()?)
         .map_err(|error| CliError::failed("read the manifest of the dataset", error))?;
     table.insert("name".to_owned(), Value::from(name));
@@ -93,6 +92,11 @@ fn write(
     let mut members = package.manifest.members();
     let replaced: Vec<String> = package.manifest.golden_members();
     members.retain(|member| !replaced.contains(member));
+    if let Some(file) = references.iter().find(|file| members.contains(&file.file_name)) {
+        let why = format!("it has a member {:?} of its own; rename it", file.file_name);
+        return Err(CliError::failed("write the outputs beside the dataset's members", why));
+    }
+    fs_err::create_dir(out).map_err(failed)?;
     package.unpack(&members, out)?;
     for file in references {
         fs_err::copy(outputs.join(&file.file_name), out.join(&file.file_name)).map_err(failed)?;

@@ -101,7 +101,8 @@ fn told_json(told: &Told, track: &str) -> Value {
     let files: Vec<&str> = manifest.entries.iter().map(|entry| entry.file_name.as_str()).collect();
     json!({
         "runtime": runtime, "kind": kind, "version": version, "abi": abi, "accelerators": accelerators,
-        "formats": formats, "size": manifest.size(), "files": files, "track": track, "added": added, "uploaded_bytes": moved.bytes,
+        "formats": formats, "size": manifest.size(), "files": files, "track": track, "added": added,
+        "uploaded_bytes": moved.bytes,
     })
 }
 

@@ -42,7 +42,9 @@ fn vulkan() -> Vec<(&'static str, String)> {
 /// A fleet with every engine in its track, the digits CNN in two formats, and a labelled dataset whose reference outputs
 /// ONNX Runtime 1.31.1 has made.
 fn fleet(environment: &[(&'static str, String)]) -> Fleet {
-    let mut fleet = Fleet::serve(support::Person::new(), &tempfile::tempdir().unwrap().keep());
+    let person = support::Person::new();
+    let data = person.path("server");
+    let mut fleet = Fleet::serve(person, &data);
     let environment: Vec<(&str, &str)> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
     fleet.start_agent_with(&environment);
     for (wheel, track) in [

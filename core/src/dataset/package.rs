@@ -174,9 +174,7 @@ impl PackageManifest {
         let mut seen = BTreeSet::new();
         inputs.chain(labels).chain(goldens).filter(|member| seen.insert(member.clone())).collect()
     }
-}
 
-impl PackageManifest {
     /// The members that hold nothing but goldens.
     #[must_use]
     pub fn golden_members(&self) -> Vec<String> {

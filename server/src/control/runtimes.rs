@@ -51,6 +51,9 @@ fn checked(caller: &Caller, message: AddRuntimeRequest, now: Timestamp) -> Resul
     {
         return refuse("runtime", format!("a library of {engine} is called {:?}", engine.as_str()));
     }
+    if matches!(package.kind, PackageKind::Library { .. }) && package.abi.is_none() {
+        return refuse("abi", "a library is machine code, and says for which ABI".to_owned());
+    }
     if package.accelerators.is_empty() || package.formats.is_empty() {
         let why = "a package has code for at least one accelerator and reads at least one model format";
         return refuse("accelerators", why.to_owned());

@@ -24,6 +24,7 @@ use seatrial_core::report::Actual;
 use seatrial_core::runtimes::Engine;
 use seatrial_core::tensor::{DType, Tensor};
 
+use self::profile::Told;
 use super::vulkan;
 use super::{LoadRequest, ModelFiles, Runtime, RuntimeError, Session};
 use crate::child::spec::PlacedPackage;
@@ -54,8 +55,8 @@ impl Onnxruntime {
             .with_optimization_level(GraphOptimizationLevel::All)?
             .with_intra_threads(request.threads.into())?
             .with_inter_threads(1)?;
-        if let Some(provider) = provider(request.accelerator) {
-            builder = builder.with_execution_providers([provider])?;
+        if let Some(provider) = Provider::of(request.accelerator) {
+            builder = builder.with_execution_providers([provider.dispatch])?;
         }
         if let Some(folder) = request.operator_profile {
             builder = builder.with_profiling(folder.join(PROFILE_PREFIX))?;
@@ -64,22 +65,29 @@ impl Onnxruntime {
     }
 }
 
-/// The provider of an accelerator; a failure to start it is an error, never a silent run on the CPU.
-fn provider(accelerator: Accelerator) -> Option<ExecutionProviderDispatch> {
-    match accelerator {
-        Accelerator::Cpu => None,
-        Accelerator::Gpu => Some(ep::WebGPU::default().build().error_on_failure()),
-        Accelerator::Npu => Some(ep::NNAPI::default().build().error_on_failure()),
+/// The engine's part for an accelerator, under the name that it has in a profile.
+struct Provider {
+    name: &'static str,
+    /// Starts it; a failure to is an error, never a silent run on the CPU.
+    dispatch: ExecutionProviderDispatch,
+}
+
+impl Provider {
+    /// Of several, the one that the library has; when it has none, the engine's own words say so.
+    fn of(accelerator: Accelerator) -> Option<Self> {
+        let (name, dispatch) = match accelerator {
+            Accelerator::Cpu => return None,
+            Accelerator::Gpu => ("WebGpuExecutionProvider", ep::WebGPU::default().build()),
+            Accelerator::Npu if has(ep::QNN::is_available()) => ("QNNExecutionProvider", ep::QNN::default().build()),
+            Accelerator::Npu => ("NnapiExecutionProvider", ep::NNAPI::default().build()),
+        };
+        Some(Self { name, dispatch: dispatch.error_on_failure() })
     }
 }
 
-/// By which an accelerator's provider calls itself in a profile.
-fn provider_name(accelerator: Accelerator) -> Option<&'static str> {
-    match accelerator {
-        Accelerator::Cpu => None,
-        Accelerator::Gpu => Some("WebGpuExecutionProvider"),
-        Accelerator::Npu => Some("NnapiExecutionProvider"),
-    }
+/// Whether the library was built with a provider.
+fn has(available: ort::Result<bool>) -> bool {
+    available.unwrap_or(false)
 }
 
 impl Runtime for Onnxruntime {
@@ -92,7 +100,6 @@ impl Runtime for Onnxruntime {
     }
 
     fn probe(&self) -> RuntimeOffer {
-        let has = |available: ort::Result<bool>| available.unwrap_or(false);
         let accelerators = [
             (true, Accelerator::Cpu),
             (has(ep::WebGPU::is_available()), Accelerator::Gpu),
@@ -164,17 +171,7 @@ fn load_error(error: &ort::Error) -> RuntimeError {
 fn accelerator_error(accelerator: Accelerator, error: &ort::Error) -> RuntimeError {
     let message = error.to_string();
     let lower = message.to_ascii_lowercase();
-    let absent = [
-        "was not enabled in this build",
-        "not enabled in this build",
-        "is not supported in this build",
-        "not supported in this build",
-        "no adapter",
-        "failed to get a webgpu adapter",
-        "adapter",
-        "requestdevice",
-        "no device",
-    ];
+    let absent = ["not enabled in this build", "not supported in this build", "adapter", "requestdevice", "no device"];
     if absent.iter().any(|words| lower.contains(words)) {
         let message = format!("onnxruntime has no {} here: {message}", accelerator.as_str());
         return RuntimeError::new(Claim::UnsupportedBackend, message);
@@ -349,11 +346,11 @@ impl Session for Loaded {
         let folder = self.profile.take().ok_or("the session was not loaded to tell")?;
         let path = self.session.end_profiling().map_err(|error| error.to_string())?;
         let name = Path::new(&path).file_name().map(|name| name.to_string_lossy().into_owned());
-        let profile = profile::read(&folder, &name.unwrap_or_default())?;
-        if let Some(provider) = provider_name(self.accelerator) {
-            self.delegation = Some(Delegation::count(profile.operators.iter(), |place| place == provider));
+        let Told { runs, operators } = profile::read(&folder, &name.unwrap_or_default())?;
+        if let Some(provider) = Provider::of(self.accelerator) {
+            self.delegation = Some(Delegation::count(&operators, |place| place == provider.name));
         }
-        Ok(profile)
+        Ok(OperatorProfile::new(runs, operators))
     }
 }
 
