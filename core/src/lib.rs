@@ -5,6 +5,7 @@
 //! `store`), which call into this crate to decide.
 
 pub mod accuracy;
+pub mod agents;
 pub mod backend;
 pub mod block;
 pub mod dataset;
@@ -27,6 +28,7 @@ pub mod reason;
 pub mod report;
 pub mod retry;
 pub mod role;
+pub mod runtimes;
 pub mod schedule;
 pub mod selector;
 pub mod session;

@@ -156,6 +156,9 @@ failing!(Store {
     move_alias(project: ProjectId, model: &str, alias: &str, version: u32, by: PrincipalId, now: Timestamp) -> bool;
     settle_signature(variant: VariantId, standing: SignatureStanding, found: Option<&Signature>) -> bool;
     add_dataset_version(version: &NewDatasetVersion) -> u32;
+    add_agent_build(build: &NewAgentBuild) -> bool;
+    agent_builds() -> Vec<AgentBuildRow>;
+    is_newest_agent(digest: &Digest) -> bool;
     binding(version: ModelVersionId, dataset: Option<DatasetVersionId>) -> Option<Binding>;
     create_run(run: &NewRun) -> i64;
     run_by_submission(project: ProjectId, submission: SubmissionId) -> Option<RunRow>;
