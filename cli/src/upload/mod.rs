@@ -1,7 +1,9 @@
 //! From files of this machine to artifacts of the server: digest first, then only what is missing, streamed.
 
+pub(crate) mod agent;
 pub(crate) mod dataset;
 pub(crate) mod model;
+pub(crate) mod runtime;
 
 use std::collections::HashSet;
 use std::io::IsTerminal;

@@ -1,0 +1,3 @@
+//! What the headers of programs and libraries say.
+
+pub(crate) mod elf;
