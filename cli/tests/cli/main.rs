@@ -4,6 +4,7 @@
 
 mod agents;
 mod command_line;
+mod cross;
 mod databases;
 mod demo;
 mod disks;
