@@ -76,6 +76,9 @@ pub struct RunArgs {
     /// Stands in for the machine's serial and id where several agents share one machine
     #[arg(long)]
     pub identity: Option<String>,
+    /// Program through which this one starts itself where the kernel cannot run it, as an emulator
+    #[arg(long, hide = true, value_name = "PROGRAM")]
+    pub through: Option<PathBuf>,
     /// Say that this device is simulated
     #[arg(long, hide = true)]
     pub simulated: bool,
@@ -147,7 +150,7 @@ fn start(args: RunArgs, child_command: Vec<OsString>) -> Result<(), String> {
         cache_bytes: args.cache_bytes,
         spool_bytes: args.spool_bytes,
         preflight: Preflight { load_wait: Duration::from_secs(args.load_wait), ..Preflight::default() },
-        child_command,
+        child_command: args.through.map(PathBuf::into_os_string).into_iter().chain(child_command).collect(),
         root: args.root,
         launch: args.launch,
         identity: args.identity,

@@ -11,7 +11,13 @@ struct Command {
     args: seatrial_agent::cli::Args,
 }
 
+/// By which `seatrial agents add` knows an agent and its version. It stands here and not in the library, since other
+/// programs that link that are none.
+static MARK: &str = seatrial_core::agent_mark!();
+
 fn main() -> ExitCode {
+    // What nobody reads would not come into the program.
+    std::hint::black_box(MARK);
     let Command { args } = Command::parse();
     match seatrial_agent::cli::child_command(&[]) {
         Ok(child_command) => seatrial_agent::cli::main(args, child_command),

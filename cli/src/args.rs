@@ -7,6 +7,7 @@ use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use seatrial_core::backend::Accelerator;
 use seatrial_core::role::Role;
+use seatrial_core::runtimes::Abi;
 
 use crate::exit::Exit;
 
@@ -86,6 +87,9 @@ pub(crate) enum Command {
         #[command(subcommand)]
         action: Option<DeviceAction>,
     },
+    /// Look after the builds of the agent that devices are served
+    #[command(subcommand)]
+    Agents(AgentsAction),
     /// Register models and look at them
     #[command(subcommand)]
     Models(ModelAction),
@@ -271,6 +275,31 @@ pub(crate) struct Withdraw {
 pub(crate) enum LabelChange {
     Set { key: String, value: String },
     Remove { key: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AgentsAction {
+    /// Serve an agent to the devices that it was built for, from now on
+    Add {
+        /// A `seatrial-agent`; its own headers say for which devices it is
+        file: PathBuf,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// List the agents, of each ABI the one that is served first
+    List {
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Fetch the agent that devices of an ABI are served
+    Get {
+        /// As `seatrial-agent probe` says it on the device, e.g. aarch64-linux-gnu
+        #[arg(long)]
+        abi: Abi,
+        /// File to write to; must not exist
+        #[arg(long, short, value_name = "FILE", default_value = "seatrial-agent")]
+        output: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -61,6 +61,7 @@ macro_rules! services {
 services! {
     server: server_client::ServerClient;
     devices: devices_client::DevicesClient;
+    agents: agents_client::AgentsClient;
     models: models_client::ModelsClient;
     datasets: datasets_client::DatasetsClient;
     runtimes: runtimes_client::RuntimesClient;

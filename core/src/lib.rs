@@ -5,6 +5,7 @@
 //! `store`), which call into this crate to decide.
 
 pub mod accuracy;
+pub mod agents;
 pub mod backend;
 pub mod block;
 pub mod dataset;

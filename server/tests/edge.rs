@@ -1,6 +1,8 @@
 //! The edge of a real server on a free port, with real clients.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "edge/agents.rs"]
+mod agents;
 #[path = "edge/artifacts.rs"]
 mod artifacts;
 #[path = "edge/child.rs"]

@@ -55,6 +55,7 @@ pub(crate) async fn unreferenced(pool: &Pool, before: Timestamp, limit: u32) -> 
            AND NOT EXISTS (SELECT 1 FROM variant_files WHERE variant_files.digest = artifacts.digest)
            AND NOT EXISTS (SELECT 1 FROM dataset_versions WHERE dataset_versions.digest = artifacts.digest)
            AND NOT EXISTS (SELECT 1 FROM runtime_package_files WHERE runtime_package_files.digest = artifacts.digest)
+           AND NOT EXISTS (SELECT 1 FROM agent_builds WHERE agent_builds.digest = artifacts.digest)
          ORDER BY recorded_at LIMIT $2",
         before.as_micros(),
         i64::from(limit),
@@ -70,7 +71,8 @@ pub(crate) async fn forget(tx: &mut Connection, artifact: &Digest) -> Result<boo
          WHERE digest = $1
            AND NOT EXISTS (SELECT 1 FROM variant_files WHERE variant_files.digest = artifacts.digest)
            AND NOT EXISTS (SELECT 1 FROM dataset_versions WHERE dataset_versions.digest = artifacts.digest)
-           AND NOT EXISTS (SELECT 1 FROM runtime_package_files WHERE runtime_package_files.digest = artifacts.digest)",
+           AND NOT EXISTS (SELECT 1 FROM runtime_package_files WHERE runtime_package_files.digest = artifacts.digest)
+           AND NOT EXISTS (SELECT 1 FROM agent_builds WHERE agent_builds.digest = artifacts.digest)",
         artifact.as_bytes().as_slice(),
     )
     .execute(&mut *tx)

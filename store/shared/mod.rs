@@ -5,6 +5,7 @@
 //! bytes; many rows travel as one JSON array through `json_each`; status changes are compare-and-set. What differs is
 //! in `crate::dialect`, never in an `if`.
 
+mod agents;
 mod artifacts;
 mod datasets;
 mod devices;

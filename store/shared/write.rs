@@ -12,13 +12,14 @@ use seatrial_core::job::AttemptRef;
 use seatrial_core::model::{Signature, SignatureStanding};
 use seatrial_core::stage::Stage;
 use seatrial_core::store::{
-    Accepted, AuditRow, Bootstrap, BootstrapSeed, Claim, Completion, DeviceRow, GiveBack, JobOrigin, NewDatasetVersion,
-    NewEnrolment, NewModelVersion, NewRun, NewRuntimePackage, NewToken, OpenJob, Result, RunRow, Store, TokenRow,
+    Accepted, AgentBuildRow, AuditRow, Bootstrap, BootstrapSeed, Claim, Completion, DeviceRow, GiveBack, JobOrigin,
+    NewAgentBuild, NewDatasetVersion, NewEnrolment, NewModelVersion, NewRun, NewRuntimePackage, NewToken, OpenJob,
+    Result, RunRow, Store, TokenRow,
 };
 use seatrial_core::time::Timestamp;
 
 use super::read::Doing;
-use super::{Database, artifacts, datasets, devices, job_rows, jobs, models, people, runs, runtimes};
+use super::{Database, agents, artifacts, datasets, devices, job_rows, jobs, models, people, runs, runtimes};
 
 #[async_trait]
 impl Store for Database {
@@ -203,6 +204,20 @@ impl Store for Database {
     async fn add_dataset_version(&self, version: &NewDatasetVersion) -> Result<u32> {
         let doing = "storing a dataset version";
         self.writer.write(doing, version.clone(), |version, tx| Box::pin(datasets::add_version(tx, version))).await
+    }
+
+    async fn add_agent_build(&self, build: &NewAgentBuild) -> Result<bool> {
+        self.writer
+            .write("storing a build of the agent", build.clone(), |build, tx| Box::pin(agents::add(tx, build)))
+            .await
+    }
+
+    async fn agent_builds(&self) -> Result<Vec<AgentBuildRow>> {
+        agents::all(&self.read).await.doing("reading builds of the agent")
+    }
+
+    async fn is_newest_agent(&self, digest: &Digest) -> Result<bool> {
+        agents::is_newest(&self.read, digest).await.doing("looking for a build of the agent")
     }
 
     async fn binding(&self, version: ModelVersionId, dataset: Option<DatasetVersionId>) -> Result<Option<Binding>> {

@@ -9,14 +9,18 @@ use crate::command::{cargo, command, root, run};
 use crate::{backports, setup};
 
 /// Wheels as users have them: engine and version.
-const WHEELS: [&str; 4] =
-    ["onnxruntime==1.30.0", "onnxruntime==1.31.1", "onnxruntime-webgpu==1.27.0", "ai-edge-litert==2.3.0"];
+const WHEELS: &[&str] =
+    &["onnxruntime==1.30.0", "onnxruntime==1.31.1", "onnxruntime-webgpu==1.27.0", "ai-edge-litert==2.3.0"];
+/// Of these there are wheels for 64-bit Arm too.
+const WHEELS_OF_BOARDS: &[&str] = &["onnxruntime==1.31.1", "ai-edge-litert==2.3.0"];
+/// The tags of those wheels.
+const BOARD_TAGS: [&str; 2] = ["manylinux_2_28_aarch64", "manylinux_2_27_aarch64"];
 /// Mesa's software Vulkan, new enough for WebGPU.
 const VULKAN: &str = "mesa-vulkan-drivers";
 
 pub fn run_all(features: &str) -> anyhow::Result<()> {
     setup::run_all()?;
-    let wheels = wheels()?;
+    let wheels = fetched("wheels", WHEELS, &[])?;
     let vulkan = lavapipe(&backports::unpacked(VULKAN)?)?;
     run(cargo()
         .args(["nextest", "run", "--workspace", "--features"])
@@ -27,20 +31,27 @@ pub fn run_all(features: &str) -> anyhow::Result<()> {
         .env("SEATRIAL_TEST_VULKAN", vulkan))
 }
 
-/// The folder of wheels.
-fn wheels() -> anyhow::Result<PathBuf> {
-    let folder = root().join("target/engines/wheels");
+/// Folders of wheels of the same engines for this machine and for 64-bit Arm boards.
+pub fn wheels_of_both() -> anyhow::Result<[PathBuf; 2]> {
+    let tags: Vec<&str> = BOARD_TAGS.iter().flat_map(|tag| ["--platform", *tag]).collect();
+    Ok([fetched("wheels", WHEELS, &[])?, fetched("wheels-aarch64", WHEELS_OF_BOARDS, &tags)?])
+}
+
+/// The folder that holds these wheels.
+fn fetched(name: &str, wheels: &[&str], tags: &[&str]) -> anyhow::Result<PathBuf> {
+    let folder = root().join("target/engines").join(name);
     let stamp = folder.join("fetched.txt");
-    let wanted = WHEELS.join("\n");
+    let wanted = wheels.join("\n");
     if std::fs::read_to_string(&stamp).is_ok_and(|fetched| fetched == wanted) {
         return Ok(folder);
     }
-    for wheel in WHEELS {
+    for wheel in wheels {
         println!("fetching {wheel}");
         run(command(setup::python_path())
             .args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"])
             .args(["--only-binary=:all:", "--dest"])
             .arg(&folder)
+            .args(tags)
             .arg(wheel))?;
     }
     std::fs::write(&stamp, wanted).context("cannot note what was fetched")?;

@@ -7,6 +7,7 @@ mod arrows;
 mod backports;
 mod bench;
 mod command;
+mod cross;
 mod engines;
 #[cfg(test)]
 mod faults;
@@ -37,7 +38,7 @@ struct More {
     /// Parsers of what comes from outside, against very many broken inputs
     #[arg(long)]
     fuzz: bool,
-    /// Other architectures: nothing yet, and so a failure
+    /// Agents for other processors: built, run under an emulator, and the Android agent type-checked (an hour)
     #[arg(long)]
     cross: bool,
     /// Engines beside the built-in one: nothing yet, and so a failure
@@ -63,6 +64,8 @@ enum Command {
         #[arg(long)]
         threads: usize,
     },
+    /// Build the agent for another processor, installing what that takes.
+    Cross(cross::CrossArgs),
     /// Check that crates depend on each other as ARCHITECTURE.md says.
     Arrows,
     /// Bring the compile-time record of every SQL statement up to date.
@@ -84,6 +87,7 @@ fn main() -> ExitCode {
         Command::Test { only, more } => test::run(only.as_deref(), &more),
         Command::Aa(args) => aa::run(&args),
         Command::Hog { threads } => aa::spin(threads),
+        Command::Cross(args) => cross::run(&args),
         Command::Arrows => arrows::check(),
         Command::Sqlx { check } => sqlx::prepare(check),
         Command::Bench { args } => bench::run_bench(&args),

@@ -11,10 +11,10 @@ use crate::command::{cargo, command, exists, output, root, run};
 const NEXTEST: &str = "0.9.143";
 
 /// What a Debian package brings, and how to see that it is there.
-struct Need {
-    package: &'static str,
-    present: fn() -> bool,
-    reason: &'static str,
+pub struct Need {
+    pub package: &'static str,
+    pub present: fn() -> bool,
+    pub reason: &'static str,
 }
 
 const NEEDS: &[Need] = &[
@@ -29,7 +29,7 @@ const NEEDS: &[Need] = &[
 ];
 
 pub fn run_all() -> anyhow::Result<()> {
-    debian_packages()?;
+    debian_packages(NEEDS)?;
     rust_components()?;
     nextest()?;
     python()?;
@@ -41,15 +41,16 @@ pub fn python_path() -> PathBuf {
     root().join("target/python/bin/python")
 }
 
-fn debian_packages() -> anyhow::Result<()> {
-    let missing: Vec<&Need> = NEEDS.iter().filter(|need| !(need.present)()).collect();
+/// Installs the packages of what is missing.
+pub fn debian_packages(needs: &[Need]) -> anyhow::Result<()> {
+    let missing: Vec<&Need> = needs.iter().filter(|need| !(need.present)()).collect();
     if missing.is_empty() {
         return Ok(());
     }
     let names: Vec<&str> = missing.iter().map(|need| need.package).collect();
     println!("missing on this machine:");
     for need in &missing {
-        println!("  {:<18}{}", need.package, need.reason);
+        println!("  {:<24}{}", need.package, need.reason);
     }
     if !exists("apt-get") {
         bail!("install {} with this system's package manager, then run this again", names.join(", "));
@@ -58,8 +59,8 @@ fn debian_packages() -> anyhow::Result<()> {
     let mut install: Vec<&str> = if as_root { vec![] } else { vec!["sudo"] };
     install.extend(["apt-get", "install", "--yes", "--no-install-recommends"]);
     install.extend(&names);
-    if !agreed(&install.join(" "))? {
-        bail!("cannot test without {}", names.join(", "));
+    if !agreed(&format!("run `{}`", install.join(" ")))? {
+        bail!("cannot go on without {}", names.join(", "));
     }
     let mut update: Vec<&str> = if as_root { vec![] } else { vec!["sudo"] };
     update.extend(["apt-get", "update", "--quiet"]);
@@ -70,11 +71,11 @@ fn debian_packages() -> anyhow::Result<()> {
 }
 
 /// Asks before anything is installed; CI has agreed beforehand.
-fn agreed(line: &str) -> anyhow::Result<bool> {
+fn agreed(what: &str) -> anyhow::Result<bool> {
     if std::env::var_os("CI").is_some() {
         return Ok(true);
     }
-    print!("run `{line}`? [y/N] ");
+    print!("{what}? [y/N] ");
     std::io::stdout().flush()?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer).context("no answer to read")?;

@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use crate::command::{cargo, run as run_command};
 use crate::postgres::Postgres;
 use crate::stages::Stages;
-use crate::{More, aa, arrows, engines, setup};
+use crate::{More, aa, arrows, cross, engines, setup};
 
 /// Tests inject faults; without a test that asks for one, the points do nothing.
 const FAULTS: &str = "seatrial-agent/faults,seatrial-server/faults";
@@ -17,20 +17,37 @@ const FAULTS: &str = "seatrial-agent/faults,seatrial-server/faults";
 const FUZZ_CASES: &str = "100000";
 
 pub fn run(only: Option<&str>, more: &More) -> anyhow::Result<()> {
-    let More { long, fuzz, cross, engines: with_engines } = *more;
-    if cross {
-        bail!("--cross: this version is built and tested for one architecture only; there is nothing to run");
-    }
+    let More { long, fuzz, cross, engines } = *more;
     if fuzz {
         run_fuzz()?;
+    }
+    if cross {
+        run_cross()?;
     }
     if long {
         aa::run(&aa::AaArgs::default())?;
     }
-    if with_engines {
+    if engines {
         engines::run_all(FAULTS)?;
     }
-    if fuzz || long || with_engines { Ok(()) } else { run_usual(only) }
+    if fuzz || cross || long || engines { Ok(()) } else { run_usual(only) }
+}
+
+/// Agents for other processors, each against a real server, and a look at whether one for Android would compile.
+fn run_cross() -> anyhow::Result<()> {
+    setup::run_all()?;
+    let agents = cross::build_for_tests()?;
+    let [own, boards] = engines::wheels_of_both()?;
+    run_command(
+        cargo()
+            .args(["nextest", "run", "--workspace", "--features", FAULTS, "--locked", "--no-tests", "fail"])
+            .args(["--profile", "cross", "--run-ignored", "only", "--success-output", "immediate"])
+            .args(["-E", "package(seatrial-cli) & test(/^cross::/)"])
+            .envs(agents)
+            .env("SEATRIAL_TEST_WHEELS", own)
+            .env("SEATRIAL_TEST_CROSS_AARCH64_WHEELS", boards),
+    )?;
+    cross::check_android()
 }
 
 /// Properties over bytes from outside are those of a test file `fuzz.rs`, of a module `fuzz`, and of HTTP ranges.

@@ -10,13 +10,29 @@ use super::files::{Files, first};
 pub(super) fn read(files: &Files) -> Cpu {
     let cpuinfo = files.text("proc/cpuinfo");
     let online = online(files, &cpuinfo);
+    // The CPUs are the host's, and so are their clocks; what they are and can do is not what this program runs on.
+    let emulated = emulation(files, std::env::consts::ARCH);
+    let own = emulated.map_or(cpuinfo, Reading::Absent);
     Cpu {
-        model: model(&cpuinfo),
+        model: model(&own),
         architecture: std::env::consts::ARCH.to_owned(),
         clusters: clusters(files, &online),
         count: online.map(|cpus| u16::try_from(cpus.len()).unwrap_or(u16::MAX)),
-        features: features(&cpuinfo),
+        features: features(&own),
     }
+}
+
+/// Why the processor that the kernel tells of is not the one that a program built for `architecture` sees: an emulator
+/// shows it the files of its own kernel. Kernels before 6.1 do not say what they were built for.
+fn emulation(files: &Files, architecture: &str) -> Option<String> {
+    let kernel = files.text("proc/sys/kernel/arch").into_present()?;
+    let family = |name: &str| match name {
+        "x86_64" | "x86" | "i686" | "i386" => "x86".to_owned(),
+        name if name.starts_with("arm") || name == "aarch64" => "arm".to_owned(),
+        name => name.to_owned(),
+    };
+    let is_own = family(&kernel) == family(architecture);
+    (!is_own).then(|| format!("this agent is built for {architecture} and emulated on a kernel of {kernel}"))
 }
 
 /// Groups of cores with the same maximum frequency, slowest first. Without frequencies there is one cluster.
@@ -85,15 +101,13 @@ fn parse_list(list: &str) -> Vec<u16> {
 }
 
 fn model(cpuinfo: &Reading<String>) -> Reading<String> {
-    let named = match cpuinfo {
-        Reading::Present(text) => Reading::from_option(
-            values(text, "model name").next().or_else(|| values(text, "Hardware").next()).map(str::to_owned),
-            "/proc/cpuinfo names no model",
-        ),
-        Reading::Absent(reason) => Reading::Absent(reason.clone()),
+    let text = match cpuinfo {
+        Reading::Present(text) => text,
+        Reading::Absent(reason) => return Reading::Absent(reason.clone()),
     };
-    let part = cpuinfo.present().and_then(|text| values(text, "CPU part").last()).map(arm_part);
-    first([named, Reading::from_option(part, "/proc/cpuinfo names no model and no part")], "")
+    let named = values(text, "model name").next().or_else(|| values(text, "Hardware").next()).map(str::to_owned);
+    let part = || values(text, "CPU part").last().map(arm_part);
+    Reading::from_option(named.or_else(part), "/proc/cpuinfo names no model and no part")
 }
 
 /// Arm's part numbers of the cores that phones and boards have.
@@ -159,6 +173,32 @@ mod tests {
         assert_eq!(parse_list("0-3,7"), [0, 1, 2, 3, 7]);
         assert_eq!(parse_list("5"), [5]);
         assert!(parse_list("").is_empty());
+    }
+
+    #[test]
+    fn the_processor_of_another_kernel_is_not_this_programs() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("proc/sys/kernel");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(home.path().join("proc/cpuinfo"), "processor : 0\nmodel name : Epyc\nflags : avx2\n").unwrap();
+        let files = Files::new(home.path());
+        let of = |kernel: &str, build: &str| {
+            std::fs::write(folder.join("arch"), format!("{kernel}\n")).unwrap();
+            emulation(&files, build)
+        };
+        for (kernel, build) in [("x86_64", "x86_64"), ("x86_64", "x86"), ("aarch64", "arm"), ("armv7l", "arm")] {
+            assert_eq!(of(kernel, build), None, "{build} on {kernel}");
+        }
+        let reason = "this agent is built for aarch64 and emulated on a kernel of x86_64";
+        assert_eq!(of("x86_64", "aarch64").as_deref(), Some(reason));
+        assert!(of("aarch64", "x86_64").is_some());
+
+        std::fs::write(folder.join("arch"), "sparc64").unwrap();
+        let cpu = read(&files);
+        assert!(cpu.model.reason().unwrap().contains("emulated on a kernel of sparc64"), "{cpu:?}");
+        assert_eq!((cpu.features.reason(), cpu.count), (cpu.model.reason(), Reading::Present(1)));
+        std::fs::remove_file(folder.join("arch")).unwrap();
+        assert_eq!(read(&files).model, Reading::Present("Epyc".to_owned()), "the control");
     }
 
     #[test]

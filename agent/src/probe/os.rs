@@ -71,7 +71,14 @@ pub(crate) fn abi() -> String {
     } else {
         "gnu"
     };
-    format!("{}-linux-{environment}", std::env::consts::ARCH)
+    let convention = if cfg!(target_abi = "eabihf") {
+        "eabihf"
+    } else if cfg!(target_abi = "eabi") {
+        "eabi"
+    } else {
+        ""
+    };
+    format!("{}-linux-{environment}{convention}", std::env::consts::ARCH)
 }
 
 fn property(files: &Files, names: &[&str]) -> Reading<String> {

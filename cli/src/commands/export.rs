@@ -53,7 +53,7 @@ const fn ending(format: ExportFormat) -> &'static str {
 }
 
 /// Never over a file that is there, and never half: a file that could not be finished is removed.
-async fn to_file(response: reqwest::Response, path: &Path, doing: &str) -> Result<u64> {
+pub(super) async fn to_file(response: reqwest::Response, path: &Path, doing: &str) -> Result<u64> {
     let failed = |error: std::io::Error| CliError::failed(format!("write {}", path.display()), error);
     let mut options = fs_err::tokio::OpenOptions::new();
     let mut file = options.write(true).create_new(true).open(path).await.map_err(failed)?;
@@ -64,7 +64,7 @@ async fn to_file(response: reqwest::Response, path: &Path, doing: &str) -> Resul
     outcome
 }
 
-async fn remove_partial(path: PathBuf) {
+pub(super) async fn remove_partial(path: PathBuf) {
     if let Err(error) = fs_err::tokio::remove_file(&path).await {
         output::note(&format!("{} is not complete and could not be removed: {error}", path.display()));
     }

@@ -1,6 +1,7 @@
 //! What each command does. A file a command.
 
 pub(crate) mod agent;
+mod agents;
 mod artifacts;
 mod audit;
 mod cancel;
@@ -68,6 +69,7 @@ async fn dispatch(command: Command, context: Context) -> Result<Exit> {
     match command {
         Command::Try(args) => try_model::run(args, &context).await,
         Command::Devices { output, selector, action } => devices::run(action, selector, output, &context).await,
+        Command::Agents(action) => agents::run(action, &context).await,
         Command::Models(action) => models::run(action, &context).await,
         Command::Datasets(action) => datasets::run(action, &context).await,
         Command::Runtimes(action) => runtimes::run(action, &context).await,

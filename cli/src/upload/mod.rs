@@ -1,5 +1,6 @@
 //! From files of this machine to artifacts of the server: digest first, then only what is missing, streamed.
 
+pub(crate) mod agent;
 pub(crate) mod dataset;
 pub(crate) mod model;
 pub(crate) mod runtime;

@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of tests that cannot go on fails the test")]
 
+mod agents;
 mod command_line;
+mod cross;
 mod databases;
 mod demo;
 mod disks;

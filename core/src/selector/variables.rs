@@ -38,7 +38,7 @@ variables! {
     "gpu": "string or null", "graphics processor";
     "gpu_driver": "string or null", "version of its driver";
     "memory_gb": "number or null", "memory in GiB (2³⁰ bytes)";
-    "abi": "string", "binary interface: \"arm64-v8a\", \"x86_64\"";
+    "abi": "string", "binary interface: \"aarch64-linux-android\", \"x86_64-linux-gnu\"";
     "android_api": "integer or null", "Android API level";
     "cpu.model": "string or null", "name of the processor";
     "cpu.architecture": "string", "\"aarch64\", \"x86_64\", …";

@@ -57,6 +57,9 @@ impl StoreError {
 
 pub type Result<T> = std::result::Result<T, StoreError>;
 
+/// Builds of the agent that are kept of each ABI: what devices are served, and what an operator may go back to.
+pub const AGENT_BUILDS: u32 = 10;
+
 /// What pages and exports read. Dashboards see this and nothing else.
 #[async_trait]
 pub trait Read: Send + Sync {
@@ -180,7 +183,8 @@ pub trait Store: Read {
     /// Which of these are recorded.
     async fn artifacts_present(&self, digests: &[Digest]) -> Result<Vec<Digest>>;
     async fn artifact_size(&self, digest: &Digest) -> Result<Option<u64>>;
-    /// Recorded before `before` and held by nothing: no variant, dataset version, runtime package or unfinished job.
+    /// Recorded before `before` and held by nothing: no variant, dataset version, runtime package, agent build or
+    /// unfinished job.
     async fn unreferenced_artifacts(&self, before: Timestamp, limit: u32) -> Result<Vec<(Digest, u64)>>;
     /// Forgets an artifact, unless something has come to hold it. True when forgotten: only then may its bytes go.
     async fn forget_artifact(&self, digest: &Digest) -> Result<bool>;
@@ -207,6 +211,13 @@ pub trait Store: Read {
     /// Puts a package at the head of its track. False when the newest of the track for this ABI has the same files.
     async fn add_runtime_package(&self, package: &NewRuntimePackage) -> Result<bool>;
     async fn add_dataset_version(&self, version: &NewDatasetVersion) -> Result<u32>;
+    /// Makes a build of the agent the newest of its ABI, and forgets the oldest when there are more than
+    /// [`AGENT_BUILDS`] of it. False when it is the newest already: nothing is stored then.
+    async fn add_agent_build(&self, build: &NewAgentBuild) -> Result<bool>;
+    /// Those of one ABI together, newest first.
+    async fn agent_builds(&self) -> Result<Vec<AgentBuildRow>>;
+    /// Whether these bytes are the newest build of an ABI, which every device may have.
+    async fn is_newest_agent(&self, digest: &Digest) -> Result<bool>;
     /// The binding of a model version for a dataset, or for any dataset.
     async fn binding(
         &self,

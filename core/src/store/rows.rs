@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::agents::AgentBuild;
 use crate::dataset::{Binding, Task};
 use crate::device::{DeviceState, Evidence, Labels, Profile};
 use crate::digest::Digest;
@@ -226,6 +227,21 @@ pub struct VariantRow {
     pub manifest: Manifest,
     pub signature: Signature,
     pub standing: SignatureStanding,
+}
+
+#[derive(Debug, Clone)]
+pub struct NewAgentBuild {
+    pub build: AgentBuild,
+    pub created_by: PrincipalId,
+    pub created_at: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentBuildRow {
+    pub build: AgentBuild,
+    /// Name of who added it.
+    pub created_by: String,
+    pub created_at: Timestamp,
 }
 
 #[derive(Debug, Clone)]

@@ -216,6 +216,11 @@ impl Artifacts {
         self.0.store.artifact_size(digest).await
     }
 
+    /// Whether this is an agent that every device may have.
+    pub async fn is_newest_agent(&self, digest: &Digest) -> Result<bool, StoreError> {
+        self.0.store.is_newest_agent(digest).await
+    }
+
     /// The bytes from `start` on, `length` of them.
     pub async fn read(&self, digest: &Digest, start: u64, length: u64) -> Result<Pieces, ArtifactError> {
         let pieces = match &self.0.place {

@@ -2,6 +2,7 @@
 //! build here and is thought about.
 
 use bytes::Bytes;
+use seatrial_core::agents::AgentBuild;
 use seatrial_core::device::{DeviceState, Labels};
 use seatrial_core::digest::Digest;
 use seatrial_core::metric::{Estimate, Metric};
@@ -9,7 +10,8 @@ use seatrial_core::outcome::Outcome;
 use seatrial_core::reading::Reading;
 use seatrial_core::stage::Stage;
 use seatrial_core::store::{
-    AuditEntry, AuditRow, DatasetRow, DeviceRow, JobRow, MisfitRow, ModelRow, RunCounts, RunRow, TokenRow,
+    AgentBuildRow, AuditEntry, AuditRow, DatasetRow, DeviceRow, JobRow, MisfitRow, ModelRow, RunCounts, RunRow,
+    TokenRow,
 };
 use seatrial_core::time::Timestamp;
 use seatrial_proto::v1;
@@ -45,6 +47,18 @@ pub(super) fn device(row: DeviceRow, connected: bool, job: Option<String>) -> Re
 
 pub(super) fn labels(labels: Labels) -> Vec<v1::Label> {
     labels.into_iter().map(|(key, value)| v1::Label { key, value }).collect()
+}
+
+pub(super) fn agent_build(row: AgentBuildRow) -> v1::AgentBuild {
+    let AgentBuildRow { build: AgentBuild { abi, version, digest, size }, created_by, created_at } = row;
+    v1::AgentBuild {
+        abi: abi.to_string(),
+        version,
+        digest: Bytes::copy_from_slice(digest.as_bytes()),
+        size,
+        created_us: created_at.as_micros(),
+        created_by,
+    }
 }
 
 pub(super) fn model(row: ModelRow) -> v1::ModelSummary {

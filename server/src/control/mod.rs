@@ -1,6 +1,7 @@
 //! The control API: one tonic service a resource. Everything that a caller sends is judged here, once; what passes is
 //! typed.
 
+mod agents;
 mod artifacts;
 mod audit;
 mod convert;
@@ -74,6 +75,7 @@ macro_rules! services {
 services! {
     server_server::ServerServer,
     devices_server::DevicesServer,
+    agents_server::AgentsServer,
     models_server::ModelsServer,
     datasets_server::DatasetsServer,
     runtimes_server::RuntimesServer,

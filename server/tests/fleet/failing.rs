@@ -158,6 +158,9 @@ failing!(Store {
     settle_signature(variant: VariantId, standing: SignatureStanding, found: Option<&Signature>) -> bool;
     add_runtime_package(package: &NewRuntimePackage) -> bool;
     add_dataset_version(version: &NewDatasetVersion) -> u32;
+    add_agent_build(build: &NewAgentBuild) -> bool;
+    agent_builds() -> Vec<AgentBuildRow>;
+    is_newest_agent(digest: &Digest) -> bool;
     binding(version: ModelVersionId, dataset: Option<DatasetVersionId>) -> Option<Binding>;
     create_run(run: &NewRun) -> i64;
     run_by_submission(project: ProjectId, submission: SubmissionId) -> Option<RunRow>;

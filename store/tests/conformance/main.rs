@@ -1,6 +1,7 @@
 //! One suite for both databases: every case runs on a SQLite file and on a PostgreSQL server.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod agents;
 mod devices;
 mod durability;
 mod fixture;
@@ -78,6 +79,11 @@ conformance! {
         the_same_package_again_is_not_another_and_an_older_one_can_come_back,
         what_is_no_machine_code_serves_every_device,
         a_package_holds_its_files_and_one_without_files_is_refused,
+    }
+    agents {
+        devices_get_the_newest_agent_of_their_abi_and_an_older_one_can_come_back,
+        an_agent_build_holds_its_bytes_until_ten_newer_ones_have_come,
+        an_agent_build_without_its_bytes_is_refused,
     }
     runs {
         a_run_is_stored_whole_or_not_at_all,

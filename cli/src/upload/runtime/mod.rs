@@ -1,7 +1,7 @@
 //! Runtime packages as users have them.
 
 mod archive;
-mod elf;
+pub(crate) mod elf;
 
 use std::path::{Path, PathBuf};
 
