@@ -5,6 +5,7 @@
 //! device                id that the server issued: evidence for the next stay
 //! token                 bearer token of this device, mode 0600
 //! cache/                artifacts by digest
+//! probes/               what runtime packages were found to offer here
 //! spool/                reports that are not durable on the server
 //! attempts/JOB-N/       one attempt; `running` inside marks it as begun
 //! ```

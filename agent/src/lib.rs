@@ -20,6 +20,7 @@ pub mod local;
 mod page_cache;
 mod plain;
 pub mod probe;
+pub mod probes;
 pub mod run;
 pub mod runtime;
 pub mod signature;

@@ -65,6 +65,7 @@ pub fn run(
         root: options.root.clone(),
         launch: "process".to_owned(),
         references: options.references.clone(),
+        probes: None,
         outlast_orphans: false,
     };
     let mut on_news = |news: News| match news {

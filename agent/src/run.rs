@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use seatrial_core::device::Evidence;
+use seatrial_core::device::{Evidence, Profile};
 use seatrial_core::digest::Digest;
 use seatrial_core::job::{AttemptRef, JobSpec};
 use seatrial_core::outcome::Outcome;
@@ -26,6 +26,7 @@ use crate::folder::{Folder, FolderError};
 use crate::isolation::{self, Mark};
 use crate::link::{LinkError, LinkEvent, Server, Stream, TlsFiles};
 use crate::probe::Probe;
+use crate::probes::Probes;
 use crate::spool::{Spool, SpoolError};
 use crate::wire::{self, Introduction};
 
@@ -114,6 +115,7 @@ struct Driver {
     spool: Spool,
     cache: Cache,
     probe: Probe,
+    probes: Probes,
     server: Server,
     session: Session,
     stream: Option<Stream>,
@@ -168,6 +170,7 @@ impl Driver {
         let now = clock::boot();
         let driver = Self {
             session: Session::new(Settings::default(), held, now),
+            probes: Probes::new(folder.path().join("probes")),
             config,
             folder,
             spool,
@@ -298,7 +301,7 @@ impl Driver {
     fn send(&mut self, message: ToServer) -> Option<Input> {
         let introduce = || Introduction {
             evidence: evidence(&self.config, &self.folder, &self.probe),
-            profile: self.probe.profile(self.config.simulated),
+            profile: Profile { packages: self.probes.all(), ..self.probe.profile(self.config.simulated) },
         };
         match wire::to_wire(message, introduce) {
             Ok(message) => self.queue(message),
@@ -375,6 +378,7 @@ impl Driver {
                 root: self.config.root.clone(),
                 launch: self.config.launch.clone(),
                 references: None,
+                probes: Some(self.probes.clone()),
                 outlast_orphans: true,
             },
             stop: stop.clone(),

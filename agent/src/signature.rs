@@ -72,6 +72,7 @@ pub fn read(child_command: &[OsString], format: Format, files: &[LocalFile]) -> 
         root: PathBuf::from("/"),
         launch: "process".to_owned(),
         references: None,
+        probes: None,
         outlast_orphans: false,
     };
     attempt::describe(&order, placed).map_err(SignatureError::Unreadable)

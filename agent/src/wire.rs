@@ -225,6 +225,7 @@ mod tests {
             sentinel: true,
             load_ms: Some(1.0),
             load_reads: None,
+            compile_ms: None,
             first_infer_ms: Some(1.0),
             warmup_iterations: Some(9),
             window: None,

@@ -60,6 +60,7 @@ fn identity(index: usize) -> Identity {
         version: "0.0.0".to_owned(),
         formats: vec![Format::Onnx],
         accelerators: vec![Accelerator::Cpu],
+        absent: std::collections::BTreeMap::new(),
     }];
     identity
 }

@@ -1,13 +1,19 @@
 //! Fidelity: the median that an attempt reports against the same engine called directly, and what timing adds.
+#![expect(unsafe_code, reason = "the direct call is that of the engine's own C interface")]
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::ptr;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::Parser as _;
+use ort::AsPointer as _;
+use ort::environment::Environment;
+use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
+use ort::session::Session;
+use ort::session::builder::GraphOptimizationLevel;
 use rand::{Rng as _, SeedableRng as _};
 use seatrial_agent::child::timing::{Samples, Timed, measure};
 use seatrial_agent::signature::{self, LocalFile};
@@ -19,6 +25,7 @@ use seatrial_core::job::{JobSpec, Limits, ModelRef, SPEC_SCHEMA};
 use seatrial_core::model::{Format, Manifest, ManifestEntry, Precision};
 use seatrial_core::profile::{MeasurementProfile, ProfileKind, StopRule};
 use seatrial_core::report::BlockKind;
+use seatrial_core::runtimes::{ENGINE_ROLE, Engine, PackageKind, RuntimePackage};
 use tract_onnx::prelude::{Framework as _, InferenceModelExt as _, IntoRunnable as _, Tensor, tvec};
 
 use crate::ratio::{Goal, Measured, median};
@@ -31,13 +38,18 @@ const MODELS: [(&str, &str); 2] = [
     ("digits-cnn", "median latency of an attempt / direct call"),
     ("digits-mlp", "the same with the fastest model of the demo"),
 ];
+/// Path of ONNX Runtime's library; `cargo xtask bench` sets it.
+const LIBRARY: &str = "SEATRIAL_BENCH_ONNXRUNTIME";
 
 fn file(model: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../fixtures/demo/models/{model}.fp32.onnx"))
 }
 
 pub fn round() -> anyhow::Result<Vec<Measured>> {
-    let mut rows = MODELS.into_iter().map(|(model, name)| of_model(model, name)).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut rows =
+        MODELS.into_iter().map(|(model, name)| of_model(model, None, name)).collect::<anyhow::Result<Vec<_>>>()?;
+    let library = std::env::var_os(LIBRARY).map(PathBuf::from).with_context(|| format!("{LIBRARY} is not set"))?;
+    rows.push(of_model(MODELS[0].0, Some(&library), "the same with ONNX Runtime from a package")?);
     rows.push(Measured {
         name: "time added to a sample / 100 ns",
         unit: "ns",
@@ -48,59 +60,98 @@ pub fn round() -> anyhow::Result<Vec<Measured>> {
     Ok(rows)
 }
 
-fn of_model(model: &str, name: &'static str) -> anyhow::Result<Measured> {
+fn of_model(model: &str, library: Option<&Path>, name: &'static str) -> anyhow::Result<Measured> {
     let (mut ours, mut direct) = (Vec::new(), Vec::new());
     for pair in 0..PAIRS {
         // Whoever goes first meets another machine than whoever goes second: take turns.
         if pair % 2 == 0 {
-            ours.push(attempt_us(model)?);
-            direct.push(direct_us(model)?);
+            ours.push(attempt_us(model, library)?);
+            direct.push(direct_us(model, library)?);
         } else {
-            direct.push(direct_us(model)?);
-            ours.push(attempt_us(model)?);
+            direct.push(direct_us(model, library)?);
+            ours.push(attempt_us(model, library)?);
         }
     }
     Ok(Measured { name, unit: "µs", value: median(ours), baseline: median(direct), goal: Goal::Within(0.01) })
 }
 
 /// The median of a direct call, by a process that does nothing else.
-fn direct_us(model: &str) -> anyhow::Result<f64> {
+fn direct_us(model: &str, library: Option<&Path>) -> anyhow::Result<f64> {
     let output = Command::new(std::env::current_exe()?)
         .args(["inner-direct", "--samples", &SAMPLES.to_string(), "--model"])
         .arg(file(model))
+        .args(library.iter().flat_map(|library| [OsStr::new("--library"), library.as_os_str()]))
         .output()
         .context("cannot start the direct call")?;
     String::from_utf8_lossy(&output.stdout).trim().parse().context("the direct call printed no median")
 }
 
 /// Calls tract as its own documentation does, and prints the median in µs.
-pub fn direct(model: &Path, samples: u32) -> anyhow::Result<()> {
+pub fn direct_tract(model: &Path, samples: u32) -> anyhow::Result<()> {
     let runnable =
         tract_onnx::onnx().with_ignore_value_info(true).model_for_path(model)?.into_optimized()?.into_runnable()?;
     let fact = runnable.model().input_fact(0)?;
     let shape: Vec<usize> = fact.shape.as_concrete().context("the model's input has a free axis")?.to_vec();
-    // Of the same kind as what a job without a dataset is given.
-    let mut random = rand::rngs::StdRng::seed_from_u64(1);
-    let noise: Vec<f32> = (0..shape.iter().product()).map(|_| random.random_range(-1.0..1.0)).collect();
-    let input = Tensor::from_shape(&shape, &noise)?;
-    let mut times = Vec::with_capacity(samples as usize);
-    for turn in 0..samples + samples / 10 {
+    let input = Tensor::from_shape(&shape, &noise(shape.iter().product()))?;
+    print_median(samples, || {
         let inputs = tvec!(input.clone().into());
         let start = Instant::now();
         let outputs = runnable.run(inputs)?;
         let time = start.elapsed();
         drop(outputs);
-        if turn >= samples / 10 {
-            times.push(time.as_secs_f64() * 1e6);
-        }
+        Ok(time)
+    })
+}
+
+/// Calls ONNX Runtime's C interface with bound inputs and outputs, and prints the median in µs.
+pub fn direct_onnxruntime(library: &Path, model: &Path, samples: u32) -> anyhow::Result<()> {
+    let environment = ort::init_from(library)?.with_name("direct").build()?;
+    let session = onnxruntime_session(&environment, model)?;
+    let shape = session.inputs()[0].dtype().tensor_shape().context("the model's input is no tensor")?;
+    let shape: Vec<usize> = shape.iter().map(|&axis| usize::try_from(axis)).collect::<Result<_, _>>()?;
+    let values = noise(shape.iter().product());
+    let input = ort::value::Tensor::from_array((shape, values))?;
+    let mut binding = session.create_binding()?;
+    binding.bind_input(session.inputs()[0].name(), &input)?;
+    let memory = MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::Default)?;
+    binding.bind_output_to_device(session.outputs()[0].name(), &memory)?;
+    print_median(samples, || {
+        let start = Instant::now();
+        // SAFETY: session and binding are alive, and nobody else uses them.
+        let status = unsafe { (ort::api().RunWithBinding)(session.ptr().cast_mut(), ptr::null(), binding.ptr()) };
+        let time = start.elapsed();
+        anyhow::ensure!(status.0.is_null(), "the direct call failed");
+        Ok(time)
+    })
+}
+
+fn onnxruntime_session(environment: &Environment, model: &Path) -> ort::Result<Session> {
+    Session::builder(environment)?
+        .with_optimization_level(GraphOptimizationLevel::All)?
+        .with_intra_threads(1)?
+        .with_inter_threads(1)?
+        .commit_from_file(model)
+}
+
+/// Of the same kind as what a job without a dataset is given.
+fn noise(count: usize) -> Vec<f32> {
+    let mut random = rand::rngs::StdRng::seed_from_u64(1);
+    (0..count).map(|_| random.random_range(-1.0..1.0)).collect()
+}
+
+fn print_median(samples: u32, mut call: impl FnMut() -> anyhow::Result<Duration>) -> anyhow::Result<()> {
+    for _ in 0..samples / 10 {
+        call()?;
     }
+    let times = (0..samples).map(|_| call().map(|time| time.as_secs_f64() * 1e6)).collect::<anyhow::Result<_>>()?;
     println!("{}", median(times));
     Ok(())
 }
 
 /// The median that an isolated attempt reports.
-fn attempt_us(model: &str) -> anyhow::Result<f64> {
+fn attempt_us(model: &str, library: Option<&Path>) -> anyhow::Result<f64> {
     let path = file(model);
+    let package = library.map(package).transpose()?;
     let bytes = std::fs::read(&path)?;
     let digest = Digest::of(&bytes);
     let entry = ManifestEntry {
@@ -131,9 +182,9 @@ fn attempt_us(model: &str) -> anyhow::Result<f64> {
         },
         binding: Binding::default(),
         dataset: None,
-        package: None,
+        package: package.clone(),
         backend: Backend {
-            runtime: "tract".to_owned(),
+            runtime: package.as_ref().map_or("tract", |package| package.runtime.as_str()).to_owned(),
             track: None,
             accelerator: Accelerator::Cpu,
             threads: 1,
@@ -144,7 +195,8 @@ fn attempt_us(model: &str) -> anyhow::Result<f64> {
         limits: Limits::default(),
         seed: 1,
     };
-    let files = BTreeMap::from([(digest, path)]);
+    let engine = package.and_then(|package| package.digest()).zip(library.map(Path::to_owned));
+    let files = std::iter::once((digest, path)).chain(engine).collect();
     let options = seatrial_agent::local::Options::new(command);
     let report = seatrial_agent::local::run(spec, &files, &options, &mut |_, _| {})?;
     let block =
@@ -153,6 +205,26 @@ fn attempt_us(model: &str) -> anyhow::Result<f64> {
         })?;
     let samples = block::unpack(&block.bytes, block.count)?;
     Ok(median(samples.into_iter().map(|ns| ns as f64 / 1e3).collect()))
+}
+
+/// The library as a package of one file.
+fn package(library: &Path) -> anyhow::Result<RuntimePackage> {
+    let bytes = std::fs::read(library).with_context(|| format!("cannot read {}", library.display()))?;
+    let entry = ManifestEntry {
+        role: ENGINE_ROLE.to_owned(),
+        digest: Digest::of(&bytes),
+        size: bytes.len() as u64,
+        file_name: "libonnxruntime.so".to_owned(),
+    };
+    Ok(RuntimePackage {
+        runtime: Engine::Onnxruntime.as_str().to_owned(),
+        kind: PackageKind::Library { engine: Engine::Onnxruntime },
+        version: "of the test's Python".to_owned(),
+        abi: None,
+        accelerators: vec![Accelerator::Cpu],
+        formats: Engine::Onnxruntime.formats().to_vec(),
+        manifest: Manifest { entries: vec![entry] },
+    })
 }
 
 /// The agent's half of this program: children of attempts.

@@ -61,6 +61,9 @@ enum Inner {
         model: PathBuf,
         #[arg(long)]
         samples: u32,
+        /// ONNX Runtime's library; tract without
+        #[arg(long)]
+        library: Option<PathBuf>,
     },
     #[command(name = "agent", hide = true)]
     Agent {
@@ -75,7 +78,10 @@ fn main() -> ExitCode {
     let result = match args.inner {
         Some(Inner::Server { data, synchronous }) => subject::serve(&data, &synchronous),
         Some(Inner::Dispatcher) => subject::dispatch(),
-        Some(Inner::Direct { model, samples }) => fidelity::direct(&model, samples),
+        Some(Inner::Direct { model, samples, library: None }) => fidelity::direct_tract(&model, samples),
+        Some(Inner::Direct { model, samples, library: Some(library) }) => {
+            fidelity::direct_onnxruntime(&library, &model, samples)
+        }
         Some(Inner::Agent { rest }) => return fidelity::agent(rest),
         None => measure(&args),
     };

@@ -69,6 +69,9 @@ pub struct Profile {
     /// Engines that the agent can load from a runtime package.
     #[serde(default)]
     pub engines: Vec<crate::runtimes::Engine>,
+    /// What runtime packages were found to offer here, by those that jobs have brought.
+    #[serde(default)]
+    pub packages: Vec<RuntimeOffer>,
     /// Interpreters that the agent's own configuration names, with their versions.
     #[serde(default)]
     pub interpreters: BTreeMap<String, String>,
@@ -87,6 +90,18 @@ pub struct RuntimeOffer {
     pub version: String,
     pub formats: Vec<crate::model::Format>,
     pub accelerators: Vec<crate::backend::Accelerator>,
+    /// What it has code for and cannot use here, with the reason.
+    #[serde(default)]
+    pub absent: BTreeMap<crate::backend::Accelerator, String>,
+}
+
+impl std::fmt::Display for RuntimeOffer {
+    /// `cpu; no gpu: there is no Vulkan driver`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let offered: Vec<&str> = self.accelerators.iter().map(|one| one.as_str()).collect();
+        f.write_str(&offered.join(", "))?;
+        self.absent.iter().try_for_each(|(one, why)| write!(f, "; no {}: {why}", one.as_str()))
+    }
 }
 
 /// Operator labels: `shelf = "A3"`.

@@ -50,6 +50,7 @@ macro_rules! metrics {
 metrics! {
     "load_cold_ms", "ms", Lower, "from process start with the model's caches cleared to a session that is ready";
     "load_warm_ms", "ms", Lower, "the same in a new process after the first";
+    "compile_ms", "ms", Lower, "what of the load the engine took to compile or optimise the model for its backend";
     "first_infer_ms", "ms", Lower, "first inference after load";
     "warmup_iterations", "1", Neither, "inferences until the warm-up rule was met";
     "lat_p50_ms", "ms", Lower, "median latency of one inference, with its 95 % order-statistic interval";
@@ -77,6 +78,7 @@ metrics! {
     "paced_missed", "1", Lower, "share of inferences that ended after the next one was due";
     "mem_base_mb", "MiB", Lower, "resident memory before load";
     "mem_peak_rss_mb", "MiB", Lower, "peak resident memory, measured in a pass of its own";
+    "mem_pss_mb", "MiB", Lower, "proportional set size after a few inferences: pages shared by processes count in parts";
     "mem_model_mb", "MiB", Lower, "peak minus base";
     "mem_retained_mb", "MiB", Lower, "resident memory after unloading, minus base";
     "top1", "1", Higher, "share of examples whose first class is the label, with its Wilson 95 % interval";

@@ -151,7 +151,7 @@ fn offers_serve(format: Format, backend: &Backend, device: &DeviceRow) -> Result
 }
 
 fn offer_serves(offer: &RuntimeOffer, format: Format, backend: &Backend) -> Result<(), Reason> {
-    let RuntimeOffer { name, version, formats, accelerators } = offer;
+    let RuntimeOffer { name, version, formats, accelerators, absent: _ } = offer;
     let refuse = |code, what: (&str, &str)| {
         Err(Reason::new(code, &[("runtime", name), ("version", version), (what.0, &what.1)]))
     };

@@ -319,6 +319,8 @@ codes! {
     NoMeasurableTime, "no_measurable_time", "the samples took no measurable time";
     NoInterval, "no_interval", "the profile has no interval";
     NotCold, "not_cold", "the load was not cold: the disk read {read} of the model's {size} bytes";
+    CompileUntold, "compile_untold", "the engine does not tell compiling from loading";
+    PssUntold, "pss_untold", "the kernel does not tell it (/proc/self/smaps_rollup)";
     LoadsColdOnly, "loads_cold_only", "the profile runs one process, which loads cold";
     NothingCompared, "nothing_compared", "no element could be compared";
     NoEnds, "no_ends", "no samples in the first or the last minute";

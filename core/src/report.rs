@@ -178,6 +178,9 @@ pub struct ProcessRecord {
     /// Bytes that loading had the disk read: whether a cold load was one. Absent where the kernel does not tell.
     #[serde(default)]
     pub load_reads: Option<u64>,
+    /// What of the load the engine took to compile or optimise the model, in ms; absent when it does not tell.
+    #[serde(default)]
+    pub compile_ms: Option<f64>,
     pub first_infer_ms: Option<f64>,
     pub warmup_iterations: Option<u32>,
     /// Evidence of interference in the measure window.
@@ -347,6 +350,10 @@ pub struct Memory {
     pub base_kib: u64,
     pub peak_kib: u64,
     pub retained_kib: u64,
+    /// Proportional set size after a few inferences: pages that processes share count in parts. Absent where the kernel
+    /// does not tell.
+    #[serde(default)]
+    pub pss_kib: Option<u64>,
 }
 
 #[cfg(test)]

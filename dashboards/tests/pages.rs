@@ -317,6 +317,18 @@ async fn a_quarantined_device_says_why_and_that_somebody_has_to_release_it() {
 }
 
 #[tokio::test]
+async fn a_device_says_what_packages_offer_on_it_and_why_not_more() {
+    let lab = Lab::full();
+    let device = lab.devices.iter().find(|device| !device.profile.packages.is_empty()).unwrap().id;
+    let page = get(lab.clone(), Role::Viewer, &format!("/devices/{device}")).await;
+    for text in ["onnxruntime", "1.31.1", "a package", "gpu: there is no Vulkan driver"] {
+        assert!(page.text().contains(text), "{text}");
+    }
+    let page = get(lab, Role::Viewer, &format!("/devices/{device}?lang=zh")).await;
+    assert!(page.text().contains("运行时包"));
+}
+
+#[tokio::test]
 async fn a_failed_job_shows_its_signal_stage_and_log() {
     let lab = Lab::full();
     let job =

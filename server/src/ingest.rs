@@ -198,13 +198,14 @@ fn check_process(record: &ProcessRecord) -> Result<(), Refusal> {
         sentinel: _,
         load_ms,
         load_reads: _,
+        compile_ms,
         first_infer_ms,
         warmup_iterations: _,
         window,
         thinned,
     } = record;
     let of = |what: &str| format!("{what} of process {index}");
-    for (what, value) in [("load_ms", load_ms), ("first_infer_ms", first_infer_ms)] {
+    for (what, value) in [("load_ms", load_ms), ("compile_ms", compile_ms), ("first_infer_ms", first_infer_ms)] {
         if let Some(value) = value {
             duration_ms(&of(what), *value)?;
         }
@@ -275,9 +276,9 @@ fn check_trace(trace: &SensorTrace) -> Result<(), Refusal> {
 }
 
 fn check_memory(memory: &Memory) -> Result<(), Refusal> {
-    let &Memory { base_kib, peak_kib, retained_kib } = memory;
+    let &Memory { base_kib, peak_kib, retained_kib, pss_kib } = memory;
     const MOST: u64 = 1 << 40; // a pebibyte, in KiB
-    at_most("memory in KiB", base_kib.max(peak_kib).max(retained_kib), MOST)
+    at_most("memory in KiB", base_kib.max(peak_kib).max(retained_kib).max(pss_kib.unwrap_or(0)), MOST)
 }
 
 fn check_blocks(blocks: &[Block], processes: &[ProcessRecord]) -> Result<(), Refusal> {

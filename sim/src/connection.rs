@@ -83,6 +83,7 @@ impl Identity {
             absent_sensors: BTreeMap::new(),
             runtimes: vec![],
             engines: Vec::new(),
+            packages: Vec::new(),
             interpreters: BTreeMap::new(),
             simulated: true,
         };

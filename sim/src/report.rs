@@ -125,6 +125,7 @@ pub fn ended(outcome: Outcome) -> Report {
         exit,
         sentinel,
         load_reads: None,
+        compile_ms: None,
         load_ms: Some(12.5),
         first_infer_ms: Some(2.0),
         warmup_iterations: Some(5),

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 
 use crate::command::{cargo, command, root, run};
-use crate::{backports, setup};
+use crate::debian::{self, Suite};
+use crate::setup;
 
 /// Wheels as users have them: engine and version.
 const WHEELS: &[&str] =
@@ -15,20 +16,22 @@ const WHEELS: &[&str] =
 const WHEELS_OF_BOARDS: &[&str] = &["onnxruntime==1.31.1", "ai-edge-litert==2.3.0"];
 /// The tags of those wheels.
 const BOARD_TAGS: [&str; 2] = ["manylinux_2_28_aarch64", "manylinux_2_27_aarch64"];
-/// Mesa's software Vulkan, new enough for WebGPU.
+/// Mesa's software Vulkan: that of backports is new enough for WebGPU, the release's is not.
 const VULKAN: &str = "mesa-vulkan-drivers";
 
 pub fn run_all(features: &str) -> anyhow::Result<()> {
     setup::run_all()?;
     let wheels = fetched("wheels", WHEELS, &[])?;
-    let vulkan = lavapipe(&backports::unpacked(VULKAN)?)?;
+    let vulkan = lavapipe(&debian::unpacked(VULKAN, Suite::Backports)?, "lavapipe")?;
+    let old_vulkan = lavapipe(&debian::unpacked(VULKAN, Suite::Release)?, "old-lavapipe")?;
     run(cargo()
         .args(["nextest", "run", "--workspace", "--features"])
         .arg(format!("{features},seatrial-cli/engines"))
         .args(["--locked", "--no-tests", "fail", "--profile", "engines", "-E", "binary(engines)"])
         .env("SEATRIAL_TEST_PYTHON", setup::python_path())
         .env("SEATRIAL_TEST_WHEELS", wheels)
-        .env("SEATRIAL_TEST_VULKAN", vulkan))
+        .env("SEATRIAL_TEST_VULKAN", vulkan)
+        .env("SEATRIAL_TEST_OLD_VULKAN", old_vulkan))
 }
 
 /// Folders of wheels of the same engines for this machine and for 64-bit Arm boards.
@@ -58,8 +61,8 @@ fn fetched(name: &str, wheels: &[&str], tags: &[&str]) -> anyhow::Result<PathBuf
     Ok(folder)
 }
 
-/// The description of the unpacked driver, with its library where it now lies.
-fn lavapipe(unpacked: &Path) -> anyhow::Result<PathBuf> {
+/// The description of an unpacked driver, with its library where it now lies.
+fn lavapipe(unpacked: &Path, name: &str) -> anyhow::Result<PathBuf> {
     let library =
         unpacked.join("usr/lib").join(format!("{}-linux-gnu", std::env::consts::ARCH)).join("libvulkan_lvp.so");
     if !library.exists() {
@@ -67,9 +70,9 @@ fn lavapipe(unpacked: &Path) -> anyhow::Result<PathBuf> {
     }
     let description = serde_json::json!({
         "file_format_version": "1.0.0",
-        "ICD": { "library_path": library, "api_version": "1.4.305" },
+        "ICD": { "library_path": library, "api_version": "1.3.0" },
     });
-    let path = root().join("target/engines/lavapipe.json");
+    let path = root().join("target/engines").join(name).with_extension("json");
     std::fs::write(&path, description.to_string()).context("cannot describe the driver")?;
     Ok(path)
 }

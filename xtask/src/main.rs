@@ -4,10 +4,10 @@
 
 mod aa;
 mod arrows;
-mod backports;
 mod bench;
 mod command;
 mod cross;
+mod debian;
 mod engines;
 #[cfg(test)]
 mod faults;

@@ -112,6 +112,7 @@ impl Journal {
         let ChildResult {
             load_ms,
             load_reads,
+            compile_ms,
             first_infer_ms,
             warmup_iterations,
             window,
@@ -129,6 +130,7 @@ impl Journal {
             claim: _,
             message: _,
             signature,
+            offer: _,
         } = result;
         self.processes.push(ProcessRecord {
             index,
@@ -137,6 +139,7 @@ impl Journal {
             sentinel,
             load_ms,
             load_reads,
+            compile_ms,
             first_infer_ms,
             warmup_iterations,
             window,

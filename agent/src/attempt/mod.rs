@@ -4,6 +4,7 @@ mod guard;
 mod journal;
 mod output;
 mod preflight;
+mod probing;
 mod process;
 mod sensors;
 
@@ -30,6 +31,7 @@ use crate::child::spec::{ChildSpec, PlacedFile, PlacedPackage, SPEC_SCHEMA, Task
 use crate::isolation::Mark;
 use crate::plain::read_plain;
 use crate::probe::Probe;
+use crate::probes::Probes;
 use crate::{clock, isolation, page_cache};
 pub use guard::Guard;
 use guard::Watchman;
@@ -88,6 +90,8 @@ pub struct Order {
     pub launch: String,
     /// Where the outputs of the dataset are to be kept whole.
     pub references: Option<PathBuf>,
+    /// Where it is remembered what packages offer here; nobody asks them when absent.
+    pub probes: Option<Probes>,
     /// Waits for processes of the attempt that cannot be ended, however long it takes: who gives orders one after the
     /// other must not be told that this one is over. Else the attempt fails and names them.
     pub outlast_orphans: bool,
@@ -212,6 +216,7 @@ impl Attempt<'_> {
             let message = Code::NothingMeasured.template().to_owned();
             return Err(Failure { outcome: Outcome::SpecError, stage: Stage::Prepare, message });
         }
+        self.probe_package()?;
         self.drop_page_cache();
         for (index, (role, task)) in (0..).zip(plan) {
             self.check_stop(Stage::Load)?;
@@ -230,7 +235,7 @@ impl Attempt<'_> {
     fn asks_for_operators(&self) -> bool {
         let JobSpec { backend, package, profile, .. } = &self.order.spec;
         let wanted = backend.accelerator != Accelerator::Cpu || profile.kind == ProfileKind::Full;
-        wanted && crate::runtime::tells_operators(&backend.runtime, package.as_ref().map(|package| &package.kind))
+        wanted && crate::runtime::tells_operators(backend, package.as_ref().map(|package| &package.kind))
     }
 
     fn child(&mut self, index: u8, role: ProcessRole, task: Task, limits: &Limits) -> Result<(), Failure> {
@@ -357,10 +362,15 @@ impl Attempt<'_> {
         self.order.folder.join("dataset.zip")
     }
 
-    /// The first load is a cold one: the kernel forgets the model's pages.
+    /// The first load is a cold one: the kernel forgets the pages of the model and of the engine's package.
     fn drop_page_cache(&mut self) {
-        for entry in &self.order.spec.model.manifest.entries {
-            if let Err(error) = page_cache::forget(&self.model_folder().join(&entry.file_name)) {
+        let JobSpec { model, package, .. } = &self.order.spec;
+        let model = model.manifest.entries.iter().map(|entry| self.model_folder().join(&entry.file_name));
+        let package = package.iter().flat_map(|package| &package.manifest.entries);
+        let package = package.map(|entry| self.package_folder().join(&entry.file_name));
+        let files: Vec<PathBuf> = model.chain(package).collect();
+        for file in files {
+            if let Err(error) = page_cache::forget(&file) {
                 self.journal.environment.facts.insert(page_cache::FACT.to_owned(), format!("kept: {error}"));
             }
         }

@@ -10,7 +10,6 @@ use landlock::{
 use rustix::process::{
     Resource, Rlimit, Signal, getpid, getppid, kill_process, set_parent_process_death_signal, setrlimit,
 };
-use seatrial_core::backend::Accelerator;
 
 use super::spec::ChildSpec;
 
@@ -43,11 +42,11 @@ const DRIVER_PATHS: &[&str] = &["VK_DRIVER_FILES", "VK_ICD_FILENAMES", "VK_ADD_D
 
 /// Where a child that loads a package may read: the package, the system's libraries, and what whoever started the agent
 /// has named for them; drivers too when it has an accelerator to reach.
-fn readable_for(package: &Path, accelerator: Accelerator) -> Vec<PathBuf> {
+fn readable_for(package: &Path, with_drivers: bool) -> Vec<PathBuf> {
     let mut readable = existing(SYSTEM_LIBRARIES);
     readable.push(package.to_owned());
     readable.extend(named_by(LIBRARY_PATHS));
-    if accelerator != Accelerator::Cpu {
+    if with_drivers {
         let named = named_by(DRIVER_PATHS);
         // A driver's description names its library, which mostly lies beside it.
         let beside = named.iter().filter(|path| path.is_file()).filter_map(|path| path.parent()).map(Path::to_owned);
@@ -87,10 +86,8 @@ pub(super) fn tie_to_parent() -> io::Result<()> {
 /// Bounds of memory, files and open files; no core dump.
 pub(super) fn limit(spec: &ChildSpec) -> io::Result<()> {
     // A driver of a software GPU keeps its memory in files without a name, and those count as any other.
-    let file_bytes = match spec.job.backend.accelerator {
-        Accelerator::Cpu => MAX_FILE_BYTES,
-        Accelerator::Gpu | Accelerator::Npu => spec.job.limits.memory_bytes.max(MAX_FILE_BYTES),
-    };
+    let file_bytes =
+        if spec.reaches_accelerators() { spec.job.limits.memory_bytes.max(MAX_FILE_BYTES) } else { MAX_FILE_BYTES };
     let bounds = [
         (Resource::As, spec.job.limits.memory_bytes),
         (Resource::Core, 0),
@@ -119,12 +116,9 @@ fn restrict(spec: &ChildSpec) -> Result<RulesetStatus, RulesetError> {
     let read = AccessFs::from_read(abi) & !AccessFs::Execute;
     let readable = ["/proc", "/sys", "/dev/urandom", "/dev/null"].map(PathBuf::from);
     let package = spec.package.as_ref();
-    let accelerator = spec.job.backend.accelerator;
-    let libraries = package.map(|package| readable_for(&package.folder, accelerator)).unwrap_or_default();
-    let devices = match accelerator {
-        Accelerator::Cpu => Vec::new(),
-        Accelerator::Gpu | Accelerator::Npu => package.map(|_| existing(GPU_DEVICES)).unwrap_or_default(),
-    };
+    let with_drivers = spec.reaches_accelerators();
+    let libraries = package.map(|package| readable_for(&package.folder, with_drivers)).unwrap_or_default();
+    let devices = package.filter(|_| with_drivers).map(|_| existing(GPU_DEVICES)).unwrap_or_default();
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(abi))?

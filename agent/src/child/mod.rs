@@ -160,12 +160,19 @@ struct Worker<'a> {
 
 impl Worker<'_> {
     fn perform(&mut self) -> Result<(), Failure> {
+        if self.spec.package.is_some() {
+            self.enter(Stage::Load)?;
+        }
         let begun = Instant::now();
         let runtime = runtime::open(&self.spec.job.backend.runtime, self.spec.package.as_ref())?;
         self.opened = begun.elapsed();
         self.result.runtime_version = Some(format!("{} {}", runtime.name(), runtime.version()));
         let done = match self.spec.task {
             Task::Describe => return self.describe(runtime.as_ref()),
+            Task::Probe => {
+                self.result.offer = Some(runtime.probe());
+                return Ok(());
+            }
             Task::Latency { determinism } => self.latency(runtime.as_ref(), determinism),
             Task::Memory => self.memory(runtime.as_ref()),
             Task::Accuracy { keep_outputs } => self.accuracy(runtime.as_ref(), keep_outputs),
@@ -242,10 +249,13 @@ impl Worker<'_> {
         session.set_inputs(&inputs)?;
         run_few(session.as_mut())?;
         let peak = resident("VmHWM:");
+        let pss_kib = proportional();
         self.tear_down(session)?;
         let retained = resident("VmRSS:");
         self.result.memory = match (base, peak, retained) {
-            (Some(base_kib), Some(peak_kib), Some(retained_kib)) => Some(Memory { base_kib, peak_kib, retained_kib }),
+            (Some(base_kib), Some(peak_kib), Some(retained_kib)) => {
+                Some(Memory { base_kib, peak_kib, retained_kib, pss_kib })
+            }
             _ => None,
         };
         Ok(())
@@ -361,6 +371,7 @@ impl Worker<'_> {
         // From the start of the process, with the engine's library; making inputs comes between and is not counted.
         let start_up = self.started.since(self.spec.spawned) + self.opened;
         self.result.load_ms = Some(milliseconds(start_up + loaded));
+        self.result.compile_ms = session.compiled_in().map(milliseconds);
         self.result.actual = session.actual();
         let facts = session.facts().into_iter().map(|(name, value)| (name.to_owned(), value));
         self.result.facts.extend(facts);
@@ -500,6 +511,11 @@ fn run_few(session: &mut dyn Session) -> Result<(), RuntimeError> {
 /// Bytes that this process has had the disk read, `read_bytes` of `/proc/self/io`.
 fn disk_reads() -> Option<u64> {
     window::field(&window::read("/proc/self/io")?, "read_bytes:")
+}
+
+/// In KiB, from `/proc/self/smaps_rollup`.
+fn proportional() -> Option<u64> {
+    window::field(&window::read("/proc/self/smaps_rollup")?, "Pss:")
 }
 
 /// In KiB, from `/proc/self/status`.

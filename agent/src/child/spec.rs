@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use seatrial_core::backend::Accelerator;
+use seatrial_core::device::RuntimeOffer;
 use seatrial_core::job::JobSpec;
 use seatrial_core::model::Signature;
 use seatrial_core::operators::OperatorProfile;
@@ -50,6 +52,8 @@ pub(crate) struct ChildSpec {
 pub(crate) enum Task {
     /// Reads the signature.
     Describe,
+    /// Loads the engine, and no model, to ask what it offers.
+    Probe,
     /// Loads, warms up and measures; repeats an inference where no dataset will.
     Latency { determinism: bool },
     /// Loads and runs while memory is watched.
@@ -58,6 +62,13 @@ pub(crate) enum Task {
     Accuracy { keep_outputs: bool },
     /// Has the engine tell of its operators.
     Operators,
+}
+
+impl ChildSpec {
+    /// Whether the child has business with the devices and drivers of an accelerator.
+    pub(crate) fn reaches_accelerators(&self) -> bool {
+        self.task == Task::Probe || self.job.backend.accelerator != Accelerator::Cpu
+    }
 }
 
 /// A file of the variant, in the model's folder.
@@ -97,6 +108,7 @@ pub(crate) struct ChildResult {
     pub message: Option<String>,
     pub load_ms: Option<f64>,
     pub load_reads: Option<u64>,
+    pub compile_ms: Option<f64>,
     pub first_infer_ms: Option<f64>,
     pub warmup_iterations: Option<u32>,
     pub window: Option<Window>,
@@ -107,6 +119,7 @@ pub(crate) struct ChildResult {
     pub memory: Option<Memory>,
     pub operators: Option<OperatorProfile>,
     pub signature: Option<Signature>,
+    pub offer: Option<RuntimeOffer>,
     pub blocks: Vec<BlockFile>,
     /// Outputs that were to be kept whole.
     pub references: Vec<ReferenceFile>,
@@ -122,6 +135,7 @@ impl Default for ChildResult {
             message: None,
             load_ms: None,
             load_reads: None,
+            compile_ms: None,
             first_infer_ms: None,
             warmup_iterations: None,
             window: None,
@@ -132,6 +146,7 @@ impl Default for ChildResult {
             memory: None,
             operators: None,
             signature: None,
+            offer: None,
             blocks: Vec::new(),
             references: Vec::new(),
             facts: BTreeMap::new(),

@@ -80,6 +80,7 @@ impl Probe {
             absent_sensors,
             runtimes: runtime::offers(),
             engines: runtime::engines(),
+            packages: Vec::new(),
             interpreters: BTreeMap::new(),
             simulated,
         }

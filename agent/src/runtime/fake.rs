@@ -171,6 +171,7 @@ impl Runtime for Fake {
             version: self.version(),
             formats: vec![Format::Onnx],
             accelerators: vec![Accelerator::Cpu, Accelerator::Gpu],
+            absent: std::collections::BTreeMap::new(),
         }
     }
 

@@ -14,8 +14,9 @@ mod tract;
 mod vulkan;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use seatrial_core::backend::Accelerator;
+use seatrial_core::backend::{Accelerator, Backend};
 use seatrial_core::device::RuntimeOffer;
 use seatrial_core::model::{Format, Precision, Signature};
 use seatrial_core::operators::OperatorProfile;
@@ -52,6 +53,11 @@ pub trait Session: Timed<Error = RuntimeError> {
     /// What else the engine's surroundings are, for the record of the job: `gpu` = `llvmpipe, software`.
     fn facts(&self) -> Vec<(&'static str, String)> {
         Vec::new()
+    }
+
+    /// How long compiling or optimising the model took of its load, where the engine tells it apart.
+    fn compiled_in(&self) -> Option<Duration> {
+        None
     }
 
     /// Converts what every following inference is given.
@@ -137,13 +143,13 @@ pub fn engines() -> Vec<Engine> {
 }
 
 /// Whether the engine of a job tells of its operators.
-pub(crate) fn tells_operators(name: &str, package: Option<&PackageKind>) -> bool {
+pub(crate) fn tells_operators(backend: &Backend, package: Option<&PackageKind>) -> bool {
     match package {
-        None => name == "tract",
+        None => backend.runtime == "tract",
         Some(PackageKind::Library { engine: Engine::Onnxruntime }) => true,
-        Some(PackageKind::Library { engine: Engine::Litert } | PackageKind::Runner { .. } | PackageKind::Command) => {
-            false
-        }
+        // With its profiler on, an inference of LiteRT 2.3 on the GPU fails: "Profile is not implemented".
+        Some(PackageKind::Library { engine: Engine::Litert }) => backend.accelerator == Accelerator::Cpu,
+        Some(PackageKind::Runner { .. } | PackageKind::Command) => false,
     }
 }
 

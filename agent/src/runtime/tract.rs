@@ -48,6 +48,7 @@ impl Runtime for Tract {
             version: self.version(),
             formats: vec![Format::Onnx, Format::Nnef],
             accelerators: vec![Accelerator::Cpu],
+            absent: BTreeMap::new(),
         }
     }
 
@@ -120,13 +121,17 @@ fn parse(files: &ModelFiles<'_>) -> Result<Parsed, RuntimeError> {
 }
 
 fn build(files: &ModelFiles<'_>, request: &LoadRequest<'_>) -> Result<Loaded, RuntimeError> {
-    let (model, inputs, outputs) = match parse(files)? {
+    let parsed = parse(files)?;
+    let begun = Instant::now();
+    let (model, inputs, outputs) = match parsed {
         Parsed::Inference(model) => optimise_inference(model, request.inputs)?,
         Parsed::Typed(model) => optimise_typed(&model, request.inputs)?,
     };
     let plan = model.into_runnable().map_err(|error| load_error(&error))?;
+    let compiled_in = begun.elapsed();
     let operators = request.operator_profile.map(|_| Operators::default());
-    Ok(Loaded { plan, inputs, outputs, threads: request.threads, ready: TVec::new(), last: TVec::new(), operators })
+    let threads = request.threads;
+    Ok(Loaded { plan, inputs, outputs, threads, compiled_in, ready: TVec::new(), last: TVec::new(), operators })
 }
 
 type Optimised = (TypedModel, Vec<String>, Vec<String>);
@@ -293,6 +298,7 @@ struct Loaded {
     inputs: Vec<String>,
     outputs: Vec<String>,
     threads: u16,
+    compiled_in: Duration,
     /// What every inference is given, in the model's order.
     ready: TVec<TValue>,
     last: TVec<TValue>,
@@ -356,6 +362,10 @@ impl Session for Loaded {
             signature: None,
             loaded: Vec::new(),
         }
+    }
+
+    fn compiled_in(&self) -> Option<Duration> {
+        Some(self.compiled_in)
     }
 
     fn set_inputs(&mut self, inputs: &[NamedTensor]) -> Result<(), RuntimeError> {

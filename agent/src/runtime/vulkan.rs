@@ -13,9 +13,11 @@ pub(super) struct Device {
     pub name: String,
     /// It computes on the CPU.
     pub software: bool,
+    /// Its driver has what WebGPU cannot do without (`shaderUniformBufferArrayDynamicIndexing`).
+    pub serves_webgpu: bool,
 }
 
-/// The devices, at least one; an engine that needs Vulkan has no backend without.
+/// The devices, at least one of which can do WebGPU; an engine that computes by it has no backend without.
 pub(super) fn devices(engine: &str) -> Result<Vec<Device>, RuntimeError> {
     let refuse = |why: String| {
         let message = format!("{engine} needs a Vulkan driver for the GPU, and there is none here: {why}");
@@ -32,6 +34,11 @@ pub(super) fn devices(engine: &str) -> Result<Vec<Device>, RuntimeError> {
     unsafe { instance.destroy_instance(None) };
     match devices {
         Ok(devices) if devices.is_empty() => Err(refuse("its loader finds no device".to_owned())),
+        Ok(devices) if !devices.iter().any(|device| device.serves_webgpu) => {
+            let found = told(&devices);
+            let message = format!("{engine} computes by WebGPU, for which the Vulkan driver here is too old: {found}");
+            Err(RuntimeError::new(Claim::UnsupportedBackend, message))
+        }
         Ok(devices) => Ok(devices),
         Err(error) => Err(refuse(error.to_string())),
     }
@@ -43,10 +50,13 @@ fn list(instance: &Instance) -> Result<Vec<Device>, vk::Result> {
     let device = |physical| {
         // SAFETY: the instance is alive and has just named the device.
         let properties = unsafe { instance.get_physical_device_properties(physical) };
+        // SAFETY: as above.
+        let features = unsafe { instance.get_physical_device_features(physical) };
         let name = properties.device_name_as_c_str().map(|name| name.to_string_lossy().into_owned());
         Device {
             name: name.unwrap_or_else(|_| "a device without a name".to_owned()),
             software: properties.device_type == vk::PhysicalDeviceType::CPU,
+            serves_webgpu: features.shader_uniform_buffer_array_dynamic_indexing == vk::TRUE,
         }
     };
     Ok(found.into_iter().map(device).collect())
@@ -54,7 +64,8 @@ fn list(instance: &Instance) -> Result<Vec<Device>, vk::Result> {
 
 /// For the record of a job: `llvmpipe (LLVM 15.0.6, 256 bits), software`.
 pub(super) fn told(devices: &[Device]) -> String {
-    let one = |Device { name, software }: &Device| if *software { format!("{name}, software") } else { name.clone() };
+    let one =
+        |Device { name, software, .. }: &Device| if *software { format!("{name}, software") } else { name.clone() };
     devices.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
@@ -64,8 +75,8 @@ mod tests {
 
     #[test]
     fn a_device_that_is_a_program_is_said_to_be_one() {
-        let real = Device { name: "Mali-G720".to_owned(), software: false };
-        let program = Device { name: "llvmpipe".to_owned(), software: true };
+        let real = Device { name: "Mali-G720".to_owned(), software: false, serves_webgpu: true };
+        let program = Device { name: "llvmpipe".to_owned(), software: true, serves_webgpu: true };
         assert_eq!(told(&[real, program]), "Mali-G720; llvmpipe, software");
     }
 }

@@ -12,6 +12,7 @@ mod doors;
 mod evaluation;
 mod kills;
 mod objects;
+mod packages;
 mod reference;
 mod runtimes;
 #[path = "../../../store/tests/scratch/mod.rs"]

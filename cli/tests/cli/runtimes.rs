@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::support::{Fleet, stderr, stdout};
 
 /// The shared library in the `onnxruntime` package of the test interpreter.
-fn onnxruntime() -> PathBuf {
+pub(crate) fn onnxruntime() -> PathBuf {
     let python = std::env::var_os("SEATRIAL_TEST_PYTHON");
     let python = PathBuf::from(python.unwrap_or_else(|| panic!("SEATRIAL_TEST_PYTHON: `cargo xtask test` sets it")));
     let lib = python.parent().and_then(Path::parent).unwrap().join("lib");
@@ -31,8 +31,8 @@ fn suite(backends: &str) -> String {
 }
 
 #[test]
-fn an_engine_from_a_package_answers_as_the_built_in_one_does() {
-    let fleet = Fleet::start();
+fn an_engine_from_a_package_answers_as_the_built_in_one_does_and_says_what_it_offers() {
+    let mut fleet = Fleet::start();
     fleet.register_digits();
     let library = onnxruntime();
     let library = library.to_str().unwrap();
@@ -50,6 +50,16 @@ fn an_engine_from_a_package_answers_as_the_built_in_one_does() {
     let right = |job: &Value| job["metrics"]["top1"]["value"].as_f64();
     assert!(jobs.iter().all(|job| job["outcome"] == "ok"), "{run:#}");
     assert!(right(&jobs[0]).is_some() && right(&jobs[0]) == right(&jobs[1]), "{run:#}");
+    let told = fleet.page_data(&format!("/jobs/{}", jobs[1]["id"].as_str().unwrap()));
+    assert!(told.contains("\"runtime_offers\":\"cpu\""), "{told}");
+
+    let packages = |fleet: &Fleet| fleet.json(&["devices"])["devices"][0]["profile"]["packages"].clone();
+    assert_eq!(packages(&fleet), Value::Array(Vec::new()), "not asked when it said hello");
+    fleet.kill_agent();
+    fleet.start_agent();
+    let told = packages(&fleet);
+    assert_eq!((&told[0]["name"], &told[0]["accelerators"][0]), (&"onnxruntime".into(), &"cpu".into()), "{told:#}");
+    assert_eq!(told.as_array().unwrap().len(), 1);
 }
 
 #[test]

@@ -27,8 +27,8 @@ fn wheel(beginning: &str) -> String {
 }
 
 /// What an agent needs to find the software GPU, and nothing else.
-fn vulkan() -> Vec<(&'static str, String)> {
-    let description = variable("SEATRIAL_TEST_VULKAN");
+fn vulkan(driver: &str) -> Vec<(&'static str, String)> {
+    let description = variable(driver);
     let text: Value = serde_json::from_slice(&std::fs::read(&description).unwrap()).unwrap();
     let library = PathBuf::from(text["ICD"]["library_path"].as_str().unwrap());
     let runtime = std::env::temp_dir();
@@ -103,7 +103,7 @@ fn value(job: &Value, metric: &str) -> f64 {
 
 #[test]
 fn one_suite_holds_every_engine_and_version_and_accelerator_against_one_reference() {
-    let fleet = fleet(&vulkan());
+    let fleet = fleet(&vulkan("SEATRIAL_TEST_VULKAN"));
     let jobs = run(&fleet, "engines", &format!("{CPU}, {GPU}"), "quick");
     let expected = [
         "onnx onnxruntime@1.30 cpu ×1",
@@ -150,6 +150,17 @@ fn without_a_driver_the_gpu_is_an_unsupported_backend_and_no_cpu_stands_in_for_i
     let nowhere = Path::new("/nonexistent/driver.json").display().to_string();
     let fleet = fleet(&[("VK_DRIVER_FILES", nowhere)]);
     let jobs = run(&fleet, "no-gpu", GPU, "accuracy_only");
+    assert_eq!(jobs.len(), 2, "{jobs:#?}");
+    for (key, job) in &jobs {
+        assert_eq!(job["outcome"], "unsupported_backend", "{key}: {job:#}\n{}", fleet.logs());
+        assert!(job["metrics"]["top1"]["value"].is_null(), "{key}: {job:#}");
+    }
+}
+
+#[test]
+fn a_driver_that_is_too_old_is_never_a_pass_of_the_gpu() {
+    let fleet = fleet(&vulkan("SEATRIAL_TEST_OLD_VULKAN"));
+    let jobs = run(&fleet, "old-driver", GPU, "accuracy_only");
     assert_eq!(jobs.len(), 2, "{jobs:#?}");
     for (key, job) in &jobs {
         assert_eq!(job["outcome"], "unsupported_backend", "{key}: {job:#}\n{}", fleet.logs());

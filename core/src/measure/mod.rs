@@ -19,4 +19,4 @@ pub mod warmup;
 pub use summary::{EXACT_SQNR_DB, Summary, summarise};
 
 /// The version of the definitions in this module. Changes whenever a number could come out differently.
-pub const ALGORITHM: &str = "seatrial-measure-3";
+pub const ALGORITHM: &str = "seatrial-measure-4";

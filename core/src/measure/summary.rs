@@ -14,7 +14,7 @@ use crate::outcome::Outcome;
 use crate::profile::ProfileKind;
 use crate::reading::Reading;
 use crate::reason::{Code, Reason};
-use crate::report::{Block, BlockKind, ProcessRecord, ProcessRole, Report, SensorTrace};
+use crate::report::{Block, BlockKind, Memory, ProcessRecord, ProcessRole, Report, SensorTrace};
 use crate::stage::Stage;
 
 /// What a report comes to.
@@ -77,7 +77,7 @@ fn latency_processes(report: &Report) -> impl Iterator<Item = &ProcessRecord> {
 }
 
 /// Load, first inference and warm-up. The first process loads cold, the later ones warm.
-fn phases(spec: &JobSpec, report: &Report) -> [Metric; 4] {
+fn phases(spec: &JobSpec, report: &Report) -> [Metric; 5] {
     let first = latency_processes(report).map(|process| process.index).min();
     let is_first = |process: &&ProcessRecord| Some(process.index) == first;
     let coldest = latency_processes(report).find(is_first);
@@ -99,6 +99,7 @@ fn phases(spec: &JobSpec, report: &Report) -> [Metric; 4] {
             _ => median_of("load_cold_ms", cold, || missing(report, "load time")),
         },
         warm,
+        compile(report),
         median_of("first_infer_ms", latency_processes(report).filter_map(|process| process.first_infer_ms), || {
             missing(report, "first inference")
         }),
@@ -108,6 +109,19 @@ fn phases(spec: &JobSpec, report: &Report) -> [Metric; 4] {
             || missing(report, "warm-up"),
         ),
     ]
+}
+
+/// Of every process: an engine that keeps what it has compiled compiles once, and that is the slowest.
+fn compile(report: &Report) -> Metric {
+    const NAME: &str = "compile_ms";
+    let told = latency_processes(report).filter_map(|process| process.compile_ms);
+    match told.max_by(f64::total_cmp) {
+        Some(slowest) => Metric::exact(NAME, slowest),
+        None if latency_processes(report).any(|process| process.load_ms.is_some()) => {
+            Metric::absent(NAME, Code::CompileUntold.template())
+        }
+        None => Metric::absent(NAME, missing(report, "load time")),
+    }
 }
 
 fn median_of(name: &str, values: impl IntoIterator<Item = f64>, reason: impl FnOnce() -> String) -> Metric {
@@ -266,16 +280,18 @@ fn measure_span(report: &Report, process: u8) -> Option<(f64, f64)> {
     Some((start_ms, start_ms + record.duration_us? as f64 / 1e3))
 }
 
-fn memory(report: &Report) -> [Metric; 4] {
-    const NAMES: [&str; 4] = ["mem_base_mb", "mem_peak_rss_mb", "mem_model_mb", "mem_retained_mb"];
+fn memory(report: &Report) -> [Metric; 5] {
+    const NAMES: [&str; 5] = ["mem_base_mb", "mem_peak_rss_mb", "mem_pss_mb", "mem_model_mb", "mem_retained_mb"];
     let mebibytes = |kib: u64| kib as f64 / 1024.0;
     match &report.memory {
-        Reading::Present(memory) => {
-            let base = mebibytes(memory.base_kib);
-            let peak = mebibytes(memory.peak_kib);
-            let retained = mebibytes(memory.retained_kib);
-            let values = [base, peak, peak - base, retained - base];
-            std::array::from_fn(|index| Metric::exact(NAMES[index], values[index]))
+        Reading::Present(Memory { base_kib, peak_kib, retained_kib, pss_kib }) => {
+            let [base, peak, retained] = [*base_kib, *peak_kib, *retained_kib].map(mebibytes);
+            let pss = pss_kib.map(mebibytes);
+            let values = [Some(base), Some(peak), pss, Some(peak - base), Some(retained - base)];
+            std::array::from_fn(|index| match values[index] {
+                Some(value) => Metric::exact(NAMES[index], value),
+                None => Metric::absent(NAMES[index], Code::PssUntold.template()),
+            })
         }
         Reading::Absent(why) => NAMES.map(|name| Metric::absent(name, why.clone())),
     }

@@ -66,6 +66,7 @@ fn a_quick_run_has_every_metric_that_applies_and_no_other() {
         [
             "load_cold_ms",
             "load_warm_ms",
+            "compile_ms",
             "first_infer_ms",
             "warmup_iterations",
             "lat_p50_ms",
@@ -87,6 +88,7 @@ fn a_quick_run_has_every_metric_that_applies_and_no_other() {
             "temp_rise_c",
             "mem_base_mb",
             "mem_peak_rss_mb",
+            "mem_pss_mb",
             "mem_model_mb",
             "mem_retained_mb",
             "determinism",
@@ -363,11 +365,29 @@ fn the_batch_is_the_leading_axis_that_inputs_and_outputs_share() {
 
 #[test]
 fn memory_is_in_mebibytes_above_its_base() {
-    let memory = Reading::Present(Memory { base_kib: 10_240, peak_kib: 30_720, retained_kib: 12_288 });
-    let summary = summarise(&spec(ProfileKind::Quick, None, 1), &Report { memory, ..quick_report() });
-    let values =
-        ["mem_base_mb", "mem_peak_rss_mb", "mem_model_mb", "mem_retained_mb"].map(|name| value(&summary, name));
-    assert_eq!(values, [Some(10.0), Some(30.0), Some(20.0), Some(2.0)]);
+    let summary = |pss_kib| {
+        let memory = Reading::Present(Memory { base_kib: 10_240, peak_kib: 30_720, retained_kib: 12_288, pss_kib });
+        summarise(&spec(ProfileKind::Quick, None, 1), &Report { memory, ..quick_report() })
+    };
+    let told = summary(Some(25_600));
+    let values = ["mem_base_mb", "mem_peak_rss_mb", "mem_pss_mb", "mem_model_mb", "mem_retained_mb"];
+    let values = values.map(|name| value(&told, name));
+    assert_eq!(values, [Some(10.0), Some(30.0), Some(25.0), Some(20.0), Some(2.0)]);
+    assert_eq!(reason(&summary(None), "mem_pss_mb").as_deref(), Some(Code::PssUntold.template()));
+}
+
+#[test]
+fn compiling_is_told_by_the_process_that_took_longest_or_not_at_all() {
+    let spec = spec(ProfileKind::Full, None, 3);
+    let untold = summarise(&spec, &quick_report());
+    assert_eq!(reason(&untold, "compile_ms").as_deref(), Some(Code::CompileUntold.template()));
+    let mut report = quick_report();
+    report.processes[0].compile_ms = Some(12.5);
+    assert_eq!(value(&summarise(&spec, &report), "compile_ms"), Some(12.5));
+    let mut again = report.processes[0].clone();
+    (again.index, again.compile_ms) = (1, Some(2.0));
+    report.processes.push(again);
+    assert_eq!(value(&summarise(&spec, &report), "compile_ms"), Some(12.5), "later ones took it from a cache");
 }
 
 #[test]

@@ -67,6 +67,7 @@ pub(super) fn process(index: u8, load_ms: f64) -> ProcessRecord {
         sentinel: true,
         load_ms: Some(load_ms),
         load_reads: None,
+        compile_ms: None,
         first_infer_ms: Some(load_ms / 10.0),
         thinned: None,
         warmup_iterations: Some(50),

@@ -27,6 +27,7 @@ pub(crate) fn phone(number: u8) -> DeviceRow {
         version: version.to_owned(),
         formats: formats.to_vec(),
         accelerators: accelerators.to_vec(),
+        absent: BTreeMap::new(),
     };
     DeviceRow {
         id: DeviceId::new(NOW, entropy(number)),
@@ -64,6 +65,7 @@ pub(crate) fn phone(number: u8) -> DeviceRow {
                 offer("litert", "1.4.0", &[Format::Tflite], &[Accelerator::Cpu, Accelerator::Gpu]),
             ],
             engines: Vec::new(),
+            packages: Vec::new(),
             interpreters: BTreeMap::new(),
             simulated: false,
         },

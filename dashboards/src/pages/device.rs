@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use axum::extract::{Path, State};
 use axum::response::Response;
-use seatrial_core::device::DeviceState;
+use seatrial_core::device::{DeviceState, RuntimeOffer};
 use seatrial_core::ids::JobId;
 use seatrial_core::outcome::Family;
 use seatrial_core::reading::Reading;
@@ -44,6 +44,31 @@ struct TransitionLine {
     reason: String,
 }
 
+struct RuntimeLine {
+    name: String,
+    version: String,
+    origin: String,
+    formats: String,
+    accelerators: String,
+    /// Each accelerator that it has code for and cannot use here, with the reason.
+    absent: Vec<(&'static str, String)>,
+}
+
+impl RuntimeLine {
+    fn new(offer: &RuntimeOffer, origin: &str, words: Words) -> Self {
+        let formats: Vec<&str> = offer.formats.iter().map(|format| format.as_str()).collect();
+        let accelerators: Vec<&str> = offer.accelerators.iter().map(|accelerator| accelerator.as_str()).collect();
+        Self {
+            name: offer.name.clone(),
+            version: offer.version.clone(),
+            origin: words.t(origin).into_owned(),
+            formats: formats.join(", "),
+            accelerators: if accelerators.is_empty() { DASH.to_string() } else { accelerators.join(", ") },
+            absent: offer.absent.iter().map(|(accelerator, why)| (accelerator.as_str(), why.clone())).collect(),
+        }
+    }
+}
+
 #[derive(askama::Template)]
 #[template(path = "pages/device.html")]
 struct Page {
@@ -56,7 +81,7 @@ struct Page {
     facts: Vec<(String, String)>,
     clusters: Vec<(String, String)>,
     features: String,
-    runtimes: Vec<(String, String, String, String)>,
+    runtimes: Vec<RuntimeLine>,
     sensors: Vec<(String, String)>,
     labels: Vec<(String, String)>,
     evidence: Vec<(String, String)>,
@@ -99,16 +124,11 @@ pub(crate) async fn page(
             facts: facts(device, words),
             clusters: profile.cpu.clusters.iter().map(|cluster| cluster_line(cluster, words)).collect(),
             features: reading(&profile.cpu.features.clone().map(|features| features.join(" ")), words),
-            runtimes: profile
-                .runtimes
-                .iter()
-                .map(|offer| {
-                    let formats: Vec<&str> = offer.formats.iter().map(|format| format.as_str()).collect();
-                    let accelerators: Vec<&str> =
-                        offer.accelerators.iter().map(|accelerator| accelerator.as_str()).collect();
-                    (offer.name.clone(), offer.version.clone(), formats.join(", "), accelerators.join(", "))
-                })
-                .collect(),
+            runtimes: {
+                let built_in = profile.runtimes.iter().map(|offer| RuntimeLine::new(offer, "device.built_in", words));
+                let packages = profile.packages.iter().map(|offer| RuntimeLine::new(offer, "device.packaged", words));
+                built_in.chain(packages).collect()
+            },
             sensors: sensors(device, words),
             labels: device.labels.clone().into_iter().collect(),
             evidence: evidence(device, words),

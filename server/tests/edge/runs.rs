@@ -34,6 +34,7 @@ fn identity(name: &str) -> Identity {
         version: "0.0.0".to_owned(),
         formats: vec![Format::Onnx],
         accelerators: vec![Accelerator::Cpu],
+        absent: std::collections::BTreeMap::new(),
     }];
     identity
 }

@@ -194,6 +194,7 @@ pub(crate) fn profile(brand: &str, product: &str) -> Profile {
         absent_sensors: BTreeMap::new(),
         runtimes: Vec::new(),
         engines: Vec::new(),
+        packages: Vec::new(),
         interpreters: BTreeMap::new(),
         simulated: false,
     }
@@ -311,6 +312,7 @@ pub(crate) fn report(outcome: Outcome) -> Report {
             exit: Exit::Code(0),
             sentinel: true,
             load_reads: None,
+            compile_ms: None,
             load_ms: Some(12.5),
             first_infer_ms: Some(9.0),
             thinned: None,
@@ -346,7 +348,7 @@ pub(crate) fn report(outcome: Outcome) -> Report {
         golden: Vec::new(),
         determinism: Reading::Present(true),
         operators: Reading::absent("not asked"),
-        memory: Reading::Present(Memory { base_kib: 10, peak_kib: 30, retained_kib: 12 }),
+        memory: Reading::Present(Memory { base_kib: 10, peak_kib: 30, retained_kib: 12, pss_kib: None }),
         log: "日志 \0 log".to_owned(),
         bounds_hit: vec!["output cut at 262144 bytes".to_owned()],
     }

@@ -10,8 +10,8 @@ use anyhow::{Context as _, bail};
 
 use super::board::Board;
 use super::folder;
-use crate::backports;
 use crate::command::{command, exists, output};
+use crate::debian::{self, Suite};
 
 const OLDEST: u32 = 10;
 const PACKAGE: &str = "qemu-user";
@@ -32,7 +32,7 @@ fn find(name: &str) -> anyhow::Result<PathBuf> {
             return Ok(PathBuf::from(installed));
         }
     }
-    let fetched = backports::unpacked(PACKAGE)?.join("usr/bin").join(name);
+    let fetched = debian::unpacked(PACKAGE, Suite::Backports)?.join("usr/bin").join(name);
     if !is_new_enough(&fetched) {
         bail!("{} does not run here, or is older than {OLDEST}", fetched.display());
     }

@@ -3,6 +3,7 @@
 
 mod profile;
 
+use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 use std::ptr::{self, NonNull};
@@ -100,17 +101,19 @@ impl Runtime for Onnxruntime {
     }
 
     fn probe(&self) -> RuntimeOffer {
-        let accelerators = [
-            (true, Accelerator::Cpu),
-            (has(ep::WebGPU::is_available()), Accelerator::Gpu),
-            (has(ep::NNAPI::is_available()) || has(ep::QNN::is_available()), Accelerator::Npu),
-        ];
-        RuntimeOffer {
-            name: self.name().to_owned(),
-            version: self.version(),
-            formats: Engine::Onnxruntime.formats().to_vec(),
-            accelerators: accelerators.into_iter().filter_map(|(has, one)| has.then_some(one)).collect(),
+        let mut accelerators = vec![Accelerator::Cpu];
+        let mut absent = BTreeMap::new();
+        if has(ep::WebGPU::is_available()) {
+            match vulkan::devices(self.name()) {
+                Ok(_) => accelerators.push(Accelerator::Gpu),
+                Err(error) => _ = absent.insert(Accelerator::Gpu, error.message),
+            }
         }
+        if has(ep::QNN::is_available()) || has(ep::NNAPI::is_available()) {
+            accelerators.push(Accelerator::Npu);
+        }
+        let formats = Engine::Onnxruntime.formats().to_vec();
+        RuntimeOffer { name: self.name().to_owned(), version: self.version(), formats, accelerators, absent }
     }
 
     fn describe(&self, files: &ModelFiles<'_>) -> Result<Signature, RuntimeError> {

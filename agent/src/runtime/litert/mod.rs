@@ -1,16 +1,21 @@
 //! LiteRT's CompiledModel interface, from a runtime package.
 #![expect(unsafe_code, reason = "the engine is a C library that is loaded at run time")]
 
+mod profile;
+
+use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::os::unix::ffi::OsStrExt as _;
 use std::ptr;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use edgefirst_tflite_sys::litert::{self as sys, LiteRtFunctions, status};
 use libloading::Library;
 use seatrial_core::backend::Accelerator;
 use seatrial_core::device::RuntimeOffer;
 use seatrial_core::model::{Axis, Precision, Signature, TensorSpec};
+use seatrial_core::operators::OperatorProfile;
 use seatrial_core::outcome::Claim;
 use seatrial_core::reading::Reading;
 use seatrial_core::report::Actual;
@@ -26,6 +31,7 @@ use crate::data::NamedTensor;
 /// Whose options the CPU's are, in the engine's own words: its CPU kernels are XNNPACK's.
 const CPU_OPTIONS: &CStr = c"xnnpack";
 const GPU_OPTIONS: &CStr = c"gpu_options";
+const RUNTIME_OPTIONS: &CStr = c"runtime_options_string";
 const WEBGPU_ACCELERATOR: &str = "libLiteRtWebGpuAccelerator.so";
 /// `kLiteRtEnvOptionTagRuntimeLibraryDir`: where accelerators are looked for. `kLiteRtAnyTypeString`.
 const RUNTIME_LIBRARY_DIR: u32 = 22;
@@ -41,6 +47,9 @@ type CreateOpaqueOptions = unsafe extern "C" fn(
     *mut *mut c_void,
 ) -> sys::Status;
 type AddOpaqueOptions = unsafe extern "C" fn(sys::Options, *mut c_void) -> sys::Status;
+type GetProfiler = unsafe extern "C" fn(sys::CompiledModel, *mut *mut c_void) -> sys::Status;
+type SwitchProfiler = unsafe extern "C" fn(*mut c_void) -> sys::Status;
+type GetProfileSummary = unsafe extern "C" fn(*mut c_void, sys::CompiledModel, *mut *const c_char) -> sys::Status;
 type IsNonCpuFullyAccelerated = unsafe extern "C" fn(sys::CompiledModel, *mut bool) -> sys::Status;
 
 /// The library with an environment, loaded into this process.
@@ -60,8 +69,33 @@ struct Api {
     add_opaque_options: AddOpaqueOptions,
     /// Not in every version.
     is_non_cpu_fully_accelerated: Option<IsNonCpuFullyAccelerated>,
+    /// Not in every version either.
+    profiler: Option<ProfilerApi>,
     /// Last, so that it outlives what points into it.
     _library: Library,
+}
+
+/// What it takes to have the engine tell of its operators.
+#[derive(Clone, Copy)]
+struct ProfilerApi {
+    get: GetProfiler,
+    start: SwitchProfiler,
+    stop: SwitchProfiler,
+    summary: GetProfileSummary,
+}
+
+impl ProfilerApi {
+    fn find(library: &Library) -> Option<Self> {
+        // SAFETY: the signatures are those of LiteRT's c/litert_compiled_model.h and c/litert_profiler.h.
+        unsafe {
+            Some(Self {
+                get: symbol::<GetProfiler>(library, "LiteRtCompiledModelGetProfiler").ok()?,
+                start: symbol::<SwitchProfiler>(library, "LiteRtStartProfiler").ok()?,
+                stop: symbol::<SwitchProfiler>(library, "LiteRtStopProfiler").ok()?,
+                summary: symbol::<GetProfileSummary>(library, "LiteRtGetProfileSummary").ok()?,
+            })
+        }
+    }
 }
 
 impl Drop for Api {
@@ -109,6 +143,7 @@ impl Litert {
             create_opaque_options,
             add_opaque_options,
             is_non_cpu_fully_accelerated,
+            profiler: ProfilerApi::find(&library),
             _library: library,
         };
         let by_vulkan = package.folder.join(WEBGPU_ACCELERATOR).exists();
@@ -183,12 +218,17 @@ impl Runtime for Litert {
     }
 
     fn probe(&self) -> RuntimeOffer {
-        RuntimeOffer {
-            name: self.name().to_owned(),
-            version: self.version(),
-            formats: Engine::Litert.formats().to_vec(),
-            accelerators: self.accelerators(),
+        let mut accelerators = self.accelerators();
+        let mut absent = BTreeMap::new();
+        if accelerators.contains(&Accelerator::Gpu)
+            && self.by_vulkan
+            && let Err(error) = vulkan::devices(self.name())
+        {
+            accelerators.retain(|one| *one != Accelerator::Gpu);
+            absent.insert(Accelerator::Gpu, error.message);
         }
+        let formats = Engine::Litert.formats().to_vec();
+        RuntimeOffer { name: self.name().to_owned(), version: self.version(), formats, accelerators, absent }
     }
 
     fn describe(&self, files: &ModelFiles<'_>) -> Result<Signature, RuntimeError> {
@@ -375,6 +415,9 @@ struct Loaded {
     threads: u16,
     precision: &'static str,
     fallback: Option<String>,
+    compiled_in: Duration,
+    /// The engine's own, which goes with the compiled model; null but in the process that asks.
+    profiler: *mut c_void,
     /// The devices among which the accelerator chooses.
     gpu: Option<String>,
     model: Model,
@@ -407,10 +450,13 @@ impl Loaded {
             threads: request.threads,
             precision: precision_word(request),
             fallback: None,
+            compiled_in: Duration::ZERO,
+            profiler: ptr::null_mut(),
             gpu: None,
             model,
         };
         let api = Rc::clone(&loaded.model.api);
+        let begun = Instant::now();
         // SAFETY: environment, model and options are alive; the engine fills the handle.
         let made = unsafe {
             (api.functions.create_compiled_model)(
@@ -425,6 +471,7 @@ impl Loaded {
             Accelerator::Gpu | Accelerator::Npu => Claim::CompileFail,
         };
         check(made, "LiteRtCreateCompiledModel", claim)?;
+        loaded.compiled_in = begun.elapsed();
         for index in 0..loaded.signature.inputs.len() {
             let buffer = loaded.buffer(index, true)?;
             loaded.inputs.push(buffer);
@@ -434,7 +481,19 @@ impl Loaded {
             loaded.outputs.push(buffer);
         }
         loaded.fallback = loaded.find_fallback()?;
+        if request.operator_profile.is_some() {
+            loaded.start_profiler()?;
+        }
         Ok(loaded)
+    }
+
+    fn start_profiler(&mut self) -> Result<(), RuntimeError> {
+        let Some(ProfilerApi { get, start, .. }) = self.model.api.profiler else { return Ok(()) };
+        // SAFETY: the compiled model is alive; the engine fills the handle, which lives as long as the model.
+        unsafe {
+            check(get(self.compiled, &raw mut self.profiler), "LiteRtCompiledModelGetProfiler", Claim::LoadFail)?;
+            check(start(self.profiler), "LiteRtStartProfiler", Claim::LoadFail)
+        }
     }
 
     fn buffer(&self, index: usize, is_input: bool) -> Result<sys::TensorBuffer, RuntimeError> {
@@ -568,6 +627,9 @@ impl Options {
         if request.accelerator == Accelerator::Gpu {
             options.add(GPU_OPTIONS, format!("precision = {}\n", gpu_precision(request)?))?;
         }
+        if request.operator_profile.is_some() {
+            options.add(RUNTIME_OPTIONS, "enable_profiling = true\n".to_owned())?;
+        }
         Ok(options)
     }
 
@@ -636,6 +698,10 @@ impl Session for Loaded {
         }
     }
 
+    fn compiled_in(&self) -> Option<Duration> {
+        Some(self.compiled_in)
+    }
+
     fn facts(&self) -> Vec<(&'static str, String)> {
         self.gpu.iter().map(|gpu| ("gpu", gpu.clone())).collect()
     }
@@ -680,5 +746,25 @@ impl Session for Loaded {
             Ok((spec.name.clone(), tensor))
         };
         self.signature.outputs.iter().zip(&self.outputs).map(read).collect()
+    }
+
+    fn operators(&mut self) -> Result<OperatorProfile, String> {
+        let told = "LiteRT tells of its operators";
+        let Some(ProfilerApi { stop, summary, .. }) = self.model.api.profiler.filter(|_| !self.profiler.is_null())
+        else {
+            return Err("this version of LiteRT has no profiler".to_owned());
+        };
+        let mut text = ptr::null();
+        // SAFETY: profiler and compiled model are alive; the text is the engine's and is left to it.
+        unsafe {
+            check(stop(self.profiler), told, Claim::RunFail).map_err(|error| error.message)?;
+            check(summary(self.profiler, self.compiled, &raw mut text), told, Claim::RunFail)
+                .map_err(|error| error.message)?;
+        }
+        if text.is_null() {
+            return Err("LiteRT gives no summary of its operators".to_owned());
+        }
+        // SAFETY: not null, and ended by a zero, as every text of this interface.
+        profile::parse(&unsafe { CStr::from_ptr(text) }.to_string_lossy())
     }
 }

@@ -1,4 +1,4 @@
-//! Debian packages of the suite *backports*, unpacked into a folder of ours: nothing of the system changes.
+//! Debian packages, unpacked into a folder of ours: nothing of the system changes.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -7,15 +7,28 @@ use anyhow::{Context as _, bail};
 
 use crate::command::{command, output, root, run};
 
+/// Where packages come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Suite {
+    /// This system's own release.
+    Release,
+    /// What is newer, built for it.
+    Backports,
+}
+
 /// The folder in which a package and what it needs beyond the system are unpacked, as if it were the root. Done once.
-pub fn unpacked(package: &str) -> anyhow::Result<PathBuf> {
-    let home = root().join("target/backports").join(package);
+pub fn unpacked(package: &str, suite: Suite) -> anyhow::Result<PathBuf> {
+    let folder = match suite {
+        Suite::Release => "target/release-packages",
+        Suite::Backports => "target/backports",
+    };
+    let home = root().join(folder).join(package);
     let (unpacked, stamp) = (home.join("root"), home.join("unpacked"));
     if stamp.exists() {
         return Ok(unpacked);
     }
-    println!("fetching {package} from backports into {}", home.display());
-    let apt = Apt::new(&home)?;
+    println!("fetching {package} into {}", home.display());
+    let apt = Apt::new(&home, suite)?;
     run(&mut apt.get("update"))?;
     let fetch = ["--yes", "--no-install-recommends", "--download-only", "--target-release"];
     run(apt.get("install").args(fetch).args([apt.suite.as_str(), package]))?;
@@ -37,20 +50,25 @@ pub fn unpacked(package: &str) -> anyhow::Result<PathBuf> {
 
 /// apt with a state and a source of its own; it reads which packages the system has.
 struct Apt {
+    /// Name of the suite: `bookworm-backports`.
     suite: String,
     options: Vec<OsString>,
 }
 
 impl Apt {
-    fn new(home: &Path) -> anyhow::Result<Self> {
+    fn new(home: &Path, suite: Suite) -> anyhow::Result<Self> {
         let (codename, address) = release()?;
-        let suite = format!("{codename}-backports");
+        let suite = match suite {
+            Suite::Release => codename.clone(),
+            Suite::Backports => format!("{codename}-backports"),
+        };
         let sources = home.join("sources");
         for folder in [&sources, &home.join("state/lists/partial"), &home.join("cache/archives/partial")] {
             std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         }
+        let suites = if suite == codename { suite.clone() } else { format!("{suite} {codename}") };
         let text = format!(
-            "Types: deb\nURIs: {address}\nSuites: {suite} {codename}\nComponents: main\n\
+            "Types: deb\nURIs: {address}\nSuites: {suites}\nComponents: main\n\
              Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n"
         );
         std::fs::write(sources.join("backports.sources"), text).context("cannot write the source")?;
