@@ -5,11 +5,13 @@
 //! `store`), which call into this crate to decide.
 
 pub mod accuracy;
+pub mod answers;
 pub mod backend;
 pub mod block;
 pub mod dataset;
 pub mod device;
 pub mod digest;
+pub mod evidence;
 pub mod expand;
 pub mod gate;
 pub mod identity;

@@ -85,6 +85,7 @@ impl Samples {
                 BlockKind::Outputs => {
                     samples.outputs = values.into_iter().map(|bits| f64::from_bits(bits.cast_unsigned())).collect();
                 }
+                BlockKind::Truth | BlockKind::Answers => {}
             }
         }
         samples.processes = processes.into_values().filter(|process| !process.latency_ns.is_empty()).collect();
