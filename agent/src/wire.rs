@@ -180,6 +180,7 @@ mod tests {
     use seatrial_core::profile::{MAX_SAMPLES, MeasurementProfile, ProfileKind};
     use seatrial_core::report::{
         Block, Environment, GoldenRecord, MAX_OUTPUT_VALUES, ProcessRecord, ProcessRole, REPORT_SCHEMA, SensorTrace,
+        max_evidence_bytes,
     };
     use seatrial_core::time::Timestamp;
     use seatrial_proto::report_from_wire;
@@ -311,6 +312,29 @@ mod tests {
             let samples: u32 = samples.map(|block| block.count).sum();
             assert!(samples <= MAX_SAMPLES && samples > MAX_SAMPLES - 20, "{samples}");
         }
+    }
+
+    /// Truth and answers of another task at their bound in bytes, in place of labels and classes.
+    #[test]
+    fn evidence_at_its_bound_fits_beside_everything_else() {
+        let mut report = full(3, 4.5, 4096);
+        report.blocks.retain(|block| !matches!(block.metric, BlockKind::Labels | BlockKind::TopClasses));
+        let bytes = max_evidence_bytes(ProfileKind::Full) / 2;
+        for metric in [BlockKind::Truth, BlockKind::Answers] {
+            report.blocks.push(Block { metric, process: 3, count: 1, bytes: vec![0xa5; bytes] });
+        }
+        let (_, read) =
+            report_from_wire(v1::Report::decode(encode_report(attempt(), report.clone()).unwrap().as_slice()).unwrap())
+                .unwrap();
+        assert_eq!(read.bounds_hit, Vec::<String>::new());
+
+        report.blocks.retain(|block| matches!(block.metric, BlockKind::Outputs | BlockKind::Answers));
+        let alone = max_evidence_bytes(ProfileKind::AccuracyOnly);
+        report.blocks.push(Block { metric: BlockKind::Truth, process: 3, count: 1, bytes: vec![0xa5; alone - bytes] });
+        let (_, read) =
+            report_from_wire(v1::Report::decode(encode_report(attempt(), report).unwrap().as_slice()).unwrap())
+                .unwrap();
+        assert_eq!(read.bounds_hit, Vec::<String>::new(), "without samples there is room for more");
     }
 
     #[test]

@@ -469,8 +469,11 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "FORMAT", default_value = "csv")]
     pub format: ExportFormat,
     /// Each example's label and first five classes instead, as CSV or Parquet
-    #[arg(long, conflicts_with = "outputs")]
+    #[arg(long, conflicts_with_all = ["outputs", "answers"])]
     pub predictions: bool,
+    /// Truth and answers of other tasks instead: boxes, pixels, texts, classes, items or numbers, as CSV or Parquet
+    #[arg(long, conflicts_with = "outputs")]
+    pub answers: bool,
     /// Each value of the outputs that were compared with references instead, as CSV or Parquet
     #[arg(long)]
     pub outputs: bool,

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::backend::Backend;
-use crate::dataset::Binding;
+use crate::dataset::{Binding, Task};
 use crate::digest::Digest;
 use crate::ids::{DatasetVersionId, DeviceId, VariantId};
 use crate::job::{DatasetRef, JobSpec, ModelRef, SPEC_SCHEMA};
@@ -223,8 +223,10 @@ fn check_binding(pick: &ModelPick, binding: &Binding, variant: &VariantRow, prob
             refuse("input", &input.tensor, inputs.iter().map(|spec| spec.name.as_str()).collect());
         }
     }
-    if let Some(scores) = binding.scores.as_ref().filter(|scores| !outputs.iter().any(|spec| &spec.name == *scores)) {
-        refuse("output", scores, outputs.iter().map(|spec| spec.name.as_str()).collect());
+    for output in binding.outputs() {
+        if !outputs.iter().any(|spec| spec.name == output) {
+            refuse("output", output, outputs.iter().map(|spec| spec.name.as_str()).collect());
+        }
     }
 }
 
@@ -372,7 +374,8 @@ fn plan<'c>(
     for variant in variants {
         for &dataset in datasets {
             let binding = binding_for(variant, dataset.map(|(name, _)| name));
-            let unfed = open_axis(&variant.variant.signature, &binding, dataset.is_some());
+            let unfed = open_axis(&variant.variant.signature, &binding, dataset.is_some())
+                .or_else(|| dataset.and_then(|(_, version)| unread(version.task, &binding)));
             for backend in &suite.backends {
                 for profile in &suite.profiles {
                     let mut cell = Cell {
@@ -401,7 +404,7 @@ struct Cell<'a> {
     variant: &'a ChosenVariant<'a>,
     dataset: ChosenDataset<'a>,
     binding: &'a Binding,
-    /// Why no inputs can be made.
+    /// Why no inputs can be made, or no answers read.
     unfed: Option<&'a Reason>,
     backend: &'a Backend,
     profile: &'a MeasurementProfile,
@@ -515,6 +518,21 @@ fn open_axis(signature: &Signature, binding: &Binding, has_dataset: bool) -> Opt
         })?;
         Some(Reason::new(Code::OpenAxis, &[("axis", open), ("input", &input.name)]))
     })
+}
+
+/// Why the outputs cannot be read as answers: the binding does not say how.
+fn unread(task: Task, binding: &Binding) -> Option<Reason> {
+    let (missing, key) = match task {
+        Task::Detection => (binding.boxes.is_none(), "boxes"),
+        Task::Text => (binding.text.is_none(), "text"),
+        Task::Classification
+        | Task::Segmentation
+        | Task::Multilabel
+        | Task::Retrieval
+        | Task::Regression
+        | Task::Golden => return None,
+    };
+    missing.then(|| Reason::new(Code::UnreadOutputs, &[("key", &key), ("task", &task.as_str())]))
 }
 
 #[cfg(test)]

@@ -6,11 +6,13 @@
 
 pub mod accuracy;
 pub mod agents;
+pub mod answers;
 pub mod backend;
 pub mod block;
 pub mod dataset;
 pub mod device;
 pub mod digest;
+pub mod evidence;
 pub mod expand;
 pub mod gate;
 pub mod identity;

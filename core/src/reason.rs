@@ -300,6 +300,7 @@ codes! {
     ClustersUnknown, "clusters_unknown", "which cores are {affinity} is not known ({why})";
     NoMidCores, "no_mid_cores", "the device has two kinds of cores, so it has no mid cores";
     TooLarge, "too_large", "the variant has {size} MiB, and the device has {memory} MiB of memory";
+    UnreadOutputs, "unread_outputs", "the binding has no `{key}`, which says how outputs are read for {task}";
     OpenAxis, "open_axis", "axis \"{axis}\" of input \"{input}\" has no size: set it in the binding's `axes`, or name a dataset";
     // Why a run does not pass its gate.
     NothingRan, "nothing_ran", "no job ran";
@@ -323,6 +324,7 @@ codes! {
     PssUntold, "pss_untold", "the kernel does not tell it (/proc/self/smaps_rollup)";
     LoadsColdOnly, "loads_cold_only", "the profile runs one process, which loads cold";
     NothingCompared, "nothing_compared", "no element could be compared";
+    NothingForFigure, "nothing_for_figure", "the dataset has nothing that this figure judges";
     NoEnds, "no_ends", "no samples in the first or the last minute";
     NotFinite, "not_finite", "not a finite number";
     NotRepeated, "not_repeated", "no process repeated an inference";

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::operators::{MAX_OPERATORS, MAX_REST, OperatorProfile};
 use crate::outcome::{Exit, Outcome};
+use crate::profile::ProfileKind;
 use crate::reading::Reading;
 use crate::stage::Stage;
 
@@ -29,6 +30,16 @@ pub const CUT_MARK: &str = "… (cut)";
 
 /// Values of compared outputs that are kept of an attempt, so that anybody can compare them again. More are not kept.
 pub const MAX_OUTPUT_VALUES: u32 = 1 << 16;
+
+/// Packed bytes of truth and answers that are kept of an attempt. Without them no figure of their task can be derived.
+#[must_use]
+pub const fn max_evidence_bytes(profile: ProfileKind) -> usize {
+    match profile {
+        // No samples share the message.
+        ProfileKind::AccuracyOnly => 2 << 20,
+        ProfileKind::Quick | ProfileKind::Full | ProfileKind::Sustained | ProfileKind::Paced => 1 << 20,
+    }
+}
 
 /// All that a device knows of an attempt. Offsets are microseconds since the attempt began on the device's boot clock;
 /// nothing in a report is a wall time.
@@ -259,10 +270,15 @@ pub enum BlockKind {
     /// Outputs that were compared with references: the bits of each value as `f64`, output by output in the order of
     /// [`Report::golden`], example by example.
     Outputs,
+    /// What a task asks of each example, as [`crate::evidence`] lays it out.
+    Truth,
+    /// What the model answered, laid out in the same way.
+    Answers,
 }
 
 impl BlockKind {
-    pub const ALL: [Self; 5] = [Self::LatencyNs, Self::StartUs, Self::TopClasses, Self::Labels, Self::Outputs];
+    pub const ALL: [Self; 7] =
+        [Self::LatencyNs, Self::StartUs, Self::TopClasses, Self::Labels, Self::Outputs, Self::Truth, Self::Answers];
 
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -272,6 +288,8 @@ impl BlockKind {
             Self::TopClasses => "top_classes",
             Self::Labels => "labels",
             Self::Outputs => "outputs",
+            Self::Truth => "truth",
+            Self::Answers => "answers",
         }
     }
 }

@@ -6,8 +6,9 @@ mod mutation;
 use mutation::broken;
 use proptest::prelude::*;
 use seatrial_core::block;
+use seatrial_core::dataset::npy;
 use seatrial_core::dataset::package::PackageManifest;
-use seatrial_core::dataset::{labels, npy};
+use seatrial_core::dataset::truth::{self, Truth};
 use seatrial_core::selector::Selector;
 use seatrial_core::suite;
 
@@ -77,16 +78,30 @@ fn array() -> Vec<u8> {
     bytes
 }
 
-fn classes() -> Vec<String> {
-    ["cat", "dog", "ship"].map(str::to_owned).into()
+const COCO: &str = r#"{"images": [{"id": 9, "file_name": "a.jpg"}, {"id": 3}],
+    "categories": [{"id": 18, "name": "one"}, {"id": 1, "name": "two"}],
+    "annotations": [{"image_id": 3, "category_id": 1, "bbox": [1, 2.5, 10, 20], "area": 150.25, "iscrowd": 0},
+        {"image_id": 9, "category_id": 18, "bbox": [0, 0, 4, 5]}]}"#;
+
+/// A dataset of two examples and three classes.
+fn labelled(task: &str, labels: &str) -> PackageManifest {
+    let classes = if task == "text" { "" } else { "classes = [\"zero\", \"one\", \"two\"]\n" };
+    let text = format!(
+        "name = \"d\"\ntask = \"{task}\"\nexamples = 2\n{classes}labels = {{ {labels}, member = \"l\" }}\n\
+         inputs = [{{ name = \"x\", kind = \"npy\", member = \"x.npy\" }}]\n"
+    );
+    PackageManifest::parse(&text, "dataset.toml").unwrap_or_else(|problems| panic!("{problems:?}"))
 }
+
+const CSV: &str = "kind = \"csv\", column = \"label\"";
 
 #[test]
 fn the_sound_inputs_get_far() {
     assert_eq!(npy::parse(&array()).unwrap().shape(), [2, 3]);
     assert_eq!(suite::parse(SUITE, "night.toml").err(), None);
     assert_eq!(PackageManifest::parse(PACKAGE, "dataset.toml").err(), None);
-    assert!(labels::parse_csv(b"file,label\na,0\nb,2\n", "label", 2, &classes()).is_ok());
+    assert!(truth::read(&labelled("classification", CSV), b"file,label\na,0\nb,2\n").is_ok());
+    assert!(truth::read(&labelled("detection", "kind = \"coco\""), COCO.as_bytes()).is_ok());
 }
 
 proptest! {
@@ -124,9 +139,21 @@ proptest! {
 
     #[test]
     fn broken_labels_are_refused_or_are_classes(bytes in broken("file,label\na,zero\nb,two\n")) {
-        let classes = ["zero", "one", "two"].map(str::to_owned);
-        if let Ok(labels) = labels::parse_csv(&bytes, "label", 2, &classes) {
+        if let Ok(Some(Truth::Classes(labels))) = truth::read(&labelled("classification", CSV), &bytes) {
             prop_assert!(labels.len() == 2 && labels.iter().all(|&label| label < 3));
+        }
+        if let Ok(Some(Truth::Sets(sets))) = truth::read(&labelled("multilabel", CSV), &bytes) {
+            prop_assert!(sets.len() == 2 && sets.iter().flatten().all(|&label| label < 3));
+        }
+        if let Ok(Some(Truth::Texts(texts))) = truth::read(&labelled("text", "kind = \"lines\""), &bytes) {
+            prop_assert_eq!(texts.len(), 2);
+        }
+    }
+
+    #[test]
+    fn broken_annotations_are_refused_or_lie_in_the_images(bytes in broken(COCO)) {
+        if let Ok(Some(Truth::Boxes(boxes))) = truth::read(&labelled("detection", "kind = \"coco\""), &bytes) {
+            prop_assert!(boxes.iter().all(|object| object.image < 2 && object.class < 3 && object.area >= 0.0));
         }
     }
 

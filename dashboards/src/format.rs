@@ -164,11 +164,71 @@ enum Plain {
     Number,
 }
 
+/// Metrics of unit `1` that read as per cent.
+const SHARES: [&str; 29] = [
+    "top1",
+    "top5",
+    "map",
+    "map_50",
+    "map_75",
+    "map_small",
+    "map_medium",
+    "map_large",
+    "mar_1",
+    "mar_10",
+    "mar_100",
+    "miou",
+    "pixel_accuracy",
+    "cer",
+    "wer",
+    "text_exact",
+    "f1_macro",
+    "f1_micro",
+    "hit_1",
+    "hit_5",
+    "hit_10",
+    "recall_1",
+    "recall_5",
+    "recall_10",
+    "golden_argmax_agree",
+    "lat_rcv",
+    "lat_within_rcv",
+    "lat_between_cv",
+    "paced_missed",
+];
+
+/// What people call a figure of a task, in any language.
+#[must_use]
+pub fn figure_name(metric: &str) -> &str {
+    match metric {
+        "top1" => "top-1",
+        "map" => "mAP",
+        "map_50" => "AP50",
+        "map_75" => "AP75",
+        "mar_100" => "AR100",
+        "miou" => "mIoU",
+        "cer" => "CER",
+        "wer" => "WER",
+        "f1_macro" => "F1",
+        "f1_micro" => "micro F1",
+        "hit_1" => "hit@1",
+        "hit_10" => "hit@10",
+        "recall_10" => "recall@10",
+        "mae" => "MAE",
+        "rmse" => "RMSE",
+        other => other,
+    }
+}
+
+/// Whether a metric of unit `1` is a share and reads as per cent. The others are counts or ratios.
+#[must_use]
+pub fn is_share(name: &str) -> bool {
+    SHARES.contains(&name)
+}
+
 fn plain(name: &str) -> Plain {
     match name {
-        "top1" | "top5" | "golden_argmax_agree" | "lat_rcv" | "lat_within_rcv" | "lat_between_cv" | "paced_missed" => {
-            Plain::Share
-        }
+        _ if is_share(name) => Plain::Share,
         "warmup_iterations" | "lat_samples" | "nan_count" | "inf_count" | "determinism" => Plain::Count,
         _ => Plain::Number,
     }

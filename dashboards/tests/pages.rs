@@ -9,7 +9,9 @@ use axum::body::Body;
 use fixture::Lab;
 use http::{Request, StatusCode, header};
 use http_body_util::BodyExt;
+use seatrial_core::dataset::Task;
 use seatrial_core::device::DeviceState;
+use seatrial_core::measure;
 use seatrial_core::role::Role;
 use tower::ServiceExt;
 
@@ -646,6 +648,161 @@ async fn only_a_session_can_be_signed_out() {
     let router = seatrial_dashboards::router(fixture::dashboards(Lab::full())).layer(axum::Extension(user));
     let page = send(router, Request::get("/runs").body(Body::empty()).unwrap()).await;
     assert!(page.text().contains("lin, admin") && !page.text().contains("/logout"), "the user of this machine");
+}
+
+/// The job of a task in the lab of tasks.
+fn of_task(lab: &Lab, task: Task) -> &fixture::lab::Job {
+    lab.jobs.iter().find(|job| job.row.dataset.as_deref() == Some(task.as_str())).unwrap()
+}
+
+/// What the rows of the table of figures in parts say, their cells apart.
+fn rows_in_parts(html: &str) -> Vec<String> {
+    let Some((_, card)) = html.split_once("<h2>Figures in parts</h2>") else { return Vec::new() };
+    let (_, body) = card.split_once("<tbody>").unwrap();
+    let cells = |row: &str| {
+        let cells = row.split("<t").filter_map(|cell| cell.split_once('>')).skip(1);
+        cells.map(|(_, text)| text.split('<').next().unwrap()).collect::<Vec<_>>().join(" | ")
+    };
+    body.split_once("</tbody>").unwrap().0.split("<tr").skip(1).map(cells).collect()
+}
+
+#[tokio::test]
+async fn a_job_of_any_task_says_its_figure_and_shows_it_in_parts() {
+    let lab = Lab::of_tasks();
+    let expected: [(Task, &str, &[&str]); 6] = [
+        (
+            Task::Detection,
+            "mAP is 50.1 %.",
+            &["0 | 1 | 1 | 80.0 % | 100.0 % | 80.0 %", "1 | 2 | 2 | 20.2 % | 25.2 % | 40.0 %"],
+        ),
+        (
+            Task::Segmentation,
+            "mIoU is 85.9 %.",
+            &["0 | 56 | 54 | 83.3 %", "1 | 66 | 68 | 81.1 %", "2 | 73 | 72 | 93.3 %"],
+        ),
+        (Task::Text, "CER is 18.2 %.", &["Characters | 11 | 1 | 0 | 1 | 18.2 %", "Words | 5 | 2 | 0 | 0 | 40.0 %"]),
+        (
+            Task::Multilabel,
+            "F1 is 77.8 %.",
+            &[
+                "0 | 1 | 1 | 100.0 % | 100.0 % | 100.0 %",
+                "1 | 1 | 2 | 50.0 % | 100.0 % | 66.7 %",
+                "2 | 2 | 1 | 100.0 % | 50.0 % | 66.7 %",
+            ],
+        ),
+        (
+            Task::Retrieval,
+            "hit@1 is 50",
+            &["1 | 4 | 2 | 50.0 % | 50.0 %", "5 | 4 | 4 | 100.0 % | 100.0 %", "10 | 4 | 4 | 100.0 % | 100.0 %"],
+        ),
+        (Task::Regression, "MAE is 0.375.", &[]),
+    ];
+    for (task, figure, rows) in expected {
+        let path = format!("/jobs/{}", of_task(&lab, task).row.id);
+        for lang in ["en", "zh-CN"] {
+            let page = get(lab.clone(), Role::Viewer, &with(&path, &format!("lang={lang}"))).await;
+            assert_eq!(page.status, StatusCode::OK, "{task:?}: {}", page.text());
+            check_document(page.text(), &path, lang);
+            let in_parts = page.text().contains("Figures in parts") || page.text().contains("分项指标");
+            assert_eq!(in_parts, !rows.is_empty(), "{task:?} in {lang}");
+            if lang == "en" {
+                let (_, heading) = page.text().split_once("<h1>").unwrap();
+                let heading = heading.split_once("</h1>").unwrap().0.replace(['\u{a0}', '\u{2060}'], " ");
+                assert!(heading.contains(figure), "{task:?}: {heading}");
+                assert_eq!(rows_in_parts(page.text()), rows, "{task:?}");
+            }
+        }
+    }
+}
+
+/// Labels do not hide the comparison with references, nor the other way round.
+#[tokio::test]
+async fn a_job_with_labels_and_references_shows_the_figures_of_both() {
+    let lab = Lab::of_tasks();
+    let job = of_task(&lab, Task::Multilabel);
+    let page = get(lab.clone(), Role::Viewer, &format!("/jobs/{}", job.row.id)).await;
+    for card in ["Figures in parts", "Against the reference outputs", "Where the time goes"] {
+        assert!(page.text().contains(&format!("<h2>{card}")), "{card}: {}", page.text());
+    }
+    let plain = get(lab.clone(), Role::Viewer, &format!("/jobs/{}", of_task(&lab, Task::Text).row.id)).await;
+    assert!(!plain.text().contains("Against the reference outputs"), "nobody compared anything");
+}
+
+#[tokio::test]
+async fn truth_and_answers_are_a_file_that_anybody_can_judge_again() {
+    let lab = Lab::of_tasks();
+    for (task, rows, first) in [
+        (Task::Detection, 6, "0,truth,0,,,,10,10,40,40,1600,0,,,"),
+        (Task::Segmentation, 8, ",answer,0,0,,50,,,,,,,,,"),
+        (Task::Text, 8, "0,truth,,,,,,,,,,,,,今天"),
+        (Task::Multilabel, 12, "0,truth,0,,,,,,,,,,,,"),
+        (Task::Retrieval, 16, "0,truth,7,,,,,,,,,,,,"),
+        (Task::Regression, 8, "0,truth,,,,,,,,,,,,1,"),
+    ] {
+        let job = of_task(&lab, task);
+        let file = get(lab.clone(), Role::Viewer, &format!("/jobs/{}/answers.csv", job.row.id)).await;
+        assert_eq!(file.status, StatusCode::OK, "{task:?}");
+        let lines: Vec<&str> = file.text().lines().collect();
+        let columns = "example,side,class,answered,item,pixels,left,top,width,height,area,crowd,score,value,text";
+        assert!(lines[0].ends_with(columns), "{}", lines[0]);
+        assert_eq!(lines.len(), 1 + rows, "{task:?}: {}", file.text());
+        assert!(lines[1].ends_with(first), "{task:?}: {}", lines[1]);
+    }
+    let run = get(lab.clone(), Role::Viewer, "/runs/610/answers.csv").await;
+    assert_eq!(run.text().lines().count(), 1 + 6 + 8 + 8 + 12 + 16 + 8, "those of all jobs, and nothing of others");
+}
+
+#[tokio::test]
+async fn results_on_the_same_examples_are_paired_by_mcnemars_exact_test() {
+    let lab = Lab::full();
+    let page = get(lab.clone(), Role::Viewer, "/models/digits-cnn").await;
+    assert!(page.text().contains("On the same examples"), "{}", page.text());
+    let data = get(lab.clone(), Role::Viewer, "/models/digits-cnn?format=json").await.json();
+    let paired = data["paired"].as_array().unwrap();
+    assert!(!paired.is_empty());
+    for pair in paired {
+        let job = |name: &str| lab.jobs.iter().find(|job| pair[name]["id"] == job.row.id.to_string()).unwrap();
+        let (first, second) = (job("first"), job("second"));
+        assert_eq!((first.row.variant.as_str(), second.row.variant.as_str()), ("fp32", "int8"));
+        assert_eq!((&first.row.backend, &first.row.profile), (&second.row.backend, &second.row.profile));
+        let right = |job: &fixture::lab::Job| {
+            let dataset = job.spec.dataset.as_ref().unwrap();
+            let blocks = &job.attempts.last().unwrap().1.as_ref().unwrap().blocks;
+            measure::task::right(dataset.task, dataset.examples, blocks).unwrap().unwrap()
+        };
+        let expected = seatrial_core::accuracy::paired::compare(&right(first), &right(second)).unwrap().unwrap();
+        assert_eq!(pair["to_wrong"], expected.only_first);
+        assert_eq!(pair["to_right"], expected.only_second);
+        // Numbers in JSON are read to the last digit but one.
+        assert!((pair["p"].as_f64().unwrap() - expected.p).abs() < 1e-12, "{pair}");
+        assert_eq!(pair["examples"], 360);
+
+        let address = format!("/jobs/{}?against={}", second.row.id, first.row.short);
+        let one = get(lab.clone(), Role::Viewer, &with(&address, "format=json")).await.json();
+        assert_eq!(one["paired"]["p"], pair["p"], "the job's page says the same");
+        let page = get(lab.clone(), Role::Viewer, &address).await;
+        let wrong = format!("{} became wrong and {} became right", expected.only_first, expected.only_second);
+        assert!(page.text().replace('\u{a0}', " ").contains(&wrong), "{wrong}: {}", page.text());
+    }
+}
+
+#[tokio::test]
+async fn jobs_that_cannot_be_paired_say_so() {
+    let lab = Lab::of_tasks();
+    let (boxes, texts) = (of_task(&lab, Task::Detection), of_task(&lab, Task::Text));
+    for (job, against) in [(boxes, boxes), (texts, boxes)] {
+        let path = format!("/jobs/{}?against={}", job.row.id, against.row.id);
+        let page = get(lab.clone(), Role::Viewer, &path).await;
+        assert!(page.text().contains("cannot be paired"), "{}", page.text());
+        assert_eq!(
+            get(lab.clone(), Role::Viewer, &with(&path, "format=json")).await.json()["paired"],
+            serde_json::Value::Null
+        );
+    }
+    let missing = get(lab.clone(), Role::Viewer, &format!("/jobs/{}?against=0000-0000", texts.row.id)).await;
+    assert_eq!(missing.status, StatusCode::NOT_FOUND);
+    let same = get(lab.clone(), Role::Viewer, &format!("/jobs/{0}?against={0}", texts.row.id)).await;
+    assert!(same.text().replace('\u{a0}', " ").contains("None of the 4 examples changed"), "{}", same.text());
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 
 use seatrial_core::block;
 use seatrial_core::dataset::package::MAX_EXAMPLES;
+use seatrial_core::evidence;
 use seatrial_core::ids::DeviceId;
 use seatrial_core::job::{AttemptRef, JobSpec};
 use seatrial_core::measure;
@@ -29,9 +30,10 @@ const MAX_PROCESSES: usize = 32;
 const MAX_TRACES: usize = 512;
 const MAX_POINTS: usize = 4 * 3600;
 const MAX_LOADED: usize = 256;
-/// Values of all blocks together: samples with their starts, five classes and a label for each example, and outputs. A
-/// block of equal values takes a few bytes, however many they are, so that bytes are no bound.
-const MAX_VALUES: u64 = 2 * MAX_SAMPLES as u64 + 6 * MAX_EXAMPLES as u64 + MAX_OUTPUT_VALUES as u64;
+/// Values of all blocks together: samples with their starts, truth and answers (as many as five classes and a label for
+/// each example, or more), and outputs. A block of equal values takes a few bytes, however many they are, so that bytes
+/// are no bound.
+const MAX_VALUES: u64 = 2 * MAX_SAMPLES as u64 + 2 * evidence::MAX_VALUES as u64 + MAX_OUTPUT_VALUES as u64;
 /// Classes of a dataset.
 const MAX_CLASS: i64 = 1_000_000;
 
@@ -295,6 +297,7 @@ fn check_blocks(blocks: &[Block], processes: &[ProcessRecord]) -> Result<(), Ref
             BlockKind::TopClasses => 5 * MAX_EXAMPLES,
             BlockKind::Labels => MAX_EXAMPLES,
             BlockKind::Outputs => MAX_OUTPUT_VALUES,
+            BlockKind::Truth | BlockKind::Answers => evidence::MAX_VALUES,
         };
         at_most(format!("{} samples", kind.as_str()), u64::from(count), u64::from(limit))?;
     }
@@ -315,8 +318,8 @@ fn check_values(kind: BlockKind, process: u8, values: &[i64]) -> Result<(), Refu
         BlockKind::StartUs => (0, longest / 1000),
         BlockKind::TopClasses => (-1, MAX_CLASS),
         BlockKind::Labels => (0, MAX_CLASS),
-        // Bits of a float, and a model may give any.
-        BlockKind::Outputs => (i64::MIN, i64::MAX),
+        // Bits of a float, and a model may give any. What a task allows is judged with its figures.
+        BlockKind::Outputs | BlockKind::Truth | BlockKind::Answers => (i64::MIN, i64::MAX),
     };
     if let Some(value) = values.iter().find(|value| !(least..=most).contains(*value)) {
         return Err(impossible(format!("a {} sample of process {process}", kind.as_str()), value));
@@ -374,7 +377,7 @@ mod tests {
                 Lie::Future => "the end of stage fetch in µs is 18446744073709551615, which no device can measure",
                 Lie::NoSentinel => "the report says ok and process 0 of it left no sentinel",
                 Lie::ForeignProcess => "latency_ns samples are of process 9, which the report does not list",
-                Lie::ManyValues => "values of all blocks: 6400020 is over the limit of 1465536",
+                Lie::ManyValues => "values of all blocks: 6400020 is over the limit of 3065536",
                 Lie::BackInTime => "a start of process 0 is earlier than the one before, which no device can measure",
                 Lie::Garbage => "samples of process 0 (latency_ns) cannot be read",
             };

@@ -21,12 +21,13 @@ use std::time::{Duration, Instant};
 
 use seatrial_core::backend::Accelerator;
 use seatrial_core::block;
+use seatrial_core::evidence::MAX_VALUES;
 use seatrial_core::measure::stop;
 use seatrial_core::measure::warmup::Warmup;
 use seatrial_core::outcome::Claim;
 use seatrial_core::reading::Reading;
 use seatrial_core::reason::Code;
-use seatrial_core::report::{Actual, BlockKind, Memory, Thinned};
+use seatrial_core::report::{Actual, BlockKind, Memory, Thinned, max_evidence_bytes};
 use seatrial_core::stage::Stage;
 use seatrial_core::time::Monotonic;
 
@@ -36,7 +37,7 @@ use crate::{clock, page_cache};
 use events::EventLog;
 use progress::Progress;
 use references::References;
-use scores::{Scores, not_numbers};
+use scores::{FirstClasses, Kept, Scores, not_numbers};
 use spec::{BlockFile, ChildResult, ChildSpec, RESULT_FILE, SENTINEL_FILE, SENTINEL_TEXT, SPEC_SCHEMA, Task};
 use timing::Samples;
 use window::Snapshot;
@@ -287,22 +288,23 @@ impl Worker<'_> {
         self.enter(Stage::Accuracy)?;
         session.set_inputs(&first)?;
         self.repeat(session.as_mut())?;
-        let mut scores = Scores::new(&self.spec.job.binding, &examples);
+        // Who wants the outputs themselves asks for no figures.
+        let mut scores = Scores::new(&self.spec.job.binding, &mut examples, !keep_outputs)?;
         let mut references = keep_outputs.then(References::default);
         for index in 0..examples.count() {
-            let inputs = examples.inputs(index)?;
+            let (inputs, frame) = examples.framed(index)?;
             session.set_inputs(&inputs)?;
             session.make_ready();
             session.infer()?;
             let outputs = session.outputs()?;
-            scores.take(&outputs, &examples.goldens(index)?)?;
+            scores.take(&outputs, &examples.goldens(index)?, frame)?;
             if let Some(references) = &mut references {
                 references.push(&outputs)?;
             }
             self.progress.tell(f64::from(index + 1) / f64::from(examples.count()));
         }
         self.progress.clear();
-        self.keep_scores(scores, &examples)?;
+        self.keep_scores(scores, examples.count())?;
         if let Some(references) = references {
             self.result.references = references.write(&self.spec.out)?;
         }
@@ -421,14 +423,16 @@ impl Worker<'_> {
         self.keep_block(BlockKind::StartUs, &starts)
     }
 
-    fn keep_scores(&mut self, scores: Scores, examples: &Examples) -> Result<(), Failure> {
-        if let Some(labels) = examples.labels() {
-            let labels: Vec<i64> = labels.iter().map(|&label| i64::from(label)).collect();
-            self.keep_block(BlockKind::Labels, &labels)?;
-            self.keep_block(BlockKind::TopClasses, &scores.top)?;
-        }
+    fn keep_scores(&mut self, scores: Scores, examples: u32) -> Result<(), Failure> {
         let not_numbers = scores.not_numbers.clone();
-        let (golden, outputs, cut) = scores.finish();
+        let Kept { classes, evidence, golden, outputs, cut } = scores.finish(examples)?;
+        if let Some(FirstClasses { labels, top, .. }) = classes {
+            self.keep_block(BlockKind::Labels, &labels)?;
+            self.keep_block(BlockKind::TopClasses, &top)?;
+        }
+        if let Some((truth, answers)) = evidence {
+            self.keep_evidence(&truth, &answers)?;
+        }
         self.keep_block(BlockKind::Outputs, &outputs)?;
         self.result.golden = golden;
         self.result.bounds_hit.extend(cut);
@@ -439,12 +443,28 @@ impl Worker<'_> {
         Ok(())
     }
 
-    fn keep_block(&mut self, kind: BlockKind, values: &[i64]) -> io::Result<()> {
-        if values.is_empty() {
+    /// Both or neither: a report has room for so many bytes.
+    fn keep_evidence(&mut self, truth: &[i64], answers: &[i64]) -> io::Result<()> {
+        let (packed_truth, packed_answers) = (block::pack(truth), block::pack(answers));
+        let (bytes, most) = (packed_truth.len() + packed_answers.len(), max_evidence_bytes(self.spec.job.profile.kind));
+        let longest = truth.len().max(answers.len());
+        if bytes > most || longest > MAX_VALUES as usize {
+            self.result.bounds_hit.push(format!(
+                "truth and answers are not kept: {bytes} bytes and {longest} values, at most {most} and {MAX_VALUES} are"
+            ));
             return Ok(());
         }
-        std::fs::write(self.spec.out.join(BlockFile::name(kind)), block::pack(values))?;
-        let count = u32::try_from(values.len()).unwrap_or(u32::MAX);
+        self.keep_packed(BlockKind::Truth, &packed_truth, truth.len())?;
+        self.keep_packed(BlockKind::Answers, &packed_answers, answers.len())
+    }
+
+    fn keep_block(&mut self, kind: BlockKind, values: &[i64]) -> io::Result<()> {
+        if values.is_empty() { Ok(()) } else { self.keep_packed(kind, &block::pack(values), values.len()) }
+    }
+
+    fn keep_packed(&mut self, kind: BlockKind, bytes: &[u8], values: usize) -> io::Result<()> {
+        std::fs::write(self.spec.out.join(BlockFile::name(kind)), bytes)?;
+        let count = u32::try_from(values).unwrap_or(u32::MAX);
         self.result.blocks.push(BlockFile { kind, count });
         Ok(())
     }

@@ -1,8 +1,12 @@
-//! What a model answers to a dataset: first classes, comparisons with goldens, and what is no number.
+//! What a model answers to a dataset: first classes, answers of other tasks, comparisons with goldens, and what is no
+//! number.
 
 use seatrial_core::accuracy::classification::top_classes;
 use seatrial_core::accuracy::golden::Accumulator;
+use seatrial_core::answers::{AnswerError, Answers, Outputs, mapped};
 use seatrial_core::dataset::Binding;
+use seatrial_core::dataset::frame::Frame;
+use seatrial_core::dataset::truth::Truth;
 use seatrial_core::outcome::Claim;
 use seatrial_core::report::{GoldenRecord, MAX_OUTPUT_VALUES};
 use seatrial_core::tensor::{DType, Tensor};
@@ -12,43 +16,83 @@ use crate::data::{Examples, NamedTensor};
 
 /// What the outputs of a dataset come to.
 pub(super) struct Scores {
-    /// Output that carries class scores; the first when absent.
-    output: Option<String>,
-    label_map: Option<Vec<u32>>,
-    wants_classes: bool,
-    /// Five a row.
-    pub(super) top: Vec<i64>,
+    asked: Asked,
     golden: Vec<Compared>,
     pub(super) not_numbers: Option<String>,
 }
 
+/// What the dataset's task wants to know.
+enum Asked {
+    /// Nothing but the comparison with references.
+    References,
+    Classes(FirstClasses),
+    Task(Box<Answers>),
+}
+
+/// Labels and first classes of a classification.
+pub(super) struct FirstClasses {
+    /// Output that carries class scores; the first when absent.
+    output: Option<String>,
+    label_map: Option<Vec<u32>>,
+    pub(super) labels: Vec<i64>,
+    /// Five a row.
+    pub(super) top: Vec<i64>,
+}
+
+/// What a report keeps of them.
+pub(super) struct Kept {
+    pub(super) classes: Option<FirstClasses>,
+    /// Series of truth and answers.
+    pub(super) evidence: Option<(Vec<i64>, Vec<i64>)>,
+    pub(super) golden: Vec<GoldenRecord>,
+    /// Bits of the compared outputs.
+    pub(super) outputs: Vec<i64>,
+    /// What was not kept.
+    pub(super) cut: Vec<String>,
+}
+
 impl Scores {
-    pub(super) fn new(binding: &Binding, examples: &Examples) -> Self {
+    /// Where `judged` is false, the labels do not matter, and how outputs are read as answers need not be known.
+    pub(super) fn new(binding: &Binding, examples: &mut Examples, judged: bool) -> Result<Self, Failure> {
         let golden = examples.golden_names().map(Compared::new).collect();
-        Self {
-            output: binding.scores.clone(),
-            label_map: binding.label_map.clone(),
-            wants_classes: examples.labels().is_some(),
-            top: Vec::new(),
-            golden,
-            not_numbers: None,
-        }
+        let asked = match examples.take_truth().filter(|_| judged) {
+            None => Asked::References,
+            Some(Truth::Classes(labels)) => Asked::Classes(FirstClasses {
+                output: binding.scores.clone(),
+                label_map: binding.label_map.clone(),
+                labels: labels.into_iter().map(i64::from).collect(),
+                top: Vec::new(),
+            }),
+            Some(truth) => Answers::new(truth, examples.classes(), binding)?
+                .map_or(Asked::References, |answers| Asked::Task(Box::new(answers))),
+        };
+        Ok(Self { asked, golden, not_numbers: None })
     }
 
-    pub(super) fn take(&mut self, outputs: &[NamedTensor], goldens: &[NamedTensor]) -> Result<(), Failure> {
+    pub(super) fn take(
+        &mut self,
+        outputs: &[NamedTensor],
+        goldens: &[NamedTensor],
+        frame: Option<Frame>,
+    ) -> Result<(), Failure> {
         if self.not_numbers.is_none() && goldens.is_empty() {
             self.not_numbers = not_numbers(outputs);
         }
-        if self.wants_classes {
-            let scores = match &self.output {
-                Some(name) => find(outputs, name)?,
-                None => outputs.first().map(|(_, tensor)| tensor).ok_or_else(|| mismatch("no output at all"))?,
-            };
-            self.top.extend(self.mapped(top_classes(&scores.to_f64())));
+        match &mut self.asked {
+            Asked::References => {}
+            Asked::Classes(classes) => {
+                let (_, scores) = Outputs(outputs).find_or_first(classes.output.as_deref())?;
+                let map = classes.label_map.as_deref();
+                // One that the map does not hold is no class.
+                let known = |class| u32::try_from(class).ok().and_then(|class| mapped(map, class));
+                let top = top_classes(&scores.to_f64());
+                classes.top.extend(top.map(|class| known(class).map_or(-1, i64::from)));
+            }
+            Asked::Task(answers) => answers.take(Outputs(outputs), frame)?,
         }
         for compared in &mut self.golden {
             let name = &compared.output;
-            let (reference, actual) = (find(goldens, name)?, find(outputs, name)?);
+            let (reference, actual) = (Outputs(goldens).find(name)?, Outputs(outputs).find(name)?);
             let actual = like(actual, reference)?;
             let pushed = compared.accumulator.push(reference, &actual);
             pushed.map_err(|error| mismatch(&format!("output {name:?}: {error}")))?;
@@ -60,31 +104,42 @@ impl Scores {
         Ok(())
     }
 
-    /// The dataset's classes of the model's; one that the map does not hold is no class.
-    fn mapped(&self, top: [i64; 5]) -> [i64; 5] {
-        let Some(map) = &self.label_map else { return top };
-        top.map(|class| {
-            usize::try_from(class).ok().and_then(|class| map.get(class)).map_or(-1, |&class| i64::from(class))
-        })
+    /// What is kept of a dataset of so many examples.
+    pub(super) fn finish(self, examples: u32) -> Result<Kept, Failure> {
+        let (golden, outputs, cut) = finish_golden(self.golden);
+        let (classes, evidence) = match self.asked {
+            Asked::References => (None, None),
+            Asked::Classes(classes) => (Some(classes), None),
+            Asked::Task(answers) => (None, Some(answers.finish()?.series(examples))),
+        };
+        Ok(Kept { classes, evidence, golden, outputs, cut })
     }
+}
 
-    /// The comparisons, the bits of the outputs that are kept, and what was not kept.
-    pub(super) fn finish(self) -> (Vec<GoldenRecord>, Vec<i64>, Vec<String>) {
-        let (mut records, mut bits, mut cut) = (Vec::new(), Vec::new(), Vec::new());
-        for Compared { output, accumulator, outputs } in self.golden {
-            let kept = match outputs.finish(MAX_OUTPUT_VALUES as usize - bits.len()) {
-                Ok((values_an_example, values)) => {
-                    bits.extend(values);
-                    Some(values_an_example)
-                }
-                Err(why) => {
-                    cut.push(format!("output {output:?} is not kept: {why}"));
-                    None
-                }
-            };
-            records.push(GoldenRecord { output, comparison: accumulator.finish(), kept });
-        }
-        (records, bits, cut)
+/// The comparisons, the bits of the outputs that are kept, and what was not kept.
+fn finish_golden(golden: Vec<Compared>) -> (Vec<GoldenRecord>, Vec<i64>, Vec<String>) {
+    let (mut records, mut bits, mut cut) = (Vec::new(), Vec::new(), Vec::new());
+    for Compared { output, accumulator, outputs } in golden {
+        let kept = match outputs.finish(MAX_OUTPUT_VALUES as usize - bits.len()) {
+            Ok((values_an_example, values)) => {
+                bits.extend(values);
+                Some(values_an_example)
+            }
+            Err(why) => {
+                cut.push(format!("output {output:?} is not kept: {why}"));
+                None
+            }
+        };
+        records.push(GoldenRecord { output, comparison: accumulator.finish(), kept });
+    }
+    (records, bits, cut)
+}
+
+impl From<AnswerError> for Failure {
+    fn from(error: AnswerError) -> Self {
+        let numerics = matches!(error, AnswerError::NotNumber { .. });
+        let claim = if numerics { Claim::NumericsFail } else { Claim::SpecError };
+        Self { claim, message: error.to_string() }
     }
 }
 
@@ -110,14 +165,6 @@ fn like(actual: &Tensor, reference: &Tensor) -> Result<Tensor, Failure> {
     }
     Tensor::new(actual.dtype(), reference.shape().to_vec(), actual.bytes().to_vec())
         .map_err(|error| mismatch(&error.to_string()))
-}
-
-fn find<'a>(tensors: &'a [NamedTensor], name: &str) -> Result<&'a Tensor, Failure> {
-    let found = tensors.iter().find(|(other, _)| other == name).map(|(_, tensor)| tensor);
-    found.ok_or_else(|| {
-        let names: Vec<&str> = tensors.iter().map(|(name, _)| name.as_str()).collect();
-        mismatch(&format!("there is no output {name:?} (there are {names:?}): name it in the binding"))
-    })
 }
 
 fn mismatch(message: &str) -> Failure {

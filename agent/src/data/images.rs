@@ -28,14 +28,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Tensor, String> {
 /// Scales to the size, or the shorter side to the larger of both and keeps the proportions.
 pub(super) fn resize(tensor: &Tensor, to: &Resize) -> Result<Tensor, String> {
     let image = to_image(tensor)?;
-    let (width, height) = if to.keep_aspect {
-        let factor =
-            f64::max(f64::from(to.width) / f64::from(image.width()), f64::from(to.height) / f64::from(image.height()));
-        let side = |pixels: u32| (f64::from(pixels) * factor).round() as u32;
-        (side(image.width()).max(to.width), side(image.height()).max(to.height))
-    } else {
-        (to.width, to.height)
-    };
+    let [height, width] = to.target([image.height(), image.width()]);
     if width == 0 || height == 0 || width > MAX_SIDE || height > MAX_SIDE {
         return Err(format!("cannot resize to {height}×{width}"));
     }

@@ -8,8 +8,10 @@ mod seeded;
 
 use std::path::Path;
 
-use seatrial_core::dataset::package::{LabelSource, PackageManifest, TensorData, TensorSource};
-use seatrial_core::dataset::{Binding, InputBinding, labels, npy};
+use seatrial_core::dataset::frame::Frame;
+use seatrial_core::dataset::package::{PackageManifest, TensorData, TensorSource};
+use seatrial_core::dataset::truth::{self, Truth};
+use seatrial_core::dataset::{Binding, InputBinding, npy};
 use seatrial_core::model::{Signature, TensorSpec};
 use seatrial_core::tensor::{Tensor, TensorError};
 
@@ -39,7 +41,9 @@ pub struct Examples {
     package: Package,
     count: u32,
     inputs: Vec<BoundInput>,
-    labels: Option<Vec<u32>>,
+    truth: Option<Truth>,
+    /// Classes that the dataset names.
+    classes: u32,
     goldens: Vec<(String, Column)>,
 }
 
@@ -67,21 +71,26 @@ impl Examples {
         let mut package = Package::open(path)?;
         let manifest = package.manifest()?;
         let inputs = bind(&mut package, &manifest, binding, signature)?;
-        let labels = read_labels(&mut package, &manifest)?;
+        let truth = read_truth(&mut package, &manifest)?;
         let mut goldens = Vec::new();
         for source in &manifest.goldens {
             goldens.push((source.name.clone(), read_column(&mut package, source, manifest.examples)?));
         }
-        Ok(Self { package, count: manifest.examples, inputs, labels, goldens })
+        let classes = manifest.classes.len() as u32;
+        Ok(Self { package, count: manifest.examples, inputs, truth, classes, goldens })
     }
 
     pub fn count(&self) -> u32 {
         self.count
     }
 
-    /// Index of the class of each example.
-    pub fn labels(&self) -> Option<&[u32]> {
-        self.labels.as_deref()
+    /// What is known of every example, once: it may be large.
+    pub fn take_truth(&mut self) -> Option<Truth> {
+        self.truth.take()
+    }
+
+    pub fn classes(&self) -> u32 {
+        self.classes
     }
 
     pub fn golden_names(&self) -> impl Iterator<Item = &str> {
@@ -90,14 +99,22 @@ impl Examples {
 
     /// What the model is given for an example.
     pub fn inputs(&mut self, index: u32) -> Result<Vec<NamedTensor>, DataError> {
+        self.framed(index).map(|(inputs, _)| inputs)
+    }
+
+    /// The same, and where the image of the first input that is one lies in the dataset's.
+    pub fn framed(&mut self, index: u32) -> Result<(Vec<NamedTensor>, Option<Frame>), DataError> {
         let Self { package, inputs, count, .. } = self;
-        let example = |input: &BoundInput| {
+        let mut frame = None;
+        let mut tensors = Vec::with_capacity(inputs.len());
+        for input in inputs {
             let raw = input.column.example(package, index, *count)?;
+            frame = frame.or_else(|| Frame::of(&input.binding, raw.shape()));
             let ready = preprocess::apply(&input.binding, input.declared.as_ref(), raw)
                 .map_err(|detail| DataError::Input { input: input.binding.tensor.clone(), detail })?;
-            Ok((input.binding.tensor.clone(), ready))
-        };
-        inputs.iter().map(example).collect()
+            tensors.push((input.binding.tensor.clone(), ready));
+        }
+        Ok((tensors, frame))
     }
 
     /// Reference outputs of an example.
@@ -114,7 +131,7 @@ fn bind(
     binding: &Binding,
     signature: &Signature,
 ) -> Result<Vec<BoundInput>, DataError> {
-    let unchanged = || manifest.inputs.iter().map(|source| plain_binding(&source.name)).collect();
+    let unchanged = || manifest.inputs.iter().map(|source| InputBinding::plain(&source.name)).collect();
     let bindings: Vec<InputBinding> = if binding.inputs.is_empty() { unchanged() } else { binding.inputs.clone() };
     let mut bound = Vec::new();
     for binding in bindings {
@@ -133,23 +150,6 @@ fn bind(
         bound.push(BoundInput { column: read_column(package, source, manifest.examples)?, declared, binding });
     }
     Ok(bound)
-}
-
-fn plain_binding(name: &str) -> InputBinding {
-    InputBinding {
-        tensor: name.to_owned(),
-        source: None,
-        resize: None,
-        crop: None,
-        channels: None,
-        scale: None,
-        mean: None,
-        std: None,
-        layout: None,
-        shape: None,
-        dtype: None,
-        quantization: None,
-    }
 }
 
 fn read_column(package: &mut Package, source: &TensorSource, examples: u32) -> Result<Column, DataError> {
@@ -177,20 +177,10 @@ fn read_column(package: &mut Package, source: &TensorSource, examples: u32) -> R
     }
 }
 
-fn read_labels(package: &mut Package, manifest: &PackageManifest) -> Result<Option<Vec<u32>>, DataError> {
-    let (examples, classes) = (manifest.examples, &manifest.classes);
-    let (member, read) = match &manifest.labels {
-        None => return Ok(None),
-        Some(LabelSource::Npy { member }) => {
-            let tensor = npy::parse(&package.read(member)?)
-                .map_err(|error| DataError::Member { member: member.clone(), detail: error.to_string() })?;
-            (member, labels::from_tensor(&tensor, examples, classes))
-        }
-        Some(LabelSource::Csv { member, column }) => {
-            (member, labels::parse_csv(&package.read(member)?, column, examples, classes))
-        }
-    };
-    read.map(Some).map_err(|error| DataError::Member { member: member.clone(), detail: error.to_string() })
+fn read_truth(package: &mut Package, manifest: &PackageManifest) -> Result<Option<Truth>, DataError> {
+    let Some(source) = &manifest.labels else { return Ok(None) };
+    truth::read(manifest, &package.read_labels(&source.member)?)
+        .map_err(|error| DataError::Member { member: source.member.clone(), detail: error.to_string() })
 }
 
 impl Column {

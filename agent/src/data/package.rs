@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io::{Cursor, Read, Seek};
 use std::path::Path;
 
-use seatrial_core::dataset::package::{MANIFEST_NAME, MAX_MANIFEST_BYTES, MAX_TENSOR_BYTES, PackageManifest};
+use seatrial_core::dataset::package::{
+    MANIFEST_NAME, MAX_LABEL_BYTES, MAX_MANIFEST_BYTES, MAX_TENSOR_BYTES, PackageManifest,
+};
 use zip::ZipArchive;
 
 use super::DataError;
@@ -35,6 +37,11 @@ impl Package {
     /// A member that the manifest names.
     pub(super) fn read(&mut self, member: &str) -> Result<Vec<u8>, DataError> {
         read_member(&mut self.archive, member, MAX_TENSOR_BYTES)
+    }
+
+    /// The member that holds the labels.
+    pub(super) fn read_labels(&mut self, member: &str) -> Result<Vec<u8>, DataError> {
+        read_member(&mut self.archive, member, MAX_LABEL_BYTES)
     }
 
     /// A member of a member: arrays of an npz file.

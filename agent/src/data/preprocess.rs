@@ -169,7 +169,6 @@ fn encode(shape: &[usize], dtype: DType, values: impl Iterator<Item = f64>) -> R
 mod tests {
     use seatrial_core::model::Axis;
 
-    use super::super::plain_binding;
     use super::*;
 
     fn image() -> Tensor {
@@ -179,13 +178,13 @@ mod tests {
 
     #[test]
     fn an_empty_binding_changes_nothing() {
-        assert_eq!(apply(&plain_binding("x"), None, image()).unwrap(), image());
+        assert_eq!(apply(&InputBinding::plain("x"), None, image()).unwrap(), image());
     }
 
     #[test]
     fn arithmetic_is_scale_then_mean_then_std() {
         let binding =
-            InputBinding { scale: Some(0.5), mean: Some(vec![1.0]), std: Some(vec![2.0]), ..plain_binding("x") };
+            InputBinding { scale: Some(0.5), mean: Some(vec![1.0]), std: Some(vec![2.0]), ..InputBinding::plain("x") };
         let tensor = apply(&binding, None, image()).unwrap();
         assert_eq!(tensor.to_f64(), [49.5, 2.0, 4.5, 0.75, 3.25, 62.0]);
         assert_eq!(tensor.dtype(), DType::F32);
@@ -193,7 +192,7 @@ mod tests {
 
     #[test]
     fn layout_moves_channels_first_and_adds_the_batch() {
-        let binding = InputBinding { layout: Some(Layout::Nchw), ..plain_binding("x") };
+        let binding = InputBinding { layout: Some(Layout::Nchw), ..InputBinding::plain("x") };
         let tensor = apply(&binding, None, image()).unwrap();
         assert_eq!(tensor.shape(), [1, 3, 1, 2]);
         assert_eq!(tensor.bytes(), [200, 5, 10, 15, 20, 250]);
@@ -205,7 +204,7 @@ mod tests {
             mean: Some(vec![200.0, 10.0, 20.0]),
             layout: Some(Layout::Nchw),
             channels: Some(Channels::Rgb),
-            ..plain_binding("x")
+            ..InputBinding::plain("x")
         };
         assert_eq!(apply(&binding, None, image()).unwrap().to_f64(), [0.0, -195.0, 0.0, 5.0, 0.0, 230.0]);
     }
@@ -213,13 +212,13 @@ mod tests {
     #[test]
     fn a_batch_axis_is_added_only_where_the_model_has_one() {
         let spec = |axes: usize| TensorSpec { name: "x".into(), dtype: DType::U8, shape: vec![Axis::Fixed(1); axes] };
-        assert_eq!(apply(&plain_binding("x"), Some(&spec(4)), image()).unwrap().shape(), [1, 1, 2, 3]);
-        assert_eq!(apply(&plain_binding("x"), Some(&spec(3)), image()).unwrap().shape(), [1, 2, 3]);
+        assert_eq!(apply(&InputBinding::plain("x"), Some(&spec(4)), image()).unwrap().shape(), [1, 1, 2, 3]);
+        assert_eq!(apply(&InputBinding::plain("x"), Some(&spec(3)), image()).unwrap().shape(), [1, 2, 3]);
     }
 
     #[test]
     fn a_shape_may_differ_by_axes_of_one_only() {
-        let shape = |axes: &[u64]| InputBinding { shape: Some(axes.to_vec()), ..plain_binding("x") };
+        let shape = |axes: &[u64]| InputBinding { shape: Some(axes.to_vec()), ..InputBinding::plain("x") };
         assert_eq!(apply(&shape(&[1, 1, 1, 2, 3]), None, image()).unwrap().shape(), [1, 1, 1, 2, 3]);
         assert!(apply(&shape(&[6]), None, image()).is_err());
     }
@@ -227,7 +226,7 @@ mod tests {
     #[test]
     fn quantisation_rounds_ties_to_even_and_clamps() {
         let quantization = Some(Quantization { scale: 0.5, zero_point: -128 });
-        let binding = InputBinding { quantization, dtype: Some(DType::I8), ..plain_binding("x") };
+        let binding = InputBinding { quantization, dtype: Some(DType::I8), ..InputBinding::plain("x") };
         let raw = Tensor::from_f32(vec![5], &[0.25, 0.75, -1.0, 1000.0, 64.0]).unwrap();
         let tensor = apply(&binding, None, raw).unwrap();
         assert_eq!(tensor.to_f64(), [-128.0, -126.0, -128.0, 127.0, 0.0]);
@@ -235,13 +234,13 @@ mod tests {
 
     #[test]
     fn the_wrong_number_of_means_is_an_error_that_says_so() {
-        let binding = InputBinding { mean: Some(vec![1.0, 2.0]), ..plain_binding("x") };
+        let binding = InputBinding { mean: Some(vec![1.0, 2.0]), ..InputBinding::plain("x") };
         assert_eq!(apply(&binding, None, image()).unwrap_err(), "mean has 2 values for 3 channels");
     }
 
     #[test]
     fn grey_is_the_luma_of_pil() {
-        let binding = InputBinding { channels: Some(Channels::Gray), ..plain_binding("x") };
+        let binding = InputBinding { channels: Some(Channels::Gray), ..InputBinding::plain("x") };
         assert_eq!(apply(&binding, None, image()).unwrap().bytes(), [68, 39]);
     }
 }

@@ -49,3 +49,9 @@ save("logarithm", root, [value("input", [1, 4])], [value("output", [1, 4])])
 # Text, which no tensor of ours holds.
 words = [helper.make_tensor_value_info(name, TensorProto.STRING, [1]) for name in ("input", "output")]
 save("text", [helper.make_node("Identity", ["input"], ["output"], name="copy")], words[:1], words[1:])
+
+# output = 2 · input, of two and of three axes of any size: what a dataset's example holds is half of what is answered.
+two = numpy_helper.from_array(np.array([2], dtype=np.float32), "two")
+for axes in (["rows", "columns"], ["planes", "rows", "columns"]):
+    twice = helper.make_node("Mul", ["input", "two"], ["output"], name="mul")
+    save(f"double{len(axes)}", [twice], [value("input", axes)], [value("output", axes)], [two])

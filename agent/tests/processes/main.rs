@@ -8,4 +8,5 @@ mod outcomes;
 mod run;
 mod skipped;
 mod stand_in;
+mod tasks;
 mod tract;

@@ -11,11 +11,12 @@ use crate::exit::Exit;
 use crate::output;
 
 pub(super) async fn run(args: ExportArgs, context: &Context) -> Result<Exit> {
-    let ExportArgs { run, format, predictions, outputs, output: target } = args;
-    let what = match (predictions, outputs) {
-        (false, false) => "export",
-        (true, _) => "predictions",
-        (false, true) => "outputs",
+    let ExportArgs { run, format, predictions, answers, outputs, output: target } = args;
+    let what = match (predictions, answers, outputs) {
+        (false, false, false) => "export",
+        (true, _, _) => "predictions",
+        (false, true, _) => "answers",
+        (false, false, true) => "outputs",
     };
     if what != "export" && matches!(format, ExportFormat::Json | ExportFormat::Junit) {
         return Err(CliError::plain(format!("{what} are written as csv or parquet"))

@@ -4,10 +4,6 @@ use seatrial_core::metric::Estimate;
 use seatrial_dashboards::format;
 use seatrial_proto::v1;
 
-/// Metrics with unit `1` that are shares and are shown in per cent. The others with that unit are counts or ratios.
-const SHARES: [&str; 7] =
-    ["top1", "top5", "golden_argmax_agree", "paced_missed", "lat_rcv", "lat_within_rcv", "lat_between_cv"];
-
 /// What stands for a value that is not there.
 pub(crate) const ABSENT: &str = "–";
 
@@ -34,7 +30,7 @@ impl Scale {
             "1/s" => &[(f64::INFINITY, "1/s", 1.0)],
             "°C" => &[(f64::INFINITY, "°C", 1.0)],
             "dB" => &[(f64::INFINITY, "dB", 1.0)],
-            _ if SHARES.contains(&metric) => &[(f64::INFINITY, "%", 100.0)],
+            _ if format::is_share(metric) => &[(f64::INFINITY, "%", 100.0)],
             _ => &[(f64::INFINITY, "", 1.0)],
         };
         let found = steps.iter().find(|(below, _, _)| middle < *below);

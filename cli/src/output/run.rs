@@ -17,11 +17,17 @@ struct NumberColumn {
     head: &'static str,
 }
 
-const NUMBERS: [NumberColumn; 6] = [
+const NUMBERS: [NumberColumn; 12] = [
     NumberColumn { metric: "model_size_mb", head: "size" },
     NumberColumn { metric: "lat_p50_ms", head: "p50" },
     NumberColumn { metric: "lat_p90_ms", head: "p90" },
     NumberColumn { metric: "top1", head: "top-1" },
+    NumberColumn { metric: "map", head: "mAP" },
+    NumberColumn { metric: "miou", head: "mIoU" },
+    NumberColumn { metric: "cer", head: "CER" },
+    NumberColumn { metric: "f1_macro", head: "F1" },
+    NumberColumn { metric: "hit_1", head: "hit@1" },
+    NumberColumn { metric: "mae", head: "MAE" },
     NumberColumn { metric: "golden_sqnr_db", head: "SQNR" },
     NumberColumn { metric: "paced_missed", head: "missed" },
 ];

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use seatrial_core::dataset::package::{MANIFEST_NAME, MAX_MANIFEST_BYTES, PackageManifest};
+use seatrial_core::dataset::package::{MANIFEST_NAME, MAX_LABEL_BYTES, MAX_MANIFEST_BYTES, PackageManifest};
+use seatrial_core::dataset::truth;
 use tempfile::NamedTempFile;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter};
@@ -32,7 +33,7 @@ impl Package {
         }
     }
 
-    /// Reads the manifest, checks that every member is there, and packs a folder.
+    /// Reads the manifest and the labels, checks that every member is there, and packs a folder.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let metadata = fs_err::metadata(path).map_err(|source| CliError::Read { path: path.to_owned(), source })?;
         if metadata.is_dir() { Self::from_folder(path) } else { Self::from_zip(path) }
@@ -80,6 +81,11 @@ impl Package {
             |member: &&String| fs_err::symlink_metadata(folder.join(member)).is_ok_and(|metadata| metadata.is_file());
         let missing: Vec<&String> = members.iter().filter(|member| !is_file(member)).collect();
         refuse_missing(folder, &missing)?;
+        if let Some(labels) = &manifest.labels {
+            let member = folder.join(&labels.member);
+            let file = fs_err::File::open(&member).map_err(|source| CliError::Read { path: member.clone(), source })?;
+            check_labels(&manifest, &member, file)?;
+        }
         let packed = pack(folder, &text, &members)
             .map_err(|error| CliError::failed(format!("pack {}", folder.display()), error))?;
         Ok(Self { manifest, file: PackageFile::Packed(packed) })
@@ -99,8 +105,29 @@ impl Package {
         let members = manifest.members();
         let missing: Vec<&String> = members.iter().filter(|member| !present.contains(member.as_str())).collect();
         refuse_missing(path, &missing)?;
+        if let Some(labels) = &manifest.labels {
+            let member = archive.by_name(&labels.member).map_err(|error| failed(error.into()))?;
+            check_labels(&manifest, &path.join(&labels.member), member)?;
+        }
         Ok(Self { manifest, file: PackageFile::Given(path.to_owned()) })
     }
+}
+
+/// Labels that a device could not use are refused here, where somebody can mend them.
+fn check_labels(manifest: &PackageManifest, path: &Path, member: impl Read) -> Result<()> {
+    let wrong = |why: String| {
+        CliError::plain(format!("{}: {why}", path.display()))
+            .with_hint("docs/dataset.md says how the labels of each task are written")
+    };
+    let mut bytes = Vec::new();
+    member
+        .take(MAX_LABEL_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|source| CliError::Read { path: path.to_owned(), source })?;
+    if bytes.len() as u64 > MAX_LABEL_BYTES {
+        return Err(wrong(format!("the labels are longer than {MAX_LABEL_BYTES} bytes")));
+    }
+    truth::read(manifest, &bytes).map(drop).map_err(|error| wrong(error.to_string()))
 }
 
 fn parse(text: &str, at: &Path) -> Result<PackageManifest> {
@@ -171,8 +198,8 @@ kind = "npy"
 member = "x.npy"
 
 [labels]
-kind = "npy"
-member = "y.npy"
+kind = "lines"
+member = "y.txt"
 "#;
 
     fn folder(members: &[(&str, &[u8])]) -> tempfile::TempDir {
@@ -189,9 +216,13 @@ member = "y.npy"
 
     #[test]
     fn equal_folders_pack_into_equal_bytes_and_unnamed_files_stay_out() {
-        let one = folder(&[("dataset.toml", MANIFEST.as_bytes()), ("x.npy", b"xx"), ("y.npy", b"yy")]);
-        let other =
-            folder(&[("y.npy", b"yy"), ("notes.txt", b"?"), ("x.npy", b"xx"), ("dataset.toml", MANIFEST.as_bytes())]);
+        let one = folder(&[("dataset.toml", MANIFEST.as_bytes()), ("x.npy", b"xx"), ("y.txt", b"a\nb\n")]);
+        let other = folder(&[
+            ("y.txt", b"a\nb\n"),
+            ("notes.txt", b"?"),
+            ("x.npy", b"xx"),
+            ("dataset.toml", MANIFEST.as_bytes()),
+        ]);
         let (one, other) = (Package::open(one.path()).unwrap(), Package::open(other.path()).unwrap());
         assert_eq!(bytes(&one), bytes(&other));
         assert_eq!(one.manifest.examples, 2);
@@ -199,7 +230,7 @@ member = "y.npy"
 
     #[test]
     fn a_packed_folder_is_a_package_itself_and_is_taken_as_it_is() {
-        let source = folder(&[("dataset.toml", MANIFEST.as_bytes()), ("x.npy", b"xx"), ("y.npy", b"yy")]);
+        let source = folder(&[("dataset.toml", MANIFEST.as_bytes()), ("x.npy", b"xx"), ("y.txt", b"a\nb\n")]);
         let packed = Package::open(source.path()).unwrap();
         let again = Package::open(packed.path()).unwrap();
         assert_eq!(again.path(), packed.path());
@@ -208,10 +239,31 @@ member = "y.npy"
 
     #[test]
     fn a_member_that_is_missing_or_no_regular_file_is_named() {
-        let source = folder(&[("dataset.toml", MANIFEST.as_bytes()), ("y.npy", b"yy")]);
+        let source = folder(&[("dataset.toml", MANIFEST.as_bytes()), ("y.txt", b"a\nb\n")]);
         std::os::unix::fs::symlink("/etc/hostname", source.path().join("x.npy")).unwrap();
         let error = Package::open(source.path()).err().unwrap();
         assert!(error.to_string().ends_with("names members that are not in it: x.npy"), "{error}");
+    }
+
+    #[test]
+    fn labels_that_mean_nothing_are_refused_before_anything_is_uploaded() {
+        for (labels, said) in [
+            (&b"a\n"[..], "y.txt: there are 1 labels for 2 examples"),
+            (b"a\nc\n", "y.txt: line 2: \"c\" is neither the name nor the index of a class"),
+        ] {
+            let source = folder(&[("dataset.toml", MANIFEST.as_bytes()), ("x.npy", b"xx"), ("y.txt", labels)]);
+            let error = Package::open(source.path()).err().unwrap();
+            assert!(error.to_string().ends_with(said), "{error}");
+            let zip = source.path().join("package.zip");
+            let mut writer = ZipWriter::new(fs_err::File::create(&zip).unwrap());
+            for (name, bytes) in [("dataset.toml", MANIFEST.as_bytes()), ("x.npy", b"xx"), ("y.txt", labels)] {
+                writer.start_file(name, SimpleFileOptions::default()).unwrap();
+                writer.write_all(bytes).unwrap();
+            }
+            writer.finish().unwrap();
+            let error = Package::open(&zip).err().unwrap();
+            assert!(error.to_string().ends_with(said), "{error}");
+        }
     }
 
     #[test]

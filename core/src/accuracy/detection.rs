@@ -245,16 +245,25 @@ fn descending(a: f64, b: f64) -> Ordering {
     b.partial_cmp(&a).unwrap_or(Ordering::Equal)
 }
 
+/// Intersection over union of two rectangles.
+#[must_use]
+pub fn overlap(one: Rectangle, other: Rectangle) -> f64 {
+    shared(one, other, false)
+}
+
 /// Intersection over union; over the answer's own area when the true box is a crowd.
 fn iou(answer: &AnswerBox, object: &TruthBox) -> f64 {
-    let ([x, y, width, height], [left, top, w, h]) = (answer.rectangle, object.rectangle);
+    shared(answer.rectangle, object.rectangle, object.crowd)
+}
+
+fn shared([x, y, width, height]: Rectangle, [left, top, w, h]: Rectangle, crowd: bool) -> f64 {
     let across = (x + width).min(left + w) - x.max(left);
     let down = (y + height).min(top + h) - y.max(top);
     if across <= 0.0 || down <= 0.0 {
         return 0.0;
     }
     let (common, own) = (across * down, width * height);
-    common / if object.crowd { own } else { own + w * h - common }
+    common / if crowd { own } else { own + w * h - common }
 }
 
 /// As `numpy.linspace(0.5, 0.95, 10)` rounds it.

@@ -5,6 +5,7 @@
 //! and in no mean.
 
 use super::classification::{MAX_CLASSES, top_classes};
+use crate::evidence::Decision;
 
 /// How one class fared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +89,10 @@ pub enum MultilabelError {
     Label { example: usize, class: usize, label: i64 },
     #[error("the threshold is not a number")]
     Threshold,
+    #[error("there are labels of {truth} examples and answers to {answers}")]
+    Decisions { truth: usize, answers: usize },
+    #[error("class {class} of example {example} is not one of the {classes} classes")]
+    Class { example: usize, class: u32, classes: u32 },
 }
 
 /// Judges a dataset: `labels[c i + j]` is 1 when example `i` has class `j` of `c` and 0 when not, `scores[c i + j]` its
@@ -103,27 +108,49 @@ pub fn summarise(classes: u32, labels: &[i64], scores: &[f64], threshold: f64) -
     if labels.len() != scores.len() || !labels.len().is_multiple_of(width) {
         return Err(MultilabelError::Length { labels: labels.len(), scores: scores.len(), classes });
     }
+    let set = |(example, row): (usize, &[i64])| match row.iter().position(|label| !matches!(label, 0 | 1)) {
+        Some(class) => Err(MultilabelError::Label { example, class, label: row[class] }),
+        None => Ok((0..classes).zip(row).filter(|&(_, &label)| label == 1).map(|(class, _)| class).collect()),
+    };
+    let truth: Vec<Vec<u32>> = labels.chunks_exact(width).enumerate().map(set).collect::<Result<_, _>>()?;
+    let answers: Vec<Decision> = scores.chunks_exact(width).map(|scores| decide(scores, threshold)).collect();
+    judge(classes, &truth, &answers)
+}
+
+/// Which classes these scores answer. A score that is not a number is no answer, and equal scores go by the lower class.
+#[must_use]
+pub fn decide(scores: &[f64], threshold: f64) -> Decision {
+    let [best, ..] = top_classes(scores);
+    let answered = (0..).zip(scores).filter(|&(_, &score)| score >= threshold).map(|(class, _)| class);
+    Decision { best: u32::try_from(best).ok(), answered: answered.collect() }
+}
+
+/// Judges decisions: `truth[i]` holds the classes of example `i`.
+pub fn judge(classes: u32, truth: &[Vec<u32>], answers: &[Decision]) -> Result<Multilabel, MultilabelError> {
+    if !(1..=MAX_CLASSES).contains(&classes) {
+        return Err(MultilabelError::Classes(classes));
+    }
+    if truth.len() != answers.len() {
+        return Err(MultilabelError::Decisions { truth: truth.len(), answers: answers.len() });
+    }
     let blank = |class| ClassDecisions { class, support: 0, answered: 0, correct: 0 };
     let mut per_class: Vec<ClassDecisions> = (0..classes).map(blank).collect();
     let (mut labelled, mut top1) = (0, 0);
-    for (example, (labels, scores)) in labels.chunks_exact(width).zip(scores.chunks_exact(width)).enumerate() {
-        for (class, (&label, &score)) in labels.iter().zip(scores).enumerate() {
-            let there = match label {
-                0 => false,
-                1 => true,
-                _ => return Err(MultilabelError::Label { example, class, label }),
-            };
-            let answered = score >= threshold;
-            per_class[class].support += u32::from(there);
-            per_class[class].answered += u32::from(answered);
-            per_class[class].correct += u32::from(there && answered);
+    for (example, (labels, Decision { best, answered })) in truth.iter().zip(answers).enumerate() {
+        if let Some(&class) = labels.iter().chain(answered).find(|&&class| class >= classes) {
+            return Err(MultilabelError::Class { example, class, classes });
         }
-        let [best, ..] = top_classes(scores);
-        let right = usize::try_from(best).is_ok_and(|best| labels[best] == 1);
-        labelled += u32::from(labels.contains(&1));
-        top1 += u32::from(right);
+        for &class in labels {
+            per_class[class as usize].support += 1;
+        }
+        for class in answered {
+            per_class[*class as usize].answered += 1;
+            per_class[*class as usize].correct += u32::from(labels.contains(class));
+        }
+        labelled += u32::from(!labels.is_empty());
+        top1 += u32::from(best.is_some_and(|best| labels.contains(&best)));
     }
-    Ok(Multilabel { examples: (labels.len() / width) as u32, labelled, top1, per_class })
+    Ok(Multilabel { examples: truth.len() as u32, labelled, top1, per_class })
 }
 
 #[cfg(test)]

@@ -54,10 +54,21 @@ fn check_components(values: &[f64]) -> Result<(), RetrievalError> {
 }
 
 fn cosine_of(first: &[f64], second: &[f64]) -> f64 {
-    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-    let norms = dot(first, first).sqrt() * dot(second, second).sqrt();
+    cosine_with(first, second, norm(first), norm(second))
+}
+
+fn cosine_with(first: &[f64], second: &[f64], norm_1: f64, norm_2: f64) -> f64 {
+    let norms = norm_1 * norm_2;
     // Rounding may take nearly parallel vectors a hair beyond 1.
     if norms == 0.0 { 0.0 } else { (dot(first, second) / norms).clamp(-1.0, 1.0) }
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+fn norm(values: &[f64]) -> f64 {
+    dot(values, values).sqrt()
 }
 
 /// How alike the two embeddings of each pair are.
@@ -94,10 +105,11 @@ impl Similarities {
 }
 
 /// Embeddings in which queries are searched.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Gallery<'a> {
     components: usize,
     values: &'a [f64],
+    norms: Vec<f64>,
 }
 
 impl<'a> Gallery<'a> {
@@ -110,7 +122,7 @@ impl<'a> Gallery<'a> {
             return Err(RetrievalError::Values { values: values.len(), components });
         }
         check_components(values)?;
-        Ok(Self { components, values })
+        Ok(Self { components, values, norms: values.chunks_exact(components).map(norm).collect() })
     }
 
     /// The ten items that are most alike, best first, without `itself`. Equal similarities go by the lower index.
@@ -120,9 +132,10 @@ impl<'a> Gallery<'a> {
         }
         check_components(query)?;
         let mut best: Vec<(f64, usize)> = Vec::with_capacity(KEPT + 1);
-        let items = self.values.chunks_exact(self.components).enumerate();
-        for (index, item) in items.filter(|&(index, _)| Some(index) != itself) {
-            let cosine = cosine_of(query, item);
+        let own = norm(query);
+        let items = self.values.chunks_exact(self.components).zip(&self.norms).enumerate();
+        for (index, (item, &norm)) in items.filter(|&(index, _)| Some(index) != itself) {
+            let cosine = cosine_with(query, item, own, norm);
             let place = best.partition_point(|&(other, _)| other.partial_cmp(&cosine) != Some(Ordering::Less));
             if place < KEPT {
                 best.insert(place, (cosine, index));
@@ -169,6 +182,44 @@ pub struct RecallAt {
 
 /// Judges rankings: those of query `i` are `ranked[10 i .. 10 i + 10]`, best first, −1 where there is none.
 pub fn summarise(queries: &[i64], items: Items<'_>, ranked: &[i64]) -> Result<Retrieval, RetrievalError> {
+    let mut judged = 0;
+    let mut hits = [0; RECALL_AT.len()];
+    let mut shares = [0.0; RECALL_AT.len()];
+    judge(queries, items, ranked, |Judged { relevant, found }| {
+        judged += 1;
+        for (place, found) in found.into_iter().enumerate() {
+            hits[place] += u32::from(found > 0);
+            shares[place] += found as f64 / relevant as f64;
+        }
+    })?;
+    let at = std::array::from_fn(|place| RecallAt {
+        k: RECALL_AT[place] as u32,
+        hits: hits[place],
+        recall: (judged > 0).then(|| shares[place] / f64::from(judged)),
+    });
+    Ok(Retrieval { queries: queries.len() as u32, judged, at })
+}
+
+/// Whether the nearest item of each query has its label, of queries that some item is relevant to.
+pub fn first_hits(queries: &[i64], items: Items<'_>, ranked: &[i64]) -> Result<Vec<bool>, RetrievalError> {
+    let mut hits = Vec::new();
+    judge(queries, items, ranked, |judged| hits.push(judged.found[0] > 0))?;
+    Ok(hits)
+}
+
+/// One query that some item is relevant to.
+struct Judged {
+    relevant: usize,
+    /// Relevant items among the first of each of [`RECALL_AT`].
+    found: [usize; RECALL_AT.len()],
+}
+
+fn judge(
+    queries: &[i64],
+    items: Items<'_>,
+    ranked: &[i64],
+    mut each: impl FnMut(Judged),
+) -> Result<(), RetrievalError> {
     let expected = queries.len() * KEPT;
     if ranked.len() != expected {
         return Err(RetrievalError::Length { queries: queries.len(), expected, actual: ranked.len() });
@@ -181,28 +232,16 @@ pub fn summarise(queries: &[i64], items: Items<'_>, ranked: &[i64]) -> Result<Re
     for &label in labels {
         *with_label.entry(label).or_default() += 1;
     }
-    let mut judged = 0;
-    let mut hits = [0; RECALL_AT.len()];
-    let mut shares = [0.0; RECALL_AT.len()];
     for (query, (&label, nearest)) in queries.iter().zip(ranked.chunks_exact(KEPT)).enumerate() {
         check_ranking(query, nearest, items, labels.len())?;
         let relevant = with_label.get(&label).map_or(0, |&count| count - own);
-        if relevant == 0 {
-            continue;
-        }
-        judged += 1;
-        for (place, k) in RECALL_AT.into_iter().enumerate() {
-            let found = nearest[..k].iter().filter(|&&item| item != NO_ITEM && labels[item as usize] == label).count();
-            hits[place] += u32::from(found > 0);
-            shares[place] += found as f64 / relevant as f64;
+        if relevant > 0 {
+            let is_found = |item: &&i64| **item != NO_ITEM && labels[**item as usize] == label;
+            let found = RECALL_AT.map(|k| nearest[..k].iter().filter(is_found).count());
+            each(Judged { relevant, found });
         }
     }
-    let at = std::array::from_fn(|place| RecallAt {
-        k: RECALL_AT[place] as u32,
-        hits: hits[place],
-        recall: (judged > 0).then(|| shares[place] / f64::from(judged)),
-    });
-    Ok(Retrieval { queries: queries.len() as u32, judged, at })
+    Ok(())
 }
 
 fn check_ranking(query: usize, nearest: &[i64], among: Items<'_>, items: usize) -> Result<(), RetrievalError> {

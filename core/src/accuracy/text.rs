@@ -111,6 +111,12 @@ pub fn summarise<T: AsRef<str>, A: AsRef<str>>(truth: &[T], answers: &[A]) -> Re
     Ok(text)
 }
 
+/// Whether an answer has no error in any character.
+#[must_use]
+pub fn is_exact(truth: &str, answer: &str) -> bool {
+    truth.trim_matches(is_space) == answer.trim_matches(is_space)
+}
+
 /// White space as Python's `str.isspace` has it: Unicode's, and the four separators of ASCII.
 fn is_space(character: char) -> bool {
     character.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&character)

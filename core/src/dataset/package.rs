@@ -7,7 +7,7 @@
 //! # use seatrial_core::dataset::package::PackageManifest;
 //! let text = r#"
 //! name = "digits"                       # letters, digits, '.', '_' and '-'
-//! task = "classification"               # or "golden"
+//! task = "classification"               # one of [`Task`](super::Task)
 //! license = "CC-BY-4.0"
 //! origin = "https://archive.ics.uci.edu/dataset/80"
 //! examples = 360                        # every member must hold as many
@@ -84,6 +84,8 @@ pub const MAX_MEMBERS: usize = 101_000;
 pub const MAX_EXAMPLES: u32 = 100_000;
 /// Bytes of one raw member, and of one tensor that is read from a package.
 pub const MAX_TENSOR_BYTES: u64 = 4 << 30;
+/// Bytes of the member that holds the labels.
+pub const MAX_LABEL_BYTES: u64 = 512 << 20;
 
 /// A package's manifest without faults.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -94,11 +96,11 @@ pub struct PackageManifest {
     pub license: Option<String>,
     pub origin: Option<String>,
     pub examples: u32,
-    /// Names of the classes; a label is an index into them. Empty unless the task is classification.
+    /// Names of the classes; a label is an index into them. Empty for a task without classes.
     pub classes: Vec<String>,
     /// At least one, with distinct names.
     pub inputs: Vec<TensorSource>,
-    /// Present exactly when the task is classification.
+    /// Present unless the task is golden.
     pub labels: Option<LabelSource>,
     /// Reference outputs; at least one when the task is golden.
     pub goldens: Vec<TensorSource>,
@@ -144,12 +146,30 @@ pub struct Pattern {
 
 /// Where the labels are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LabelSource {
+    pub member: String,
+    #[serde(flatten)]
+    pub form: LabelForm,
+    /// Class of pixels that are in no figure; segmentation only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ignore: Option<u32>,
+    /// The first so many examples are searched for among the others, not each among all others; retrieval only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queries: Option<u32>,
+}
+
+/// How the labels are written. Which forms a task reads stands in `docs/dataset.md`; [`super::truth::read`] reads them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub enum LabelSource {
-    /// One integer an example.
-    Npy { member: String },
-    /// A column that holds the name or the index of the class. See [`super::labels::parse_csv`].
-    Csv { member: String, column: String },
+pub enum LabelForm {
+    /// An array whose first axis counts the examples.
+    Npy,
+    /// A column of a table, one line an example.
+    Csv { column: String },
+    /// One line an example.
+    Lines,
+    /// Annotations of boxes as COCO has them.
+    Coco,
 }
 
 impl PackageManifest {
@@ -166,9 +186,7 @@ impl PackageManifest {
     /// Every member that may be read from the package, each once: inputs, labels, goldens.
     #[must_use]
     pub fn members(&self) -> Vec<String> {
-        let labels = self.labels.iter().map(|labels| match labels {
-            LabelSource::Npy { member } | LabelSource::Csv { member, .. } => member.clone(),
-        });
+        let labels = self.labels.iter().map(|labels| labels.member.clone());
         let inputs = self.inputs.iter().flat_map(|input| input.data.members(self.examples));
         let goldens = self.goldens.iter().flat_map(|golden| golden.data.members(self.examples));
         let mut seen = BTreeSet::new();

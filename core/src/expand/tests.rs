@@ -118,6 +118,22 @@ fn a_binding_that_names_what_the_model_does_not_have_is_a_fault() {
 }
 
 #[test]
+fn a_task_that_needs_to_be_told_how_outputs_are_read_is_a_misfit_without() {
+    for (task, key) in [(Task::Detection, "boxes"), (Task::Text, "text")] {
+        let mut catalog = catalog();
+        catalog.datasets[0].versions[0].task = task;
+        let text = suite_of("\"digits-cnn\"", "");
+        let suite = suite::parse(&text, "night.toml").unwrap();
+        let error = render(&expand(&suite, &catalog, &[phone(1)], MAX_CELLS).unwrap_err());
+        let said = format!("the binding has no `{key}`, which says how outputs are read for {}", task.as_str());
+        assert!(error.contains(&said), "{error}");
+    }
+    let binding: Binding = toml::from_str("boxes = { tensor = \"b\", format = \"xyxy\" }").unwrap();
+    assert_eq!(unread(Task::Detection, &binding), None);
+    assert_eq!(unread(Task::Segmentation, &Binding::default()), None);
+}
+
+#[test]
 fn generated_inputs_need_the_size_of_every_axis() {
     let text = |binding: &str| {
         format!("name = \"s\"\nmodels = [{{ name = \"digits-cnn\"{binding} }}]\nbackends = [{{ runtime = \"tract\" }}]")

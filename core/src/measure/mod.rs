@@ -12,6 +12,7 @@ pub mod stats;
 pub mod stop;
 mod summary;
 pub mod sustained;
+pub mod task;
 #[cfg(test)]
 mod testing;
 pub mod warmup;

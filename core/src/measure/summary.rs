@@ -2,10 +2,9 @@
 
 use super::interference::{self, Conditions, sensor};
 use super::samples::{Samples, Series};
-use super::{latency, paced, stats, sustained};
+use super::{latency, paced, stats, sustained, task};
 use crate::accuracy::classification::{self, Classification};
 use crate::accuracy::golden::{self, Comparison};
-use crate::block;
 use crate::dataset::Task;
 use crate::job::JobSpec;
 use crate::metric::{Estimate, Metric};
@@ -14,7 +13,7 @@ use crate::outcome::Outcome;
 use crate::profile::ProfileKind;
 use crate::reading::Reading;
 use crate::reason::{Code, Reason};
-use crate::report::{Block, BlockKind, Memory, ProcessRecord, ProcessRole, Report, SensorTrace};
+use crate::report::{BlockKind, Memory, ProcessRecord, ProcessRole, Report, SensorTrace};
 use crate::stage::Stage;
 
 /// What a report comes to.
@@ -48,7 +47,7 @@ pub fn summarise(spec: &JobSpec, report: &Report) -> Summary {
         invalid.extend(sensors_dropped(report));
     }
     metrics.extend(memory(report));
-    metrics.extend(task(spec, report, &mut invalid));
+    metrics.extend(task_metrics(spec, report, &mut invalid));
     metrics.push(determinism(report));
     metrics.push(Metric::exact("model_size_mb", spec.model.manifest.size() as f64 / 1e6));
 
@@ -302,48 +301,30 @@ fn determinism(report: &Report) -> Metric {
     Metric::new("determinism", value)
 }
 
-/// Metrics of the dataset's task; none without a dataset.
-fn task(spec: &JobSpec, report: &Report, invalid: &mut Vec<Reason>) -> Vec<Metric> {
-    match spec.dataset.as_ref().map(|dataset| dataset.task) {
-        Some(Task::Classification) => {
-            let mut metrics = classification_metrics(report, invalid);
-            // A labelled dataset may have reference outputs as well.
-            if !report.golden.is_empty() {
-                metrics.extend(golden_metrics(report));
-            }
-            metrics
+/// Metrics of the dataset's task, and of its references where it has any; none without a dataset.
+fn task_metrics(spec: &JobSpec, report: &Report, invalid: &mut Vec<Reason>) -> Vec<Metric> {
+    let Some(dataset) = &spec.dataset else { return Vec::new() };
+    if dataset.task == Task::Golden {
+        if report.golden.is_empty() && ran(report) {
+            invalid.push(unusable(&missing(report, COMPARISON)));
         }
-        Some(Task::Golden) => {
-            if report.golden.is_empty() && ran(report) {
-                invalid.push(unusable(&missing(report, COMPARISON)));
-            }
-            golden_metrics(report)
-        }
-        None => Vec::new(),
+        return golden_metrics(report);
     }
-}
-
-/// What a golden dataset is for.
-const COMPARISON: &str = "comparison with the reference";
-
-fn unusable(why: &str) -> Reason {
-    Reason::new(Code::AccuracyUnusable, &[("why", &why)])
-}
-
-fn classification_metrics(report: &Report, invalid: &mut Vec<Reason>) -> Vec<Metric> {
-    const NAMES: [&str; 2] = ["top1", "top5"];
-    let reason = match classify(report) {
-        Ok(Some(Classification { examples, top1, top5, .. })) if examples > 0 => {
-            let share = |name, right: u32| {
-                let interval = Some(classification::wilson(right.into(), examples.into()));
-                Metric::new(
-                    name,
-                    Reading::Present(Estimate { value: f64::from(right) / f64::from(examples), interval }),
-                )
-            };
-            return vec![share(NAMES[0], top1), share(NAMES[1], top5)];
-        }
-        Ok(_) => {
+    let judged = match dataset.task {
+        Task::Classification => classification_metrics(report),
+        Task::Detection
+        | Task::Segmentation
+        | Task::Text
+        | Task::Multilabel
+        | Task::Retrieval
+        | Task::Regression
+        | Task::Golden => task::read(dataset.task, dataset.examples, &report.blocks)
+            .and_then(|evidence| evidence.map(|it| task::metrics(&it, dataset.examples)).transpose()),
+    };
+    let references = if report.golden.is_empty() { Vec::new() } else { golden_metrics(report) };
+    let absent = match judged {
+        Ok(Some(metrics)) => return [metrics, references].concat(),
+        Ok(None) => {
             let why = missing(report, "predictions");
             if ran(report) {
                 invalid.push(unusable(&why));
@@ -355,7 +336,27 @@ fn classification_metrics(report: &Report, invalid: &mut Vec<Reason>) -> Vec<Met
             why
         }
     };
-    NAMES.map(|name| Metric::absent(name, reason.clone())).to_vec()
+    let absent = task::names(dataset.task).iter().map(|name| Metric::absent(name, absent.clone()));
+    absent.chain(references).collect()
+}
+
+/// What a golden dataset is for.
+const COMPARISON: &str = "comparison with the reference";
+
+fn unusable(why: &str) -> Reason {
+    Reason::new(Code::AccuracyUnusable, &[("why", &why)])
+}
+
+fn classification_metrics(report: &Report) -> Result<Option<Vec<Metric>>, String> {
+    let judged = classify(report)?.filter(|judged| judged.examples > 0);
+    Ok(judged.map(|Classification { examples, top1, top5, .. }| {
+        let share = |name, right: u32| {
+            let interval = Some(classification::wilson(right.into(), examples.into()));
+            let value = f64::from(right) / f64::from(examples);
+            Metric::new(name, Reading::Present(Estimate { value, interval }))
+        };
+        vec![share("top1", top1), share("top5", top5)]
+    }))
 }
 
 /// The labels and predictions of a report, judged; `None` when it carries none.
@@ -364,14 +365,9 @@ fn classify(report: &Report) -> Result<Option<Classification>, String> {
     let (Some(labels), Some(top)) = (find(BlockKind::Labels), find(BlockKind::TopClasses)) else {
         return Ok(None);
     };
-    let (labels, top) = (unpack(labels)?, unpack(top)?);
+    let (labels, top) = (task::unpack(labels)?, task::unpack(top)?);
     let classes = classification::class_count(&labels, &top).map_err(|error| error.to_string())?;
     classification::summarise(&labels, &top, classes).map(Some).map_err(|error| error.to_string())
-}
-
-fn unpack(block: &Block) -> Result<Vec<i64>, String> {
-    block::unpack(&block.bytes, block.count)
-        .map_err(|error| format!("the {} block cannot be used: {error}", block.metric.as_str()))
 }
 
 /// The worst over all outputs.

@@ -1,6 +1,7 @@
 //! What a report comes to, from end to end.
 
 use super::*;
+use crate::evidence::Evidence;
 use crate::measure::testing::{block, process, report, spec};
 use crate::metric::REGISTRY;
 use crate::model::Precision;
@@ -300,6 +301,26 @@ fn a_labelled_dataset_with_references_has_the_figures_of_both() {
     assert!(summary.metrics.iter().any(|metric| metric.name == "top1"));
     let plain = summarise(&spec(ProfileKind::AccuracyOnly, Some(Task::Classification), 1), &report());
     assert!(plain.metrics.iter().all(|metric| metric.name != "golden_cosine"), "nobody compared anything");
+}
+
+#[test]
+fn a_dataset_of_any_task_with_references_has_the_figures_of_both() {
+    let spec = spec(ProfileKind::AccuracyOnly, Some(Task::Regression), 1);
+    let evidence = Evidence::Regression { truth: vec![1.0, 2.0, 3.0, 4.0], answers: vec![1.0, 2.0, 3.0, 6.0] };
+    let (truth, answers) = evidence.series(4);
+    let mut report = golden_report(&[comparison()]);
+    report.blocks = vec![block(BlockKind::Truth, 1, &truth), block(BlockKind::Answers, 1, &answers)];
+    let summary = summarise(&spec, &report);
+    assert_eq!((value(&summary, "mae"), value(&summary, "golden_cosine")), (Some(0.5), Some(0.9999)));
+    assert_eq!((summary.outcome, summary.invalid.as_slice()), (Outcome::Ok, &[][..]));
+
+    report.blocks.pop();
+    let summary = summarise(&spec, &report);
+    assert_eq!((value(&summary, "mae"), value(&summary, "golden_cosine")), (None, Some(0.9999)));
+    assert_eq!(summary.invalid, ["accuracy: the report carries no predictions"]);
+
+    report.golden[0].comparison.cosine = Some(0.5);
+    assert_eq!(summarise(&spec, &report).outcome, Outcome::NumericsFail, "labels excuse no wrong output");
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! What the models of a run answered, example by example, so that anybody can judge them again: the first five classes
-//! with the label, or the outputs that were compared with references.
+//! with the label, truth and answers of other tasks, or the outputs that were compared with references.
 //!
 //! A run may hold more answers than fit in memory, so the file is made job by job.
 
@@ -12,6 +12,8 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::Type;
 use seatrial_core::accuracy::classification::KEPT;
+use seatrial_core::accuracy::retrieval;
+use seatrial_core::evidence::Evidence;
 use seatrial_core::report::GoldenRecord;
 use seatrial_core::store::JobRow;
 
@@ -22,6 +24,8 @@ use super::{ExportError, csv};
 pub enum Kind {
     /// An example with its label and first five classes.
     Predictions,
+    /// What another task asked or what was answered: a box, a class, a text, a number.
+    Answers,
     /// One value of one output for one example.
     Outputs,
 }
@@ -45,6 +49,7 @@ impl Asked {
         let (kind, format) = name.split_once('.')?;
         let kind = match kind {
             "predictions" => Kind::Predictions,
+            "answers" => Kind::Answers,
             "outputs" => Kind::Outputs,
             _ => return None,
         };
@@ -61,6 +66,8 @@ impl Asked {
         match (self.kind, self.format) {
             (Kind::Predictions, Format::Csv) => "predictions.csv",
             (Kind::Predictions, Format::Parquet) => "predictions.parquet",
+            (Kind::Answers, Format::Csv) => "answers.csv",
+            (Kind::Answers, Format::Parquet) => "answers.parquet",
             (Kind::Outputs, Format::Csv) => "outputs.csv",
             (Kind::Outputs, Format::Parquet) => "outputs.parquet",
         }
@@ -79,10 +86,10 @@ impl Asked {
 enum Cells {
     /// The same text in every row.
     Same(Option<String>),
-    Text(Vec<String>),
+    Text(Vec<Option<String>>),
     /// −1 stands for no class, and is an empty cell.
     Whole(Vec<i64>),
-    Number(Vec<f64>),
+    Number(Vec<Option<f64>>),
 }
 
 /// The rows of one job.
@@ -119,7 +126,7 @@ impl Table {
                 if kept as usize > values.len() - names.len() {
                     break;
                 }
-                names.extend((0..kept).map(|_| output.clone()));
+                names.extend((0..kept).map(|_| Some(output.clone())));
                 examples.extend((0..kept).map(|_| i64::from(example)));
                 elements.extend((0..kept).map(i64::from));
             }
@@ -129,12 +136,128 @@ impl Table {
         columns.push(("output", Cells::Text(names)));
         columns.push(("example", Cells::Whole(examples)));
         columns.push(("element", Cells::Whole(elements)));
-        columns.push(("value", Cells::Number(values[..rows].to_vec())));
+        columns.push(("value", Cells::Number(values[..rows].iter().copied().map(Some).collect())));
         Self { rows, columns }
+    }
+
+    /// Truth and answers of another task. A row without an example is of all of them together.
+    #[must_use]
+    pub fn answers(job: &JobRow, evidence: Option<&Evidence>) -> Self {
+        let mut rows = Vec::new();
+        if let Some(evidence) = evidence {
+            answer_rows(evidence, &mut rows);
+        }
+        let mut columns = of_job(job);
+        let whole = |of: fn(&Row) -> Option<u64>| {
+            Cells::Whole(rows.iter().map(|row| of(row).map_or(-1, |value| value as i64)).collect())
+        };
+        let number = |of: fn(&Row) -> Option<f64>| Cells::Number(rows.iter().map(of).collect());
+        columns.push(("example", whole(|row| row.example)));
+        columns.push(("side", Cells::Text(rows.iter().map(|row| Some(row.side.to_owned())).collect())));
+        columns.push(("class", whole(|row| row.class)));
+        columns.push(("answered", whole(|row| row.answered)));
+        columns.push(("item", whole(|row| row.item)));
+        columns.push(("pixels", whole(|row| row.pixels)));
+        for (place, name) in ["left", "top", "width", "height"].into_iter().enumerate() {
+            let values = rows.iter().map(|row| row.rectangle.map(|rectangle| rectangle[place]));
+            columns.push((name, Cells::Number(values.collect())));
+        }
+        columns.push(("area", number(|row| row.area)));
+        columns.push(("crowd", whole(|row| row.crowd)));
+        columns.push(("score", number(|row| row.score)));
+        columns.push(("value", number(|row| row.value)));
+        columns.push(("text", Cells::Text(rows.iter().map(|row| row.text.clone()).collect())));
+        Self { rows: rows.len(), columns }
     }
 
     fn names(&self) -> Vec<&'static str> {
         self.columns.iter().map(|(name, _)| *name).collect()
+    }
+}
+
+/// One row of truth or answers: what its task does not have is empty.
+#[derive(Default)]
+struct Row {
+    example: Option<u64>,
+    side: &'static str,
+    class: Option<u64>,
+    answered: Option<u64>,
+    item: Option<u64>,
+    pixels: Option<u64>,
+    rectangle: Option<[f64; 4]>,
+    area: Option<f64>,
+    crowd: Option<u64>,
+    score: Option<f64>,
+    value: Option<f64>,
+    text: Option<String>,
+}
+
+const TRUTH: &str = "truth";
+const ANSWER: &str = "answer";
+/// The class with the highest score, whether or not it reaches the threshold.
+const BEST: &str = "best";
+
+fn answer_rows(evidence: &Evidence, rows: &mut Vec<Row>) {
+    let blank = |side, example: usize| Row { example: Some(example as u64), side, ..Row::default() };
+    match evidence {
+        Evidence::Detection { truth, answers } => {
+            rows.extend(truth.iter().map(|it| Row {
+                class: Some(it.class.into()),
+                rectangle: Some(it.rectangle),
+                area: Some(it.area),
+                crowd: Some(it.crowd.into()),
+                ..blank(TRUTH, it.image as usize)
+            }));
+            rows.extend(answers.iter().map(|it| Row {
+                class: Some(it.class.into()),
+                rectangle: Some(it.rectangle),
+                score: Some(it.score),
+                ..blank(ANSWER, it.image as usize)
+            }));
+        }
+        Evidence::Segmentation(pixels) => {
+            let counts = pixels.counts();
+            let width = counts.len().isqrt() + 1;
+            rows.extend(counts.iter().enumerate().filter(|(_, count)| **count > 0).map(|(place, &count)| Row {
+                side: ANSWER,
+                class: Some((place / width) as u64),
+                // The last column is that of pixels without an answer.
+                answered: Some((place % width) as u64).filter(|&class| class + 1 < width as u64),
+                pixels: u64::try_from(count).ok(),
+                ..Row::default()
+            }));
+        }
+        Evidence::Text { truth, answers } => {
+            for (side, texts) in [(TRUTH, truth), (ANSWER, answers)] {
+                let texts = texts.iter().enumerate();
+                rows.extend(texts.map(|(example, text)| Row { text: Some(text.clone()), ..blank(side, example) }));
+            }
+        }
+        Evidence::Multilabel { truth, answers } => {
+            let class = |side, example, class: u32| Row { class: Some(class.into()), ..blank(side, example) };
+            for (example, (truth, answer)) in truth.iter().zip(answers).enumerate() {
+                rows.extend(truth.iter().map(|&it| class(TRUTH, example, it)));
+                rows.extend(answer.answered.iter().map(|&it| class(ANSWER, example, it)));
+                rows.extend(answer.best.map(|it| class(BEST, example, it)));
+            }
+        }
+        Evidence::Retrieval { identities, ranked } => {
+            let truth = identities.of.iter().enumerate();
+            rows.extend(truth.map(|(example, &it)| Row { class: Some(it.into()), ..blank(TRUTH, example) }));
+            // Items are counted from the first one on, which stands behind the queries where these are apart.
+            let first = identities.queries.unwrap_or(0);
+            let ranked = ranked.chunks_exact(retrieval::KEPT).enumerate();
+            rows.extend(ranked.flat_map(|(query, items)| {
+                let found = items.iter().filter_map(|&item| u64::try_from(item).ok());
+                found.map(move |item| Row { item: Some(item + u64::from(first)), ..blank(ANSWER, query) })
+            }));
+        }
+        Evidence::Regression { truth, answers } => {
+            for (side, values) in [(TRUTH, truth), (ANSWER, answers)] {
+                let values = values.iter().enumerate();
+                rows.extend(values.map(|(example, &value)| Row { value: Some(value), ..blank(side, example) }));
+            }
+        }
     }
 }
 
@@ -213,10 +336,10 @@ impl Cells {
     fn text(&self, row: usize) -> String {
         match self {
             Self::Same(text) => text.clone().unwrap_or_default(),
-            Self::Text(texts) => texts[row].clone(),
+            Self::Text(texts) => texts[row].clone().unwrap_or_default(),
             Self::Whole(numbers) if numbers[row] < 0 => String::new(),
             Self::Whole(numbers) => numbers[row].to_string(),
-            Self::Number(numbers) => numbers[row].to_string(),
+            Self::Number(numbers) => numbers[row].map(|number| number.to_string()).unwrap_or_default(),
         }
     }
 
@@ -234,15 +357,20 @@ impl Cells {
                 None,
             )?,
             Self::Text(texts) => {
-                let texts: Vec<ByteArray> = texts.iter().map(|text| ByteArray::from(text.as_str())).collect();
-                column.typed::<ByteArrayType>().write_batch(&texts, Some(&all), None)?
+                let levels: Vec<i16> = texts.iter().map(|text| i16::from(text.is_some())).collect();
+                let there: Vec<ByteArray> = texts.iter().flatten().map(|text| ByteArray::from(text.as_str())).collect();
+                column.typed::<ByteArrayType>().write_batch(&there, Some(&levels), None)?
             }
             Self::Whole(numbers) => {
                 let levels: Vec<i16> = numbers.iter().map(|number| i16::from(*number >= 0)).collect();
                 let there: Vec<i64> = numbers.iter().copied().filter(|number| *number >= 0).collect();
                 column.typed::<Int64Type>().write_batch(&there, Some(&levels), None)?
             }
-            Self::Number(numbers) => column.typed::<DoubleType>().write_batch(numbers, Some(&all), None)?,
+            Self::Number(numbers) => {
+                let levels: Vec<i16> = numbers.iter().map(|number| i16::from(number.is_some())).collect();
+                let there: Vec<f64> = numbers.iter().copied().flatten().collect();
+                column.typed::<DoubleType>().write_batch(&there, Some(&levels), None)?
+            }
         };
         Ok(())
     }

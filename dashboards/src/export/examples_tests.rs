@@ -93,6 +93,22 @@ fn a_parquet_file_that_was_made_in_parts_is_read_whole() {
 }
 
 #[test]
+fn what_a_row_of_an_answer_does_not_have_is_null_in_parquet_and_never_zero() {
+    let evidence = Evidence::Text { truth: vec!["a".into(), String::new()], answers: vec!["b".into(), "c".into()] };
+    let tables = [Table::answers(&job("a"), Some(&evidence)), Table::answers(&job("without"), None)];
+    let reader = SerializedFileReader::new(bytes::Bytes::from(file(Format::Parquet, &tables))).unwrap();
+    let rows: Vec<_> = reader.get_row_iter(None).unwrap().map(Result::unwrap).collect();
+    let cell = |row: usize, name: &str| {
+        rows[row].get_column_iter().find(|(column, _)| *column == name).map(|(_, field)| field.clone()).unwrap()
+    };
+    assert_eq!(rows.len(), 4);
+    assert_eq!((cell(1, "example"), cell(1, "side")), (Field::Long(1), Field::Str("truth".to_owned())));
+    assert_eq!(cell(1, "text"), Field::Str(String::new()), "an empty text is one");
+    assert_eq!((cell(2, "side"), cell(2, "text")), (Field::Str("answer".to_owned()), Field::Str("b".to_owned())));
+    assert_eq!([cell(0, "score"), cell(0, "left"), cell(0, "class")], [Field::Null, Field::Null, Field::Null]);
+}
+
+#[test]
 fn outputs_are_told_apart_by_name_example_and_element() {
     let records = [comparison("x", 2, Some(2)), comparison("not kept", 9, None), comparison("y", 2, Some(1))];
     let values = [0.1, 0.2, 0.3, f64::NAN, 5.0, 6.0];
@@ -111,7 +127,9 @@ fn a_report_that_claims_more_values_than_it_has_makes_no_rows_of_nothing() {
 
 #[test]
 fn only_the_files_that_there_are_have_a_name() {
-    for name in ["predictions.csv", "predictions.parquet", "outputs.csv", "outputs.parquet"] {
+    for name in
+        ["predictions.csv", "predictions.parquet", "answers.csv", "answers.parquet", "outputs.csv", "outputs.parquet"]
+    {
         assert_eq!(Asked::parse(name).unwrap().file_name(), name);
     }
     for name in ["export.csv", "predictions.xml", "outputs", "predictions.csv.gz"] {

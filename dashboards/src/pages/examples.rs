@@ -5,7 +5,8 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use futures::{StreamExt, stream};
 use http::header;
-use seatrial_core::job::AttemptRef;
+use seatrial_core::evidence::Evidence;
+use seatrial_core::job::{AttemptRef, JobSpec};
 use seatrial_core::report::Report;
 use seatrial_core::store::JobRow;
 
@@ -73,6 +74,14 @@ async fn table(state: &Dashboards, kind: Kind, job: &JobRow) -> Result<Table, Fa
     let samples = Samples::unpack(&state.read.blocks(attempt).await?)?;
     Ok(match kind {
         Kind::Predictions => Table::predictions(job, &samples.labels, &samples.top_classes),
+        Kind::Answers => {
+            let spec: Option<JobSpec> =
+                super::job::document(state.read.job_spec(job.id).await?, "job specification", job);
+            let evidence = spec.and_then(|spec| spec.dataset).and_then(|dataset| {
+                Evidence::read(dataset.task, dataset.examples, &samples.truth, &samples.answers).ok()
+            });
+            Table::answers(job, evidence.as_ref())
+        }
         Kind::Outputs => {
             let report: Option<Report> = super::job::document(state.read.report(attempt).await?, "report", job);
             Table::outputs(job, &report.map(|report| report.golden).unwrap_or_default(), &samples.outputs)

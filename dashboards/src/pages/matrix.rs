@@ -209,15 +209,17 @@ fn job_cell(job: &JobRow, numbers: Option<&Numbers>, live: Option<&LiveJob>, wor
     Html::trusted(format!(r#"<a{class} href="/jobs/{}" data-tip="{}">{content}{word}</a>"#, job.id, tip(&lines)))
 }
 
-/// p50 in ms, or the share of right answers where nothing was timed: tip and cell.
+/// p50 in ms, or the headline of the task where nothing was timed: tip and cell.
 fn headline(numbers: Option<&Numbers>) -> Option<(String, String)> {
     let numbers = numbers?;
     if let Some(p50) = numbers.estimate("lat_p50_ms") {
         let shown = format::quantity(p50, "ms");
         return Some((format!("p50 {}{} {}", shown.number, shown.unit, shown.interval), significant(p50.value)));
     }
-    let top1 = numbers.shown("top1").filter(|shown| shown.absent.is_empty())?;
-    Some((format!("top-1 {}{} {}", top1.number, top1.unit, top1.interval), format!("{}{}", top1.number, top1.unit)))
+    let name = numbers.headline()?;
+    let shown = numbers.shown(name)?;
+    let tip = format!("{} {}{} {}", format::figure_name(name), shown.number, shown.unit, shown.interval);
+    Some((tip, format!("{}{}", shown.number, shown.unit)))
 }
 
 fn misfit_cell(misfit: &MisfitRow, words: Words) -> Html {

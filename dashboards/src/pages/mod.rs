@@ -11,6 +11,7 @@ pub(crate) mod live;
 pub(crate) mod matrix;
 pub(crate) mod model;
 pub(crate) mod new_run;
+pub(crate) mod paired;
 pub(crate) mod readings;
 pub(crate) mod run;
 mod run_jobs;
@@ -36,8 +37,8 @@ use crate::html::{self, Html};
 use crate::i18n::Words;
 use crate::status;
 
-/// The metrics that tables and matrices of many jobs show of each.
-pub(crate) const HEADLINE: [&str; 2] = ["lat_p50_ms", "top1"];
+/// The metrics that tables and matrices of many jobs show of each: the latency, and the headline of its task.
+pub(crate) const HEADLINE: [&str; 8] = ["lat_p50_ms", "top1", "map", "miou", "cer", "f1_macro", "hit_1", "mae"];
 
 /// Metrics of one attempt, in the order in which the store gives them.
 #[derive(Debug, Clone, Default)]
@@ -54,6 +55,12 @@ impl Numbers {
 
     pub(crate) fn estimate(&self, name: &str) -> Option<Estimate> {
         self.get(name)?.value.present().copied()
+    }
+
+    /// The name of the task's headline metric among these, when it has a value. A task that has `top1` beside its own
+    /// headline is known by its own.
+    pub(crate) fn headline(&self) -> Option<&'static str> {
+        HEADLINE[1..].iter().copied().rev().find(|name| self.estimate(name).is_some())
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Metric> {
@@ -248,4 +255,20 @@ pub(crate) fn left(total: usize, listed: usize, words: Words) -> String {
 /// An address that is none of ours.
 pub(crate) async fn nowhere(visit: crate::visit::Visit) -> crate::failure::Failure {
     crate::failure::Failure::NotFound { what: "gone.page", id: visit.setting.path.chars().take(80).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::HEADLINE;
+
+    #[test]
+    fn every_task_has_its_headline_among_those_that_are_read() {
+        let headlines: Vec<&str> =
+            seatrial_core::dataset::Task::ALL.into_iter().filter_map(seatrial_core::dataset::Task::headline).collect();
+        let mut read = HEADLINE[1..].to_vec();
+        read.sort_unstable();
+        let mut expected = headlines;
+        expected.sort_unstable();
+        assert_eq!(read, expected);
+    }
 }

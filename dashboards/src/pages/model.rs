@@ -8,18 +8,19 @@ use axum::response::Response;
 use seatrial_core::backend::Accelerator;
 use seatrial_core::ids::{DeviceId, JobId, RunId};
 use seatrial_core::job::AttemptRef;
-use seatrial_core::metric::Metric;
-use seatrial_core::model::{SignatureStanding, TensorSpec};
-use seatrial_core::store::{DeviceRow, JobRow, ModelDetail, ModelRow, VersionRow};
+use seatrial_core::metric::{self, Better, Metric};
+use seatrial_core::model::{Precision, SignatureStanding, TensorSpec};
+use seatrial_core::store::{DeviceRow, JobRow, ModelDetail, ModelRow, VariantRow, VersionRow};
 use serde::Serialize;
 
 use super::list::{Asked, Column};
+use super::paired::{self, Answered, Comparison, Line};
 use super::{JobLines, Numbers, job_line, numbers_of};
 use crate::Dashboards;
 use crate::charts::tradeoff::{self, Point};
 use crate::export::csv;
 use crate::failure::Failure;
-use crate::format::{DASH, Moments, count, file_size, significant};
+use crate::format::{DASH, Moments, count, figure_name, file_size, is_share, significant};
 use crate::frame::{Frame, Nav};
 use crate::html::{self, Html};
 use crate::i18n::Words;
@@ -32,6 +33,8 @@ const LOOK_BACK: u32 = 200;
 const LISTED: usize = 20;
 /// Versions that it lists; all of them are in its JSON.
 const VERSIONS: usize = 50;
+/// Pairs of jobs whose answers are compared; each costs a read of two jobs' answers.
+const MOST_PAIRED: usize = 20;
 
 #[derive(Serialize)]
 struct ListData {
@@ -135,6 +138,8 @@ struct Data {
     /// The device whose results are compared.
     device: Option<DeviceRow>,
     results: Vec<Best>,
+    /// Results on the same examples, each against the variant of the highest precision and against the version before.
+    paired: Vec<Comparison>,
     jobs: Vec<JobRow>,
     #[serde(skip)]
     numbers: HashMap<JobId, Numbers>,
@@ -149,7 +154,7 @@ struct ResultLine {
     profile: String,
     size: String,
     p50: Html,
-    top1: Html,
+    accuracy: Html,
     memory: Html,
     factor: String,
     worth: String,
@@ -196,7 +201,9 @@ struct Page {
     devices: Vec<Facet>,
     chart: Html,
     chart_absent: String,
+    accuracy_head: String,
     results: Vec<ResultLine>,
+    paired: Vec<Line>,
     variants: Vec<VariantLine>,
     versions: Vec<VersionLine>,
     versions_left: String,
@@ -226,7 +233,8 @@ async fn read(state: &Dashboards, visit: &Visit, name: &str) -> Result<Data, Fai
     let newest = model.versions.first().map_or(0, |version| version.number);
     let results = results(state, &model, &jobs, chosen, newest).await?;
     let numbers = numbers_of(state, jobs.get(..LISTED).unwrap_or(&jobs)).await?;
-    Ok(Data { model, device, results, jobs, numbers, devices })
+    let paired = pair(state, &model, &results, &jobs).await?;
+    Ok(Data { model, device, results, paired, jobs, numbers, devices })
 }
 
 /// The newest valid job of each variant, backend and profile of the newest version, with its metrics. Those of a run
@@ -268,6 +276,48 @@ async fn results(
     Ok(results)
 }
 
+/// Each result against that of the variant of the highest precision on the same backend, and against the version before.
+async fn pair(
+    state: &Dashboards,
+    model: &ModelDetail,
+    results: &[Best],
+    jobs: &[JobRow],
+) -> Result<Vec<Comparison>, Failure> {
+    // The highest precision is the first; a variant that is not of this model comes last.
+    let rank = |job: &JobRow| {
+        let mut variants = model.versions.iter().flat_map(|version| &version.variants);
+        let variant = variants.find(|variant| variant.id == job.variant_id);
+        let place = |variant: &VariantRow| Precision::ALL.iter().position(|known| *known == variant.precision);
+        variant.and_then(place).unwrap_or(Precision::ALL.len())
+    };
+    let alike = |a: &JobRow, b: &JobRow| {
+        a.dataset.is_some() && a.dataset == b.dataset && a.backend == b.backend && a.profile == b.profile
+    };
+    let mut pairs: Vec<(&JobRow, &JobRow)> = Vec::new();
+    for Best { job, .. } in results {
+        let siblings = results.iter().map(|best| &best.job).filter(|other| alike(job, other));
+        let reference = siblings.min_by_key(|other| (rank(other), other.variant.clone()));
+        pairs.extend(reference.filter(|reference| reference.id != job.id).map(|reference| (reference, job)));
+        let earlier = jobs.iter().filter(|other| {
+            other.version < job.version
+                && other.device == job.device
+                && other.variant == job.variant
+                && alike(job, other)
+                && other.outcome.is_some_and(status::has_result)
+        });
+        pairs.extend(earlier.max_by_key(|other| (other.version, other.created_at)).map(|earlier| (earlier, job)));
+    }
+    pairs.truncate(MOST_PAIRED);
+    let mut answered: HashMap<JobId, Option<Answered>> = HashMap::new();
+    for job in pairs.iter().flat_map(|(first, second)| [*first, *second]) {
+        if let Entry::Vacant(place) = answered.entry(job.id) {
+            place.insert(Answered::of(state, job, job.attempt).await?);
+        }
+    }
+    let of = |job: &JobRow| answered.get(&job.id).and_then(Option::as_ref);
+    Ok(pairs.into_iter().filter_map(|(first, second)| paired::compare(of(first)?, of(second)?)).collect())
+}
+
 /// Whether a job is the only one of its run here, so that reading the whole run would be waste.
 fn newest_alone(jobs: &[JobRow], job: &JobRow) -> bool {
     jobs.iter().filter(|other| other.run == job.run).count() == 1
@@ -280,8 +330,17 @@ fn accelerator(backend: &str) -> Accelerator {
         .unwrap_or(Accelerator::Cpu)
 }
 
-/// Points for the chart: results with a latency and a share of right answers, one a variant and backend.
+/// The figure of accuracy that the results have: the headline of the task of the first one that has any.
+fn accuracy_metric(results: &[Best]) -> Option<&'static str> {
+    results.iter().find_map(|best| Numbers::new(best.metrics.clone()).headline())
+}
+
+/// Points for the chart: results with a latency and a share that tells how good they are, one a variant and backend.
+/// A rate of errors, or an error in a unit of its own, is no share: it stands in the table alone.
 fn points(results: &[Best]) -> Vec<(usize, Point)> {
+    let name = accuracy_metric(results)
+        .filter(|name| is_share(name) && metric::kind(name).is_some_and(|kind| kind.better == Better::Higher));
+    let Some(name) = name else { return Vec::new() };
     let mut points: Vec<(usize, Point)> = Vec::new();
     let same = |a: &Best, b: &Best| a.job.variant == b.job.variant && a.job.backend == b.job.backend;
     for (i, best) in results.iter().enumerate() {
@@ -289,7 +348,7 @@ fn points(results: &[Best]) -> Vec<(usize, Point)> {
         let twice = results.iter().filter(|other| same(best, other)).count() > 1;
         let profile = if twice { format!(", {}", best.job.profile) } else { String::new() };
         let numbers = Numbers::new(best.metrics.clone());
-        let (Some(p50), Some(top1)) = (numbers.estimate("lat_p50_ms"), numbers.estimate("top1")) else { continue };
+        let (Some(p50), Some(accuracy)) = (numbers.estimate("lat_p50_ms"), numbers.estimate(name)) else { continue };
         if !best.job.invalid.is_empty() {
             continue;
         }
@@ -299,7 +358,7 @@ fn points(results: &[Best]) -> Vec<(usize, Point)> {
                 name: format!("{} {}{profile}", best.job.variant, best.job.backend),
                 accelerator: accelerator(&best.job.backend),
                 latency: p50.value,
-                accuracy: top1.value * 100.0,
+                accuracy: accuracy.value * 100.0,
                 size: best.size_bytes as f64 / 1e6,
                 note: best.job.short.clone(),
             },
@@ -348,9 +407,11 @@ pub(crate) async fn page(
             chart: if only.len() < 2 {
                 Html::default()
             } else {
-                tradeoff::chart(&only, (&words.t("model.axis_latency"), &words.t("model.axis_accuracy")), words)
+                tradeoff::chart(&only, (&words.t("model.axis_latency"), &accuracy_head(&data.results)), words)
             },
+            accuracy_head: accuracy_head(&data.results),
             results: result_lines(&data.results, &points, &beaten, words),
+            paired: data.paired.iter().map(Comparison::line).collect(),
             variants: newest.map(|version| variant_lines(version, words)).unwrap_or_default(),
             versions: data
                 .model
@@ -376,6 +437,13 @@ pub(crate) async fn page(
             },
         }
     })
+}
+
+/// `top-1, %`.
+fn accuracy_head(results: &[Best]) -> String {
+    let name = accuracy_metric(results).unwrap_or("top1");
+    let unit = if is_share(name) { ", %" } else { "" };
+    format!("{}{unit}", figure_name(name))
 }
 
 /// The fastest point on the front against the most accurate one, when they differ.
@@ -429,6 +497,8 @@ fn result_lines(
     words: Words,
 ) -> Vec<ResultLine> {
     let slowest = points.iter().map(|(_, point)| point.latency).fold(0.0, f64::max);
+    let accuracy = accuracy_metric(results);
+    let factor = if accuracy.is_some_and(is_share) { 100.0 } else { 1.0 };
     let line = |(i, best): (usize, &Best)| {
         let numbers = Numbers::new(best.metrics.clone());
         let cell = |name: &str, factor: f64| match numbers.get(name) {
@@ -447,7 +517,7 @@ fn result_lines(
             profile: best.job.profile.clone(),
             size: significant(best.size_bytes as f64 / 1e6),
             p50: cell("lat_p50_ms", 1.0),
-            top1: cell("top1", 100.0),
+            accuracy: accuracy.map_or_else(|| Html::trusted(DASH.to_string()), |name| cell(name, factor)),
             memory: cell("mem_peak_rss_mb", 1.0),
             factor: numbers
                 .estimate("lat_p50_ms")

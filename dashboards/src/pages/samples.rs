@@ -51,6 +51,9 @@ pub(crate) struct Samples {
     pub top_classes: Vec<i64>,
     /// Compared outputs, in the order of the report's comparisons.
     pub outputs: Vec<f64>,
+    /// What another task asked and what was answered, as `core::evidence` lays it out.
+    pub truth: Vec<i64>,
+    pub answers: Vec<i64>,
 }
 
 impl Samples {
@@ -85,6 +88,8 @@ impl Samples {
                 BlockKind::Outputs => {
                     samples.outputs = values.into_iter().map(|bits| f64::from_bits(bits.cast_unsigned())).collect();
                 }
+                BlockKind::Truth => samples.truth = values,
+                BlockKind::Answers => samples.answers = values,
             }
         }
         samples.processes = processes.into_values().filter(|process| !process.latency_ns.is_empty()).collect();

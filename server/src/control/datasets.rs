@@ -46,8 +46,9 @@ fn checked(caller: &Caller, message: AddDatasetRequest, now: Timestamp) -> Resul
     if classes.len() > MAX_CLASSES as usize {
         return Err(Error::field("classes", format!("{} classes; at most {MAX_CLASSES} are accepted", classes.len())));
     }
-    if task == Task::Classification && classes.is_empty() {
-        return Err(Error::field("classes", "a classification needs the names of its classes"));
+    if task.has_classes() == classes.is_empty() {
+        let (name, verb) = (task.as_str(), if classes.is_empty() { "needs" } else { "has no" });
+        return Err(Error::field("classes", format!("a {name} dataset {verb} names of classes")));
     }
     let classes: Vec<String> = classes
         .iter()

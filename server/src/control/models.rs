@@ -200,6 +200,9 @@ fn checked_binding(field: &str, binding: v1::NewBinding, now: Timestamp) -> Resu
         let why = format!("{entries} entries; at most {MAX_LABEL_MAP} are accepted");
         return Err(Error::field(format!("{field}.binding_json.label_map"), why));
     }
+    if let Some((key, why)) = binding.faults().into_iter().next() {
+        return Err(Error::field(format!("{field}.binding_json.{key}"), why));
+    }
     Ok(NewBinding {
         id: BindingId::new(now, entropy()),
         dataset: dataset.map(|dataset| validate::name(&format!("{field}.dataset"), &dataset)).transpose()?,

@@ -135,6 +135,14 @@ pub(crate) async fn dataset_versions_count_from_one(store: Arc<dyn Store>) {
     assert_eq!((rows[0].task, rows[0].id), (Task::Classification, detail.id));
     assert_eq!(store.dataset(world.project, "faces").await.unwrap(), None);
 
+    for task in Task::ALL {
+        let mut of_task = new_dataset(&format!("of-{}", task.as_str()), world.project, world.person, package);
+        of_task.task = task;
+        store.add_dataset_version(&of_task).await.unwrap();
+        let detail = store.dataset(world.project, &of_task.name).await.unwrap().unwrap();
+        assert_eq!(detail.versions[0].task, task);
+    }
+
     let nowhere = new_dataset("faces", world.project, world.person, Digest::of(b"never uploaded"));
     assert!(matches!(store.add_dataset_version(&nowhere).await.unwrap_err(), StoreError::Conflict { .. }));
 }

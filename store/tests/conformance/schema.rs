@@ -1,6 +1,7 @@
 //! The schema: the same in both databases, refused when it is newer, and read by index.
 
-use std::path::Path;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 use seatrial_core::store::StoreError;
 use seatrial_store::{Options, open};
@@ -32,6 +33,46 @@ async fn both_databases_have_the_same_tables_and_columns() {
     .unwrap();
     assert!(in_sqlite.len() > 150, "the data model is there: {} columns", in_sqlite.len());
     assert_eq!(in_sqlite, in_postgres);
+}
+
+/// A database that the first build filled, brought up: what it held stands as it was, and the new words are taken.
+#[tokio::test]
+async fn a_database_of_before_there_were_more_tasks_keeps_what_it_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}?mode=rwc", folder.path().join("old.db").display());
+    let mut old = SqliteConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql("PRAGMA foreign_keys = OFF").execute(&mut old).await.unwrap();
+    let migrations = Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations/sqlite");
+    let mut earlier: Vec<PathBuf> = std::fs::read_dir(&migrations).unwrap().map(|it| it.unwrap().path()).collect();
+    earlier.retain(|path| path.file_name().unwrap() < OsStr::new("0005"));
+    earlier.sort();
+    for path in earlier {
+        let script = std::fs::read_to_string(path).unwrap();
+        sqlx::raw_sql(AssertSqlSafe(script)).execute(&mut old).await.unwrap();
+    }
+    let fill = "
+        INSERT INTO dataset_versions (id, dataset_id, number, digest, size, task, examples, classes, created_at, created_by)
+        VALUES ('v', 'd', 1, x'00', 5, 'golden', 3, '[]', 7, 'p');
+        INSERT INTO sample_blocks (job_id, attempt, position, kind, process, count, bytes)
+        VALUES ('j', 1, 0, 'outputs', 2, 9, x'0102');";
+    sqlx::raw_sql(fill).execute(&mut old).await.unwrap();
+    let newer = ["UPDATE dataset_versions SET task = 'detection'", "UPDATE sample_blocks SET kind = 'answers'"];
+    for word in newer {
+        assert!(sqlx::raw_sql(word).execute(&mut old).await.is_err(), "the control: the old schema refuses {word}");
+    }
+    sqlx::raw_sql(include_str!("../../../migrations/sqlite/0005_tasks.sql")).execute(&mut old).await.unwrap();
+    let version: (String, i64, String) =
+        sqlx::query_as("SELECT id, examples, task FROM dataset_versions").fetch_one(&mut old).await.unwrap();
+    assert_eq!(version, ("v".to_owned(), 3, "golden".to_owned()));
+    let block: (String, i64, Vec<u8>) =
+        sqlx::query_as("SELECT kind, count, bytes FROM sample_blocks").fetch_one(&mut old).await.unwrap();
+    assert_eq!(block, ("outputs".to_owned(), 9, vec![1, 2]));
+    for word in newer {
+        sqlx::raw_sql(word).execute(&mut old).await.unwrap();
+    }
+    for wrong in ["UPDATE dataset_versions SET task = 'guessing'", "UPDATE sample_blocks SET kind = 'guesses'"] {
+        assert!(sqlx::raw_sql(wrong).execute(&mut old).await.is_err(), "{wrong}");
+    }
 }
 
 const FROM_THE_FUTURE: &str = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)

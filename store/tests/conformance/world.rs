@@ -323,6 +323,8 @@ pub(crate) fn report(outcome: Outcome) -> Report {
             Block { metric: BlockKind::LatencyNs, process: 0, count: 3, bytes: vec![0, 1, 2, 255] },
             Block { metric: BlockKind::StartUs, process: 0, count: 0, bytes: Vec::new() },
             Block { metric: BlockKind::Labels, process: 1, count: 2, bytes: vec![9, 8] },
+            Block { metric: BlockKind::Truth, process: 1, count: 1, bytes: vec![7] },
+            Block { metric: BlockKind::Answers, process: 1, count: 1, bytes: vec![6, 5] },
         ],
         sensors: Vec::new(),
         environment: Environment {

@@ -12,12 +12,43 @@ fn faults(text: &str) -> String {
 #[test]
 fn every_example_of_the_page_is_a_manifest() {
     let blocks: Vec<&str> = DOCS.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert_eq!(blocks.len(), 3);
+    assert_eq!(blocks.len(), 9);
     for text in blocks {
         if let Err(problems) = PackageManifest::parse(text, "docs/dataset.md") {
             panic!("{}", render(&problems));
         }
     }
+}
+
+#[test]
+fn labels_are_written_as_their_task_reads_them() {
+    let told = |task: &str, classes: &str, labels: &str| {
+        faults(&format!(
+            "name = \"d\"\ntask = \"{task}\"\nexamples = 3\n{classes}\nlabels = {{ {labels} }}\n\
+             inputs = [{{ name = \"x\", kind = \"npy\", member = \"x.npy\" }}]\n"
+        ))
+    };
+    for (task, classes, labels, said) in [
+        (
+            "detection",
+            "classes = [\"a\"]",
+            "kind = \"npy\", member = \"l\"",
+            "a detection dataset reads kind = \"coco\"",
+        ),
+        ("text", "classes = [\"a\"]", "kind = \"lines\", member = \"l\"", "a text dataset has no classes"),
+        ("segmentation", "classes = [\"a\"]", "kind = \"npy\", member = \"l\"", "names at least 2 classes"),
+        ("regression", "", "kind = \"npy\", member = \"l\", ignore = 2", "goes with task = \"segmentation\" alone"),
+        ("regression", "", "kind = \"npy\", member = \"l\", queries = 2", "goes with task = \"retrieval\" alone"),
+        ("retrieval", "", "kind = \"npy\", member = \"l\", queries = 3", "fewer than there are examples"),
+        ("retrieval", "", "kind = \"lines\", member = \"l\", column = \"x\"", "does not go with kind = \"lines\""),
+    ] {
+        let text = told(task, classes, labels);
+        assert!(text.contains(said), "{task}: {text}");
+    }
+    let text = faults(
+        "name = \"d\"\ntask = \"text\"\nexamples = 3\ninputs = [{ name = \"x\", kind = \"npy\", member = \"x.npy\" }]\n",
+    );
+    assert!(text.contains("a text dataset needs `[labels]`") && text.contains("kind = \"lines\" or \"csv\""), "{text}");
 }
 
 #[test]

@@ -6,11 +6,12 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    ImageMembers, LabelSource, MAX_MEMBERS, MAX_TENSOR_BYTES, PackageManifest, Pattern, TensorData, TensorSource,
-    check_member_name, is_plain_name, raw_bytes,
+    ImageMembers, LabelForm, LabelSource, MAX_MEMBERS, MAX_TENSOR_BYTES, PackageManifest, Pattern, TensorData,
+    TensorSource, check_member_name, is_plain_name, raw_bytes,
 };
 use crate::dataset::Task;
 use crate::suite::document::Reporter;
+use crate::suite::problem::one_of;
 use crate::tensor::DType;
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -100,13 +101,48 @@ struct LabelsFile {
     member: String,
     #[serde(default)]
     column: Option<String>,
+    #[serde(default)]
+    ignore: Option<u32>,
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    queries: Option<u32>,
 }
 
-#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum LabelsKind {
     Npy,
     Csv,
+    Lines,
+    Coco,
+}
+
+impl LabelsKind {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Npy => "npy",
+            Self::Csv => "csv",
+            Self::Lines => "lines",
+            Self::Coco => "coco",
+        }
+    }
+
+    /// Those that a task reads.
+    const fn of(task: Task) -> &'static [Self] {
+        match task {
+            Task::Classification | Task::Multilabel | Task::Retrieval | Task::Regression => {
+                &[Self::Npy, Self::Csv, Self::Lines]
+            }
+            Task::Text => &[Self::Lines, Self::Csv],
+            Task::Segmentation => &[Self::Npy],
+            Task::Detection => &[Self::Coco],
+            Task::Golden => &[],
+        }
+    }
+
+    fn list(task: Task) -> String {
+        one_of(Self::of(task).iter().map(|kind| kind.as_str()))
+    }
 }
 
 // --- from the file to the manifest ---
@@ -127,7 +163,7 @@ impl ManifestFile {
         let inputs = judge_sources("inputs", inputs, examples, reporter);
         let goldens = judge_sources("goldens", goldens, examples, reporter);
         let labels = match labels {
-            Some(labels) => Some(labels.judge(reporter)?),
+            Some(labels) => Some(labels.judge(task, examples, reporter)?),
             None => None,
         };
         let manifest = PackageManifest {
@@ -162,37 +198,53 @@ impl TensorSource {
 }
 
 fn judge_task(task: Task, classes: &[String], labels: bool, goldens: usize, reporter: &mut Reporter<'_>) {
-    match task {
-        Task::Classification => {
-            if classes.len() < 2 {
-                reporter.at("classes", "`classes`: a classification dataset names at least 2 classes", None);
-            }
-            if !labels {
-                let hint = "add [labels] with kind = \"npy\" or \"csv\" and the member that holds them".to_owned();
-                reporter.at("", "a classification dataset needs `[labels]`", Some(hint));
-            }
+    let name = task.as_str();
+    if task.has_classes() {
+        let (least, most) = classes_of(task);
+        if classes.len() < least {
+            let message = format!("`classes`: a {name} dataset names at least {least} classes");
+            reporter.at("classes", message, None);
         }
-        Task::Golden => {
-            if goldens == 0 {
-                let hint = "add [[goldens]] with the name of the output and its member".to_owned();
-                reporter.at("", "a golden dataset needs `[[goldens]]`", Some(hint));
-            }
-            if labels {
-                reporter.at(
-                    "labels",
-                    "`labels`: a golden dataset has no labels",
-                    Some("set task = \"classification\"".to_owned()),
-                );
-            }
-            if !classes.is_empty() {
-                reporter.at(
-                    "classes",
-                    "`classes`: a golden dataset has no classes",
-                    Some("set task = \"classification\"".to_owned()),
-                );
-            }
+        if classes.len() > most {
+            let message = format!("`classes`: a {name} dataset names at most {most} classes, not {}", classes.len());
+            reporter.at("classes", message, None);
         }
+    } else if !classes.is_empty() {
+        let hint = Some("set task = \"classification\"".to_owned());
+        reporter.at("classes", format!("`classes`: a {name} dataset has no classes"), hint);
     }
+    if task == Task::Golden {
+        if goldens == 0 {
+            let hint = "add [[goldens]] with the name of the output and its member".to_owned();
+            reporter.at("", "a golden dataset needs `[[goldens]]`", Some(hint));
+        }
+        if labels {
+            let hint = Some("set task = \"classification\"".to_owned());
+            reporter.at("labels", "`labels`: a golden dataset has no labels", hint);
+        }
+    } else if !labels {
+        let hint = format!("add [labels] with kind = {} and the member that holds them", LabelsKind::list(task));
+        reporter.at("", format!("a {name} dataset needs `[labels]`"), Some(hint));
+    }
+}
+
+/// How many classes, at least and at most.
+const fn classes_of(task: Task) -> (usize, usize) {
+    let most = match task {
+        Task::Segmentation => crate::accuracy::segmentation::MAX_CLASSES,
+        Task::Classification
+        | Task::Detection
+        | Task::Text
+        | Task::Multilabel
+        | Task::Retrieval
+        | Task::Regression
+        | Task::Golden => crate::accuracy::classification::MAX_CLASSES,
+    };
+    let least = match task {
+        Task::Classification | Task::Segmentation => 2,
+        Task::Detection | Task::Multilabel | Task::Text | Task::Retrieval | Task::Regression | Task::Golden => 1,
+    };
+    (least, most as usize)
 }
 
 /// Reports every name of a list that stands in it already.
@@ -336,20 +388,37 @@ fn judge_images(
 }
 
 impl LabelsFile {
-    fn judge(self, reporter: &mut Reporter<'_>) -> Option<LabelSource> {
-        let Self { kind, member, column } = self;
+    fn judge(self, task: Task, examples: u32, reporter: &mut Reporter<'_>) -> Option<LabelSource> {
+        let Self { kind, member, column, ignore, queries } = self;
         judge_name("labels.member", &member, reporter);
-        match (kind, column) {
-            (LabelsKind::Npy, None) => Some(LabelSource::Npy { member }),
-            (LabelsKind::Csv, Some(column)) => Some(LabelSource::Csv { member, column }),
-            (LabelsKind::Npy, Some(_)) => {
-                reporter.at("labels.column", "`labels.column`: does not go with kind = \"npy\"", None);
-                None
-            }
+        let mut refuse = |key: &str, message: &str| reporter.at(key, format!("`{key}`: {message}"), None);
+        if task != Task::Golden && !LabelsKind::of(task).contains(&kind) {
+            let message = format!("a {} dataset reads kind = {}", task.as_str(), LabelsKind::list(task));
+            refuse("labels.kind", &message);
+        }
+        if ignore.is_some() && task != Task::Segmentation {
+            refuse("labels.ignore", "goes with task = \"segmentation\" alone");
+        }
+        if queries.is_some() && task != Task::Retrieval {
+            refuse("labels.queries", "goes with task = \"retrieval\" alone");
+        }
+        if queries.is_some_and(|queries| queries == 0 || queries >= examples) {
+            refuse("labels.queries", "expected at least 1, and fewer than there are examples: the others are searched");
+        }
+        let form = match (kind, column) {
+            (LabelsKind::Csv, Some(column)) => LabelForm::Csv { column },
             (LabelsKind::Csv, None) => {
                 reporter.at("labels", "`labels`: kind = \"csv\" needs the key `column`", None);
-                None
+                return None;
             }
-        }
+            (LabelsKind::Npy | LabelsKind::Lines | LabelsKind::Coco, Some(_)) => {
+                refuse("labels.column", &format!("does not go with kind = \"{}\"", kind.as_str()));
+                return None;
+            }
+            (LabelsKind::Npy, None) => LabelForm::Npy,
+            (LabelsKind::Lines, None) => LabelForm::Lines,
+            (LabelsKind::Coco, None) => LabelForm::Coco,
+        };
+        Some(LabelSource { member, form, ignore, queries })
     }
 }

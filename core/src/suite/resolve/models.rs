@@ -89,6 +89,9 @@ fn judge_binding(path: &str, binding: &Binding, reporter: &mut Reporter<'_>) {
         let message = format!("`{path}.label_map`: it has {entries} entries, and at most {MAX_LABEL_MAP} are allowed");
         reporter.at(&format!("{path}.label_map"), message, None);
     }
+    for (key, why) in binding.faults() {
+        reporter.at(&format!("{path}.{key}"), format!("`{path}.{key}`: {why}"), None);
+    }
     for (axis, &size) in &binding.axes {
         if size == 0 {
             reporter.at(

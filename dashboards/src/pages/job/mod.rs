@@ -4,7 +4,8 @@ use askama::Template;
 use axum::Form;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect, Response};
-use seatrial_core::job::{AttemptRef, JobSpec, JobState};
+use seatrial_core::evidence::Evidence;
+use seatrial_core::job::{AttemptRef, DatasetRef, JobSpec, JobState};
 use seatrial_core::live::LiveJob;
 use seatrial_core::metric::Metric;
 use seatrial_core::report::Report;
@@ -17,6 +18,7 @@ mod accuracy;
 mod minutes;
 mod operators;
 mod tables;
+mod task;
 mod words;
 
 use self::accuracy::Accuracy;
@@ -27,6 +29,7 @@ use self::tables::{
     guides, metric_lines, metrics_table, percentile_lines, sensors, strip,
 };
 use self::words::{determinism, evidence, figures, now, processes, sentence, sub, tail_note, thinned, trace_note};
+use super::paired::{self, Answered, Comparison};
 use super::run::CsrfForm;
 use super::samples::Samples;
 use super::{Numbers, model_name, run_number};
@@ -53,6 +56,10 @@ pub(crate) struct Data {
     now: Option<Now>,
     /// Recounted from labels and predictions; absent without a labelled dataset.
     accuracy: Option<Accuracy>,
+    /// Figures of another task part by part, from its truth and answers; absent where there are none.
+    parts: Option<task::Parts>,
+    /// The same examples by the job that `?against=` names.
+    paired: Option<Comparison>,
     /// Median latency of each full minute of a sustained run, in order; empty for any other.
     minutes: Vec<Minute>,
     #[serde(skip)]
@@ -128,7 +135,14 @@ pub(crate) async fn read(state: &Dashboards, visit: &Visit, id: &str) -> Result<
         .filter_map(|device| device.job)
         .find(|live| live.job == job.id && live.attempt == number);
     let classes = classes.map(|version| version.classes).unwrap_or_default();
+    let of_task = spec.as_ref().and_then(|spec| spec.dataset.as_ref()).filter(|_| !samples.answers.is_empty());
+    let parts = match of_task {
+        Some(dataset) => in_parts(dataset, &samples, &classes, &job).await?,
+        None => None,
+    };
     Ok(Data {
+        parts,
+        paired: against(state, visit, &job, number).await?,
         accuracy: Accuracy::of(&samples, &classes),
         minutes: minutes::of(spec.as_ref().map(|spec| spec.profile.kind), &samples),
         attempts: state.read.attempts(job.id).await?,
@@ -148,6 +162,31 @@ pub(crate) async fn read(state: &Dashboards, visit: &Visit, id: &str) -> Result<
         spec,
         job,
     })
+}
+
+/// Takes the figures of a task apart: for many boxes or long texts that is work for a thread of its own.
+async fn in_parts(
+    dataset: &DatasetRef,
+    samples: &Samples,
+    classes: &[String],
+    job: &JobRow,
+) -> Result<Option<task::Parts>, Failure> {
+    let (of, examples, classes) = (dataset.task, dataset.examples, classes.to_vec());
+    let (truth, answers) = (samples.truth.clone(), samples.answers.clone());
+    let parts = tokio::task::spawn_blocking(move || {
+        let evidence = Evidence::read(of, examples, &truth, &answers).ok()?;
+        task::parts(&evidence, examples, &classes)
+    });
+    parts.await.map_err(|error| Failure::Conflict(format!("judging the answers of job {} stopped: {error}", job.short)))
+}
+
+/// The job of `?against=` and this one on the same examples; `None` when nobody asked, or they cannot be paired.
+async fn against(state: &Dashboards, visit: &Visit, job: &JobRow, attempt: u32) -> Result<Option<Comparison>, Failure> {
+    let Some(id) = visit.setting.parameter("against") else { return Ok(None) };
+    let other = find(state, visit, id).await?;
+    let first = Answered::of(state, &other, other.attempt).await?;
+    let second = Answered::of(state, job, attempt).await?;
+    Ok(first.zip(second).and_then(|(first, second)| paired::compare(&first, &second)))
 }
 
 /// What the parts of the page say.
@@ -183,6 +222,10 @@ struct View {
     accuracy_note: String,
     accuracy_absent: String,
     classes: Vec<[String; 5]>,
+    task: task::Table,
+    /// Whether a comparison was asked for; what it says, and its line.
+    against: bool,
+    paired: Option<(String, paired::Line)>,
     golden: Golden,
     golden_note: String,
     operators: Operators,
@@ -318,6 +361,9 @@ fn view(data: &Data, visit: &Visit) -> View {
         accuracy_note,
         accuracy_absent,
         classes,
+        task: task::table(data, words),
+        against: visit.setting.parameter("against").is_some(),
+        paired: data.paired.as_ref().map(|paired| (paired.sentence(words), paired.line())),
         golden: golden(data, words),
         golden_note: determinism(data, words),
         operators: operators(data, words),
@@ -338,6 +384,7 @@ fn downloads(data: &Data, words: Words) -> Vec<(String, String)> {
     [
         ("job.raw_samples", "samples.csv", samples.count() > 0),
         ("job.predictions", "predictions.csv", !samples.labels.is_empty()),
+        ("job.answers", "answers.csv", !samples.answers.is_empty()),
         ("job.outputs", "outputs.csv", outputs && !samples.outputs.is_empty()),
     ]
     .into_iter()

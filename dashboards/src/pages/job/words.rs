@@ -1,5 +1,6 @@
 //! What the page of a job says in sentences and figures.
 
+use seatrial_core::dataset::Task;
 use seatrial_core::job::JobState;
 use seatrial_core::outcome::{Exit, Family, Outcome};
 use seatrial_core::reading::Reading;
@@ -56,6 +57,9 @@ pub(super) fn sentence(data: &Data, numbers: &Numbers, words: Words) -> String {
     if let Some(top1) = right_answers(data, numbers, words) {
         let key = if parts.is_empty() { "job.sentence_accuracy_only" } else { "job.sentence_accuracy" };
         parts.push(words.with(key, &[("top1", &top1), on[0], on[1]]));
+    } else if let Some((name, value)) = task_figure(data, numbers, words) {
+        let key = if parts.is_empty() { "job.sentence_figure_only" } else { "job.sentence_figure" };
+        parts.push(words.with(key, &[("name", name), ("value", &value), on[0], on[1]]));
     }
     if parts.is_empty() {
         parts.push(words.with("job.sentence_ran", &on));
@@ -74,8 +78,22 @@ pub(super) fn now(data: &Data, words: Words) -> Option<Html> {
     Some(Html::trusted(format!("{bar} {} · {}", html::escape(&of_stage), html::escape(&age))))
 }
 
+fn task(data: &Data) -> Option<Task> {
+    data.spec.as_ref()?.dataset.as_ref().map(|dataset| dataset.task)
+}
+
+/// The headline of a task other than classification: what it is called and its value.
+fn task_figure(data: &Data, numbers: &Numbers, words: Words) -> Option<(&'static str, String)> {
+    let name = task(data).filter(|task| *task != Task::Classification)?.headline()?;
+    let shown = numbers.shown(name).filter(|shown| shown.absent.is_empty())?;
+    Some((format::figure_name(name), shown.line(words)))
+}
+
 /// Fewer than 20 examples are counted, not expressed in per cent.
 pub(super) fn right_answers(data: &Data, numbers: &Numbers, words: Words) -> Option<String> {
+    if task(data).is_some_and(|task| task != Task::Classification) {
+        return None;
+    }
     let share = numbers.estimate("top1")?.value;
     let examples = data.unpacked.labels.len();
     if (1..20).contains(&examples) {
@@ -115,6 +133,23 @@ pub(super) fn sub(data: &Data, numbers: &Numbers, words: Words) -> String {
     words.sentences(&parts)
 }
 
+/// Figures of tasks other than classification that are shown large.
+const TASK_FIGURES: [&str; 13] = [
+    "map",
+    "map_50",
+    "mar_100",
+    "miou",
+    "cer",
+    "wer",
+    "f1_macro",
+    "f1_micro",
+    "hit_1",
+    "hit_10",
+    "recall_10",
+    "mae",
+    "rmse",
+];
+
 pub(super) fn figures(data: &Data, numbers: &Numbers, words: Words) -> Vec<(String, Html)> {
     let names = [
         ("lat_p50_ms", "job.figure_p50"),
@@ -134,6 +169,11 @@ pub(super) fn figures(data: &Data, numbers: &Numbers, words: Words) -> Vec<(Stri
         (shown.absent.is_empty() || !failed).then(|| (words.t(label).into_owned(), figure(&shown, words)))
     });
     let mut figures: Vec<(String, Html)> = shown.collect();
+    let of_task = TASK_FIGURES.into_iter().filter_map(|name| {
+        let shown = numbers.shown(name).filter(|shown| shown.absent.is_empty())?;
+        Some((format::figure_name(name).to_owned(), figure(&shown, words)))
+    });
+    figures.extend(of_task);
     if let (Some(spec), false) = (&data.spec, figures.is_empty()) {
         figures.push((
             words.t("job.figure_size").into_owned(),
