@@ -34,7 +34,7 @@ const VERSION: &str = "0.23.9";
 pub(super) struct Tract;
 
 impl Runtime for Tract {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "tract"
     }
 
@@ -115,7 +115,10 @@ fn parse(files: &ModelFiles<'_>) -> Result<Parsed, RuntimeError> {
             onnx.model_for_path(path).map(Parsed::Inference).map_err(|error| load_error(&error))
         }
         Format::Nnef => tract_nnef::nnef().model_for_path(path).map(Parsed::Typed).map_err(|error| load_error(&error)),
-        Format::Tflite => Err(RuntimeError::new(Claim::UnsupportedBackend, "tract reads ONNX and NNEF, not TFLite")),
+        Format::Tflite | Format::Caffe | Format::FrozenGraph | Format::SavedModel => {
+            let message = format!("tract reads onnx and nnef, not {}", files.format.as_str());
+            Err(RuntimeError::new(Claim::UnsupportedBackend, message))
+        }
     }
 }
 
