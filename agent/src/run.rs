@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use seatrial_core::device::Evidence;
+use seatrial_core::device::{Evidence, Profile};
 use seatrial_core::digest::Digest;
 use seatrial_core::job::{AttemptRef, JobSpec};
 use seatrial_core::outcome::Outcome;
@@ -23,6 +23,7 @@ use crate::attempt::{self, Guard, News, Order, Preflight, Source, Step, StopSign
 use crate::cache::{Cache, FetchError, Hold, Patience, Remote};
 use crate::clock;
 use crate::folder::{Folder, FolderError};
+use crate::interpreters::Interpreters;
 use crate::isolation::{self, Mark};
 use crate::link::{LinkError, LinkEvent, Server, Stream, TlsFiles};
 use crate::probe::Probe;
@@ -60,6 +61,8 @@ pub struct Config {
     /// Stands in for serial and machine id, where several agents share one machine.
     pub identity: Option<String>,
     pub simulated: bool,
+    /// What runs runners here.
+    pub interpreters: Interpreters,
 }
 
 /// Why the agent does not run.
@@ -298,7 +301,10 @@ impl Driver {
     fn send(&mut self, message: ToServer) -> Option<Input> {
         let introduce = || Introduction {
             evidence: evidence(&self.config, &self.folder, &self.probe),
-            profile: self.probe.profile(self.config.simulated),
+            profile: Profile {
+                interpreters: self.config.interpreters.versions(),
+                ..self.probe.profile(self.config.simulated)
+            },
         };
         match wire::to_wire(message, introduce) {
             Ok(message) => self.queue(message),
@@ -375,6 +381,7 @@ impl Driver {
                 root: self.config.root.clone(),
                 launch: self.config.launch.clone(),
                 references: None,
+                interpreters: self.config.interpreters.clone(),
                 outlast_orphans: true,
             },
             stop: stop.clone(),

@@ -13,18 +13,37 @@ const WHEELS: [&str; 4] =
     ["onnxruntime==1.30.0", "onnxruntime==1.31.1", "onnxruntime-webgpu==1.27.0", "ai-edge-litert==2.3.0"];
 /// Mesa's software Vulkan, new enough for WebGPU.
 const VULKAN: &str = "mesa-vulkan-drivers";
+/// Engines behind runners, and what `fixtures/demo/to_frameworks.py` writes for each: its environment is
+/// `target/engines/NAME`, of the versions that `runners/NAME.txt` pins.
+const BEHIND_RUNNERS: [(&str, &str); 2] = [("opencv", "caffe"), ("tensorflow", "tensorflow")];
+/// The network of the demo that every engine behind a runner gets.
+const NETWORK: &str = "fixtures/demo/models/digits-cnn.fp32.onnx";
 
 pub fn run_all(features: &str) -> anyhow::Result<()> {
     setup::run_all()?;
     let wheels = wheels()?;
     let vulkan = lavapipe(&backports::unpacked(VULKAN)?)?;
+    let folder = root().join("target/engines");
+    for (engine, framework) in BEHIND_RUNNERS {
+        environment(engine, framework, &folder)?;
+    }
     run(cargo()
         .args(["nextest", "run", "--workspace", "--features"])
-        .arg(format!("{features},seatrial-cli/engines"))
+        .arg(format!("{features},seatrial-cli/engines,seatrial-agent/engines"))
         .args(["--locked", "--no-tests", "fail", "--profile", "engines", "-E", "binary(engines)"])
         .env("SEATRIAL_TEST_PYTHON", setup::python_path())
+        .env("SEATRIAL_TEST_ENGINES", folder)
         .env("SEATRIAL_TEST_WHEELS", wheels)
         .env("SEATRIAL_TEST_VULKAN", vulkan))
+}
+
+/// An engine's Python, and the network in the engine's own format.
+fn environment(engine: &str, framework: &str, folder: &Path) -> anyhow::Result<()> {
+    let environment = folder.join(engine);
+    setup::environment(&environment, &[root().join(format!("runners/{engine}.txt"))])?;
+    run(command(environment.join("bin/python"))
+        .args(["fixtures/demo/to_frameworks.py", framework, NETWORK])
+        .arg(folder.join("models")))
 }
 
 /// The folder of wheels.

@@ -40,7 +40,7 @@ struct More {
     /// Other architectures: nothing yet, and so a failure
     #[arg(long)]
     cross: bool,
-    /// Engines beside the built-in one: nothing yet, and so a failure
+    /// Engines behind runners, in environments of their own: OpenCV and TensorFlow (installs 1.5 GB)
     #[arg(long)]
     engines: bool,
 }

@@ -24,11 +24,11 @@ pub fn run(only: Option<&str>, more: &More) -> anyhow::Result<()> {
     if fuzz {
         run_fuzz()?;
     }
-    if long {
-        aa::run(&aa::AaArgs::default())?;
-    }
     if with_engines {
         engines::run_all(FAULTS)?;
+    }
+    if long {
+        aa::run(&aa::AaArgs::default())?;
     }
     if fuzz || long || with_engines { Ok(()) } else { run_usual(only) }
 }

@@ -20,6 +20,7 @@ use seatrial_core::outcome::{Claim, Exit, Outcome};
 use seatrial_core::profile::ProfileKind;
 use seatrial_core::reason::Code;
 use seatrial_core::report::{ProcessRole, Report};
+use seatrial_core::runtimes::PackageKind;
 use seatrial_core::session::Stop;
 use seatrial_core::stage::Stage;
 use seatrial_core::time::Monotonic;
@@ -27,6 +28,7 @@ use seatrial_core::time::Monotonic;
 use crate::cache::{FetchError, Patience};
 pub use crate::child::spec::ReferenceFile;
 use crate::child::spec::{ChildSpec, PlacedFile, PlacedPackage, SPEC_SCHEMA, Task};
+use crate::interpreters::Interpreters;
 use crate::isolation::Mark;
 use crate::plain::read_plain;
 use crate::probe::Probe;
@@ -88,6 +90,8 @@ pub struct Order {
     pub launch: String,
     /// Where the outputs of the dataset are to be kept whole.
     pub references: Option<PathBuf>,
+    /// What runs runners here.
+    pub interpreters: Interpreters,
     /// Waits for processes of the attempt that cannot be ended, however long it takes: who gives orders one after the
     /// other must not be told that this one is over. Else the attempt fails and names them.
     pub outlast_orphans: bool,
@@ -116,7 +120,7 @@ pub type OnNews<'a> = &'a mut dyn FnMut(News);
 /// Carries out an order. Nothing of it runs any more when this returns, unless the report names what does not end.
 pub fn perform(order: &Order, source: &mut dyn Source, stop: &StopSignal, on_news: OnNews<'_>) -> Report {
     let journal = Journal::new(clock::boot());
-    Attempt { order, probe: Probe::new(&order.root), stop, on_news, journal, cpus: None }.perform(source)
+    Attempt { order, probe: Probe::new(&order.root), stop, on_news, journal, cpus: None, package: None }.perform(source)
 }
 
 /// Why an attempt went no further.
@@ -135,6 +139,8 @@ struct Attempt<'a> {
     journal: Journal,
     /// The CPUs of the children; `None` for any.
     cpus: Option<Vec<u16>>,
+    /// The job's runtime package with what runs it here.
+    package: Option<PlacedPackage>,
 }
 
 impl Attempt<'_> {
@@ -191,10 +197,37 @@ impl Attempt<'_> {
             stage: Stage::Prepare,
             message: reason.into(),
         })?;
+        self.package = self.placed_package()?;
         match findings.refusal {
             None => Ok(begun),
             Some((outcome, message)) => Err(Failure { outcome, stage: Stage::Prepare, message }),
         }
+    }
+
+    /// A runner's interpreter is known by name to the job, and by its path to this agent's configuration alone.
+    fn placed_package(&mut self) -> Result<Option<PlacedPackage>, Failure> {
+        let Some(package) = &self.order.spec.package else { return Ok(None) };
+        let folder = self.package_folder();
+        let interpreter = match &package.kind {
+            PackageKind::Library { .. } | PackageKind::Command => None,
+            PackageKind::Runner { interpreter: None } => {
+                let program = package.main().map(|entry| folder.join(&entry.file_name));
+                program
+                    .map_or(Ok(()), |program| make_executable(&program))
+                    .map_err(|error| io_failure(Stage::Prepare, &error))?;
+                None
+            }
+            PackageKind::Runner { interpreter: Some(name) } => {
+                let Some((path, version)) = self.order.interpreters.get(name) else {
+                    let message =
+                        format!("this agent knows no interpreter {name:?}: start it with --interpreter {name}=PATH");
+                    return Err(Failure { outcome: Outcome::UnsupportedBackend, stage: Stage::Prepare, message });
+                };
+                self.journal.environment.facts.insert("interpreter".to_owned(), format!("{name}: {version}"));
+                Some(path.to_owned())
+            }
+        };
+        Ok(Some(PlacedPackage::new(package, folder, interpreter)))
     }
 
     /// Fresh processes for latency, one for memory, one for the dataset; the first that fails ends the attempt.
@@ -378,13 +411,22 @@ impl Attempt<'_> {
                 .map(|entry| PlacedFile { role: entry.role.clone(), file_name: entry.file_name.clone() })
                 .collect(),
             dataset: spec.dataset.as_ref().map(|_| self.dataset_path()),
-            package: spec.package.as_ref().map(|package| PlacedPackage::new(package, self.package_folder())),
+            package: self.package.clone(),
             out: self.order.folder.join(format!("out-{index}")),
             affinity: self.cpus.clone(),
             spawned: clock::boot(),
             job: spec.clone(),
         }
     }
+}
+
+/// A copy of its own takes the place of a file that is the cache's, too, and may be started.
+fn make_executable(program: &Path) -> std::io::Result<()> {
+    // No file of a package has a name that begins so.
+    let copy = program.with_file_name(".copy");
+    fs::copy(program, &copy)?;
+    fs::set_permissions(&copy, std::os::unix::fs::PermissionsExt::from_mode(0o500))?;
+    fs::rename(copy, program)
 }
 
 /// File names come from a manifest that somebody else wrote.
@@ -477,6 +519,10 @@ const fn claim_word(claim: Claim) -> &'static str {
         Claim::AccuracyFail => "accuracy failed",
         Claim::StorageFull => "no space left",
         Claim::SpecError => "the specification cannot be carried out",
+        Claim::OutOfMemory => "the engine found no memory",
+        Claim::Hang => "the runner does not answer",
+        Claim::Protocol => "protocol: the runner cannot be believed",
+        Claim::EngineSignal(_) | Claim::EngineExit(_) => "the runner ended",
     }
 }
 

@@ -12,7 +12,7 @@ use rustix::process::{
 };
 use seatrial_core::backend::Accelerator;
 
-use super::spec::ChildSpec;
+use super::spec::{ChildSpec, PlacedPackage};
 
 /// No file of a child on the CPU is longer, in bytes.
 const MAX_FILE_BYTES: u64 = 256 << 20;
@@ -23,8 +23,11 @@ const SYSTEM_LIBRARIES: &[&str] = &[
     "/lib",
     "/lib64",
     "/usr/lib",
+    "/usr/lib64",
     "/usr/local/lib",
     "/etc/ld.so.cache",
+    "/etc/localtime",
+    "/usr/share/zoneinfo",
     "/system",
     "/vendor",
     "/apex",
@@ -36,6 +39,17 @@ const SYSTEM_LIBRARIES: &[&str] = &[
     "/usr/share/drirc.d",
 ];
 
+/// What the kernel starts in the place of a program that is linked with shared libraries.
+const LOADERS: &[&str] = &[
+    "/lib64/ld-linux-x86-64.so.2",
+    "/lib/ld-linux-aarch64.so.1",
+    "/lib/ld-linux-armhf.so.3",
+    "/lib/ld-musl-x86_64.so.1",
+    "/lib/ld-musl-aarch64.so.1",
+    "/system/bin/linker64",
+    "/system/bin/linker",
+];
+
 /// What drivers of GPUs open.
 const GPU_DEVICES: &[&str] = &["/dev/dri", "/dev/kgsl-3d0", "/dev/mali0", "/dev/pvr_sync", "/dev/dma_heap", "/dev/ion"];
 
@@ -43,19 +57,38 @@ const GPU_DEVICES: &[&str] = &["/dev/dri", "/dev/kgsl-3d0", "/dev/mali0", "/dev/
 const DRIVER_PATHS: [&str; 5] =
     ["LD_LIBRARY_PATH", "VK_DRIVER_FILES", "VK_ICD_FILENAMES", "VK_ADD_DRIVER_FILES", "OCL_ICD_VENDORS"];
 
-/// Where a child that loads a package may read: the package, the system's libraries, and what whoever started the agent
-/// has named for drivers.
-fn readable_for(package: &Path) -> Vec<PathBuf> {
+/// Where a child with a package may read: the package, the system's libraries, what whoever started the agent has named
+/// for drivers, and the installation of a runner's interpreter.
+fn readable_for(package: &PlacedPackage) -> Vec<PathBuf> {
     let named = DRIVER_PATHS.iter().filter_map(std::env::var_os);
     let named: Vec<PathBuf> = named.flat_map(|list| std::env::split_paths(&list).collect::<Vec<_>>()).collect();
     // A driver's description names its library, which mostly lies beside it.
     let beside = named.iter().filter(|path| path.is_file()).filter_map(|path| path.parent()).map(Path::to_owned);
+    let installed = package.interpreter.iter().flat_map(|interpreter| {
+        let real = interpreter.canonicalize().ok();
+        // A virtual environment's interpreter is a link to that of its base.
+        [installation(interpreter), real.as_deref().and_then(installation)].into_iter().flatten().collect::<Vec<_>>()
+    });
     existing(SYSTEM_LIBRARIES)
         .into_iter()
-        .chain([package.to_owned()])
+        .chain([package.folder.clone()])
         .chain(beside)
         .chain(named.iter().filter(|path| path.is_absolute() && path.exists()).cloned())
+        .chain(installed)
         .collect()
+}
+
+/// The folder above the `bin` in which a program lies, else the one in which it lies; never the whole file system.
+fn installation(program: &Path) -> Option<PathBuf> {
+    let folder = program.parent()?;
+    let above = folder.parent().filter(|_| folder.ends_with("bin"));
+    [above, Some(folder)].into_iter().flatten().find(|folder| folder.parent().is_some()).map(Path::to_owned)
+}
+
+/// What a child with a runner may start: its program, by what runs it.
+fn executable_for(package: &PlacedPackage) -> Vec<PathBuf> {
+    let program = package.interpreter.clone().or_else(|| package.program());
+    program.map(|program| existing(LOADERS).into_iter().chain([program]).collect()).unwrap_or_default()
 }
 
 fn existing(paths: &[&str]) -> Vec<PathBuf> {
@@ -97,8 +130,9 @@ pub(super) fn limit(spec: &ChildSpec) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads the model, the dataset and what the kernel tells; writes its own folder; no network. Returns how far the
-/// kernel enforces that, for the record: older kernels do not know landlock.
+/// Reads the model, the dataset and what the kernel tells; writes its own folder; no network. With a runner also reads
+/// what that needs, and starts what runs it and nothing else. Returns how far the kernel enforces that, for the record:
+/// older kernels do not know landlock.
 pub(super) fn confine(spec: &ChildSpec) -> String {
     match restrict(spec) {
         Ok(RulesetStatus::FullyEnforced) => "landlock".to_owned(),
@@ -113,7 +147,8 @@ fn restrict(spec: &ChildSpec) -> Result<RulesetStatus, RulesetError> {
     let read = AccessFs::from_read(abi) & !AccessFs::Execute;
     let readable = ["/proc", "/sys", "/dev/urandom", "/dev/null"].map(PathBuf::from);
     let package = spec.package.as_ref();
-    let libraries = package.map(|package| readable_for(&package.folder)).unwrap_or_default();
+    let libraries = package.map(readable_for).unwrap_or_default();
+    let programs = package.map(executable_for).unwrap_or_default();
     let devices = package.map(|_| existing(GPU_DEVICES)).unwrap_or_default();
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
@@ -122,6 +157,7 @@ fn restrict(spec: &ChildSpec) -> Result<RulesetStatus, RulesetError> {
         .create()?
         .add_rules(path_beneath_rules(readable.into_iter().chain([spec.model.clone()]).chain(libraries), read))?
         .add_rules(path_beneath_rules(devices, read | AccessFs::WriteFile))?
+        .add_rules(path_beneath_rules(programs, AccessFs::ReadFile | AccessFs::Execute))?
         .add_rules(path_beneath_rules(&spec.dataset, AccessFs::ReadFile))?
         .add_rules(path_beneath_rules([&spec.out], AccessFs::from_all(abi) & !AccessFs::Execute))?;
     // The memory pass starts its high-water mark anew.
@@ -129,4 +165,22 @@ fn restrict(spec: &ChildSpec) -> Result<RulesetStatus, RulesetError> {
         ruleset = ruleset.add_rule(PathBeneath::new(mark, AccessFs::WriteFile))?;
     }
     Ok(ruleset.restrict_self()?.ruleset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_installation_is_what_a_program_came_with_and_never_everything() {
+        for (program, folder) in [
+            ("/opt/venv/bin/python", Some("/opt/venv")),
+            ("/usr/bin/python3.11", Some("/usr")),
+            ("/opt/tool/python", Some("/opt/tool")),
+            ("/bin/python3", Some("/bin")),
+            ("/python3", None),
+        ] {
+            assert_eq!(installation(Path::new(program)), folder.map(PathBuf::from), "{program}");
+        }
+    }
 }

@@ -4,7 +4,7 @@
 //! files: the stage log as it goes, packed samples, the result, and last of all the sentinel.
 
 mod confine;
-mod cpus;
+pub(crate) mod cpus;
 pub(crate) mod events;
 mod outputs;
 pub(crate) mod progress;
@@ -12,7 +12,7 @@ mod references;
 mod scores;
 pub(crate) mod spec;
 pub mod timing;
-mod window;
+pub(crate) mod window;
 
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -30,7 +30,7 @@ use seatrial_core::stage::Stage;
 use seatrial_core::time::Monotonic;
 
 use crate::data::{DataError, Examples, NamedTensor};
-use crate::runtime::{self, LoadRequest, ModelFiles, Runtime, RuntimeError, Session};
+use crate::runtime::{self, LoadRequest, ModelFiles, Outside, Runtime, RuntimeError, Session};
 use crate::{clock, page_cache};
 use events::EventLog;
 use progress::Progress;
@@ -155,8 +155,7 @@ struct Worker<'a> {
 
 impl Worker<'_> {
     fn perform(&mut self) -> Result<(), Failure> {
-        let runtime = runtime::open(&self.spec.job.backend.runtime, self.spec.package.as_ref())?;
-        self.result.runtime_version = Some(format!("{} {}", runtime.name(), runtime.version()));
+        let runtime = runtime::open(self.spec)?;
         let done = match self.spec.task {
             Task::Describe => return self.describe(runtime.as_ref()),
             Task::Latency { determinism } => self.latency(runtime.as_ref(), determinism),
@@ -164,7 +163,10 @@ impl Worker<'_> {
             Task::Accuracy { keep_outputs } => self.accuracy(runtime.as_ref(), keep_outputs),
             Task::Operators => self.operators(runtime.as_ref()),
         };
-        if self.spec.index == 0 { self.check_signature(runtime.as_ref(), done) } else { done }
+        let done = if self.spec.index == 0 { self.check_signature(runtime.as_ref(), done) } else { done };
+        // A runner has told its own by now.
+        self.result.runtime_version = Some(format!("{} {}", runtime.name(), runtime.version()));
+        done
     }
 
     /// The first process of an attempt reads what the file declares, after all that is measured. When that is not what
@@ -201,18 +203,22 @@ impl Worker<'_> {
 
         self.enter(Stage::Measure)?;
         let allowed = self.result.actual.affinity.present().cloned();
-        let before = Snapshot::take(allowed.as_deref());
+        let engine = session.outside().map(|outside| outside.process);
+        let before = Snapshot::take(allowed.as_deref(), engine);
         let interval = self.spec.job.profile.interval;
         let measured = timing::measure(session.as_mut(), &rule, interval, &mut samples, &mut |samples, elapsed| {
             self.progress.write(stop::share(&rule, samples, elapsed));
         });
-        self.result.window = Some(Snapshot::take(allowed.as_deref()).since(&before));
+        self.result.window = Some(Snapshot::take(allowed.as_deref(), engine).since(&before));
         self.progress.clear();
         self.result.thinned = samples.thinned();
         if let Some(Thinned { every, inferences, .. }) = self.result.thinned {
             self.result.bounds_hit.push(format!("{inferences} inferences: one of every {every} is kept as a sample"));
         }
-        self.keep_samples(&samples)?;
+        // What cannot be true is no sample.
+        if !measured.as_ref().is_err_and(|error| error.claim == Claim::Protocol) {
+            self.keep_samples(&samples)?;
+        }
         measured?;
 
         self.check_numbers(session.as_mut())?;
@@ -220,7 +226,7 @@ impl Worker<'_> {
             self.enter(Stage::Accuracy)?;
             self.repeat(session.as_mut())?;
         }
-        self.tear_down(session)
+        self.tear_down(session).map(|_| ())
     }
 
     fn memory(&mut self, runtime: &dyn Runtime) -> Result<(), Failure> {
@@ -229,14 +235,20 @@ impl Worker<'_> {
         if let Err(error) = std::fs::write("/proc/self/clear_refs", "5") {
             self.result.facts.insert("memory_mark".to_owned(), format!("includes reading the inputs: {error}"));
         }
-        let base = resident("VmRSS:");
+        let base = resident(None, "VmRSS:");
         let mut session = self.load(runtime, &inputs)?;
         self.enter(Stage::Accuracy)?;
         session.set_inputs(&inputs)?;
         run_few(session.as_mut())?;
-        let peak = resident("VmHWM:");
-        self.tear_down(session)?;
-        let retained = resident("VmRSS:");
+        let (base, peak) = match session.outside() {
+            None => (base, resident(None, "VmHWM:")),
+            Some(outside) => {
+                let fact = "of the runner's process; its peak includes its start".to_owned();
+                self.result.facts.insert("memory_mark".to_owned(), fact);
+                (outside.base_kib, resident(Some(outside.process), "VmHWM:"))
+            }
+        };
+        let retained = self.tear_down(session)?;
         self.result.memory = match (base, peak, retained) {
             (Some(base_kib), Some(peak_kib), Some(retained_kib)) => Some(Memory { base_kib, peak_kib, retained_kib }),
             _ => None,
@@ -257,7 +269,7 @@ impl Worker<'_> {
         // What is known now was not before they ran.
         let affinity = self.result.actual.affinity.clone();
         self.result.actual = Actual { affinity, ..session.actual() };
-        self.tear_down(session)
+        self.tear_down(session).map(|_| ())
     }
 
     fn accuracy(&mut self, runtime: &dyn Runtime, keep_outputs: bool) -> Result<(), Failure> {
@@ -287,7 +299,7 @@ impl Worker<'_> {
         if let Some(references) = references {
             self.result.references = references.write(&self.spec.out)?;
         }
-        self.tear_down(session)
+        self.tear_down(session).map(|_| ())
     }
 
     // --- stages ---
@@ -348,7 +360,10 @@ impl Worker<'_> {
         let begun = Instant::now();
         let session = runtime.load(&self.files(), &request)?;
         let loaded = begun.elapsed();
-        self.result.load_reads = reads.zip(disk_reads()).map(|(before, after)| after.saturating_sub(before));
+        self.result.load_reads = match session.outside() {
+            None => reads.zip(disk_reads()).map(|(before, after)| after.saturating_sub(before)),
+            Some(outside) => outside.load_reads,
+        };
         // From the start of the process; making inputs comes between and is not the model's time.
         let start_up = self.started.since(self.spec.spawned);
         self.result.load_ms = Some(milliseconds(start_up + loaded));
@@ -362,10 +377,7 @@ impl Worker<'_> {
     fn first_inference(&mut self, session: &mut dyn Session, inputs: &[NamedTensor]) -> Result<(), Failure> {
         session.set_inputs(inputs)?;
         self.enter(Stage::FirstInference)?;
-        session.make_ready();
-        let begun = Instant::now();
-        session.infer()?;
-        self.result.first_infer_ms = Some(milliseconds(begun.elapsed()));
+        self.result.first_infer_ms = Some(milliseconds(timing::once(session)?));
         Ok(())
     }
 
@@ -374,21 +386,30 @@ impl Worker<'_> {
         let mut warmup = Warmup::new(self.spec.job.profile.warmup);
         let mut iterations = 0u32;
         loop {
-            session.make_ready();
-            let begun = Instant::now();
-            session.infer()?;
+            let latency = timing::once(session)?;
             iterations += 1;
-            if warmup.push(begun.elapsed()) {
+            if warmup.push(latency) {
                 self.result.warmup_iterations = Some(iterations);
                 return Ok(());
             }
         }
     }
 
-    fn tear_down(&mut self, session: Box<dyn Session>) -> Result<(), Failure> {
+    /// Returns what stays resident without the model, in KiB.
+    fn tear_down(&mut self, mut session: Box<dyn Session>) -> Result<Option<u64>, Failure> {
         self.enter(Stage::Teardown)?;
+        session.release()?;
+        let outside = session.outside().cloned();
+        let retained = outside.as_ref().and_then(|outside| resident(Some(outside.process), "VmRSS:"));
         drop(session);
-        Ok(())
+        match outside {
+            None => Ok(resident(None, "VmRSS:")),
+            Some(Outside { facts, .. }) => {
+                let index = self.spec.index;
+                self.result.facts.extend(facts.into_iter().map(|(name, fact)| (format!("{name}_{index}"), fact)));
+                Ok(retained)
+            }
+        }
     }
 
     // --- findings ---
@@ -481,9 +502,9 @@ fn disk_reads() -> Option<u64> {
     window::field(&window::read("/proc/self/io")?, "read_bytes:")
 }
 
-/// In KiB, from `/proc/self/status`.
-fn resident(name: &str) -> Option<u64> {
-    window::field(&window::read("/proc/self/status")?, name)
+/// In KiB, from the `status` of a process, or of this one.
+fn resident(process: Option<u32>, name: &str) -> Option<u64> {
+    window::field(&window::read(&window::of_process(process, "status"))?, name)
 }
 
 fn milliseconds(duration: Duration) -> f64 {

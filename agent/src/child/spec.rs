@@ -76,16 +76,27 @@ pub(crate) struct PlacedPackage {
     pub version: String,
     /// Name of the file that is loaded or started; absent from a manifest without one.
     pub main: Option<String>,
+    /// What runs it on this device, where it does not run by itself.
+    pub interpreter: Option<PathBuf>,
 }
 
 impl PlacedPackage {
-    pub(crate) fn new(package: &RuntimePackage, folder: PathBuf) -> Self {
+    pub(crate) fn new(package: &RuntimePackage, folder: PathBuf, interpreter: Option<PathBuf>) -> Self {
         Self {
             folder,
             runtime: package.runtime.clone(),
             kind: package.kind.clone(),
             version: package.version.clone(),
             main: package.main().map(|entry| entry.file_name.clone()),
+            interpreter,
+        }
+    }
+
+    /// The program of a package that is one.
+    pub(crate) fn program(&self) -> Option<PathBuf> {
+        match self.kind {
+            PackageKind::Library { .. } => None,
+            PackageKind::Runner { .. } | PackageKind::Command => self.main.as_ref().map(|name| self.folder.join(name)),
         }
     }
 }

@@ -17,6 +17,7 @@ const TICKS_PER_SECOND: f64 = 100.0;
 pub(super) struct Snapshot {
     boot: Monotonic,
     awake: Monotonic,
+    /// Of this process and of the engine's.
     own_cpu_ms: f64,
     device: Option<CpuTimes>,
     /// The CPUs that this process is allowed.
@@ -25,7 +26,7 @@ pub(super) struct Snapshot {
     major_faults: Option<u64>,
 }
 
-/// One thread of this process.
+/// One thread of the process that computes.
 #[derive(Debug, Clone, Copy, Default)]
 struct Thread {
     involuntary: Option<u64>,
@@ -35,15 +36,17 @@ struct Thread {
 }
 
 impl Snapshot {
-    /// `cpus` are the CPUs that this process is allowed, when they are known.
-    pub(super) fn take(cpus: Option<&[u16]>) -> Self {
+    /// `cpus` are the CPUs that this process is allowed, when they are known; `engine` is the process that computes, when
+    /// it is another.
+    pub(super) fn take(cpus: Option<&[u16]>, engine: Option<u32>) -> Self {
         let stat = read("/proc/stat");
         Self {
-            threads: threads(),
-            major_faults: major_faults(),
+            threads: threads(&of_process(engine, "task")),
+            major_faults: Ticks::of(engine).map(|ticks| ticks.major_faults),
             device: stat.as_deref().and_then(CpuTimes::parse),
             allowed: stat.as_deref().zip(cpus).and_then(|(stat, cpus)| CpuTimes::parse_cpus(stat, cpus)),
-            own_cpu_ms: clock::process_cpu().as_secs_f64() * 1e3,
+            own_cpu_ms: clock::process_cpu().as_secs_f64() * 1e3
+                + engine.and_then(|engine| Ticks::of(Some(engine))).map_or(0.0, |ticks| ticks.cpu_ms),
             awake: clock::awake(),
             boot: clock::boot(),
         }
@@ -92,8 +95,13 @@ fn sum(threads: &[Thread], of: impl Fn(&Thread) -> Option<u64>) -> Option<u64> {
     threads.iter().filter_map(of).reduce(|one, other| one + other)
 }
 
-fn threads() -> BTreeMap<i32, Thread> {
-    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+/// A file of a process, or of this one.
+pub(crate) fn of_process(process: Option<u32>, name: &str) -> String {
+    process.map_or_else(|| format!("/proc/self/{name}"), |process| format!("/proc/{process}/{name}"))
+}
+
+fn threads(folder: &str) -> BTreeMap<i32, Thread> {
+    let tasks = std::fs::read_dir(folder).into_iter().flatten().flatten();
     tasks.filter_map(|task| Some((task.file_name().to_str()?.parse().ok()?, Thread::read(&task.path())))).collect()
 }
 
@@ -131,19 +139,31 @@ impl Thread {
     }
 }
 
-/// Field 12 of `/proc/self/stat`; the second is a name in brackets that may hold anything.
-fn major_faults() -> Option<u64> {
-    let stat = read("/proc/self/stat")?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(9)?.parse().ok()
+/// Of `/proc/PID/stat`; the second field is a name in brackets that may hold anything.
+struct Ticks {
+    /// Field 12.
+    major_faults: u64,
+    /// Fields 14 and 15, in whole ticks.
+    cpu_ms: f64,
+}
+
+impl Ticks {
+    fn of(process: Option<u32>) -> Option<Self> {
+        let stat = read(&of_process(process, "stat"))?;
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+        let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
+        let cpu_ms = (field(14)? + field(15)?) as f64 / TICKS_PER_SECOND * 1e3;
+        Some(Self { major_faults: field(12)?, cpu_ms })
+    }
 }
 
 /// A number after a name in `/proc/self/status`, `/proc/self/io` and the like.
-pub(super) fn field(text: &str, name: &str) -> Option<u64> {
+pub(crate) fn field(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse().ok()
 }
 
-pub(super) fn read(path: &str) -> Option<String> {
+pub(crate) fn read(path: &str) -> Option<String> {
     std::fs::read_to_string(path).ok()
 }
 
@@ -167,16 +187,35 @@ mod tests {
 
     #[test]
     fn a_window_of_this_process_has_its_own_time_in_it() {
-        let before = Snapshot::take(Some(&[0]));
+        let before = Snapshot::take(Some(&[0]), None);
         let begun = std::time::Instant::now();
         while begun.elapsed().as_millis() < 30 {
             std::hint::spin_loop();
         }
-        let window = Snapshot::take(Some(&[0])).since(&before);
+        let window = Snapshot::take(Some(&[0]), None).since(&before);
         assert!(window.wall_ms >= 30.0 && window.own_cpu_ms > 0.0, "{window:?}");
         assert!(window.voluntary_switches.is_some() && window.major_faults.is_some(), "{window:?}");
         assert!(window.foreign_allowed_ms.is_some(), "{window:?}");
         // Of all threads together no less than of one, and of the busiest no less than it ran.
         assert!(window.run_queue_wait_ms >= window.worst_wait_ms && window.busiest_thread_ms > Some(1.0), "{window:?}");
+    }
+
+    #[test]
+    fn a_window_of_an_engine_in_another_process_has_that_ones_time_in_it() {
+        let mut engine = std::process::Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
+        let take = || Snapshot::take(Some(&[0]), Some(engine.id()));
+        let before = take();
+        let begun = std::time::Instant::now();
+        let window = loop {
+            let window = take().since(&before);
+            if window.busiest_thread_ms > Some(50.0) || begun.elapsed().as_secs() > 20 {
+                break window;
+            }
+            std::thread::yield_now();
+        };
+        engine.kill().unwrap();
+        engine.wait().unwrap();
+        assert!(window.busiest_thread_ms > Some(50.0) && window.own_cpu_ms > 0.0, "{window:?}");
+        assert!(window.major_faults.is_some() && window.involuntary_switches.is_some(), "{window:?}");
     }
 }

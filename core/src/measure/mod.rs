@@ -7,6 +7,7 @@ pub mod binomial;
 pub mod interference;
 pub mod latency;
 pub mod paced;
+pub mod plausible;
 pub mod samples;
 pub mod stats;
 pub mod stop;
