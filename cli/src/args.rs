@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use seatrial_agent::interpreters::Interpreter;
 use seatrial_core::backend::Accelerator;
 use seatrial_core::role::Role;
 
@@ -211,9 +212,12 @@ pub(crate) struct LocalModelArgs {
     /// The model, followed by its external data files
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// What runs it: a wheel, AAR or library [default: tract, which is built in]
+    /// What runs it: a wheel, AAR, library or described runner [default: tract, which is built in]
     #[arg(long, value_name = "PACKAGE")]
     pub runtime: Option<PathBuf>,
+    /// What runs a runner that is a script, as in python3=/usr/bin/python3; repeated, or separated by commas
+    #[arg(long = "interpreter", env = "SEATRIAL_INTERPRETERS", value_name = "NAME=PATH", value_delimiter = ',')]
+    pub interpreters: Vec<Interpreter>,
     /// cpu, gpu or npu
     #[arg(long, default_value = "cpu", value_parser = str::parse::<Accelerator>)]
     pub accelerator: Accelerator,
@@ -379,7 +383,8 @@ pub(crate) struct GoldenArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RuntimeAction {
-    /// Register what a wheel, AAR, npm tarball, zip, tar.gz or shared library holds, at the head of a track
+    /// Register what a wheel, AAR, npm tarball, zip, tar.gz or shared library holds, or a described runner, at the head
+    /// of a track
     Add {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,

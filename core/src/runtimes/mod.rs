@@ -72,6 +72,8 @@ pub enum Libc {
 }
 
 impl Libc {
+    pub const ALL: [Self; 3] = [Self::Gnu, Self::Musl, Self::Bionic];
+
     /// The word at the end of a target's name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -133,8 +135,7 @@ impl FromStr for Abi {
         let (_, libc) = rest.split_once('-').ok_or_else(unknown)?;
         let machines = [Machine::X86_64, Machine::X86, Machine::Aarch64, Machine::Arm];
         let machine = machines.into_iter().find(|known| known.as_str() == machine).ok_or_else(unknown)?;
-        let libcs = [Libc::Gnu, Libc::Musl, Libc::Bionic];
-        let libc = libcs.into_iter().find(|known| known.as_str() == libc).ok_or_else(unknown)?;
+        let libc = Libc::ALL.into_iter().find(|known| known.as_str() == libc).ok_or_else(unknown)?;
         Ok(Self { machine, libc })
     }
 }

@@ -124,7 +124,7 @@ impl fmt::Display for Refusal {
                 "there is no Linux or Android shared library in it (a wheel \"none-any\" or one for another system?)",
             ),
             Self::NoEngine { known: Some(known), .. } => {
-                write!(f, "it holds {known}, which agents do not load (docs/runtimes.md lists what they do)")
+                write!(f, "it holds {known}, which agents do not load; a runner can speak for it (docs/runner.md)")
             }
             Self::NoEngine { known: None, libraries } => write!(
                 f,
@@ -211,16 +211,32 @@ fn known(contents: &Contents) -> Option<&'static str> {
     OTHERS.into_iter().find(|(export, _)| exports(export)).map(|(_, name)| name)
 }
 
+/// For which devices a program was built that stands for itself. One that is linked with no library needs no C library
+/// of the device, and is for each.
+pub fn abis_of_program(program: &Library) -> Result<Vec<Abi>, Refusal> {
+    let contents = Contents::default();
+    if !program.needed.is_empty() || program.android_note {
+        return abi_of(program, &contents).map(|abi| vec![abi]);
+    }
+    let machine = machine_of(program, &contents)?;
+    Ok(Libc::ALL.map(|libc| Abi { machine, libc }).to_vec())
+}
+
 fn abi_of(library: &Library, contents: &Contents) -> Result<Abi, Refusal> {
+    let machine = machine_of(library, contents)?;
+    let libc = libc_of(library).ok_or_else(|| Refusal::UnknownLibc { path: library.path.clone() })?;
+    Ok(Abi { machine, libc })
+}
+
+fn machine_of(library: &Library, contents: &Contents) -> Result<Machine, Refusal> {
     let path = || library.path.clone();
     let machine = library.machine.map_err(|machine| Refusal::ForeignMachine { path: path(), machine })?;
-    if let Some((claim, claimed)) = claimed_machine(&library.path, &contents.file_name, contents.declared.as_ref())
-        && claimed != machine
-    {
-        return Err(Refusal::NameLies { path: path(), claimed, claim, machine });
+    match claimed_machine(&library.path, &contents.file_name, contents.declared.as_ref()) {
+        Some((claim, claimed)) if claimed != machine => {
+            Err(Refusal::NameLies { path: path(), claimed, claim, machine })
+        }
+        Some(_) | None => Ok(machine),
     }
-    let libc = libc_of(library).ok_or_else(|| Refusal::UnknownLibc { path: path() })?;
-    Ok(Abi { machine, libc })
 }
 
 /// glibc is `libc.so.6`, Alpine's musl `libc.musl-x86_64.so.1`, Android's plain `libc.so`.

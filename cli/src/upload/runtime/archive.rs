@@ -87,7 +87,10 @@ impl<'a> Reader<'a> {
             let name = self.contents.file_name.clone();
             self.library(&name, size, file)
         } else {
-            Err(io::Error::other("neither a zip (wheel, AAR), a tar.gz (npm, release) nor a shared library"))
+            Err(io::Error::other(
+                "neither a zip (wheel, AAR), a tar.gz (npm, release) nor a shared library; a runner has its \
+                 description beside it, as run.py has run.toml",
+            ))
         }
     }
 

@@ -1,6 +1,7 @@
-//! Runtime packages as users have them.
+//! Runtime packages as users have them: archives with libraries, and described programs.
 
 mod archive;
+mod described;
 mod elf;
 
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ pub(crate) struct Found {
 }
 
 /// A file of a package.
+#[derive(Clone)]
 pub(crate) struct PackageFile {
     pub role: String,
     pub file_name: String,
@@ -32,10 +34,13 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    /// Reads an archive. `version` is what the user says where nothing else tells it.
+    /// Reads an archive, or a program with its description. `version` is what the user says where nothing else tells.
     pub(crate) fn open(path: &Path, version: Option<&str>) -> Result<Self> {
         let scratch = tempfile::tempdir().map_err(|error| CliError::failed("make a scratch folder", error))?;
-        let found = archive::open(path, version, scratch.path())?;
+        let found = match described::beside(path) {
+            Some(description) => described::open(path, &description, version)?,
+            None => archive::open(path, version, scratch.path())?,
+        };
         Ok(Self { found, _scratch: scratch })
     }
 }
