@@ -16,10 +16,19 @@ pub enum Format {
     Onnx,
     Nnef,
     Tflite,
+    /// llama.cpp's.
+    Gguf,
+    Ncnn,
+    Mnn,
+    /// Rockchip's.
+    Rknn,
+    /// A context binary of Qualcomm's QNN.
+    Qnn,
 }
 
 impl Format {
-    pub const ALL: [Self; 3] = [Self::Onnx, Self::Nnef, Self::Tflite];
+    pub const ALL: [Self; 8] =
+        [Self::Onnx, Self::Nnef, Self::Tflite, Self::Gguf, Self::Ncnn, Self::Mnn, Self::Rknn, Self::Qnn];
 
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -27,19 +36,29 @@ impl Format {
             Self::Onnx => "onnx",
             Self::Nnef => "nnef",
             Self::Tflite => "tflite",
+            Self::Gguf => "gguf",
+            Self::Ncnn => "ncnn",
+            Self::Mnn => "mnn",
+            Self::Rknn => "rknn",
+            Self::Qnn => "qnn",
         }
     }
 
     /// The format that a file name suggests.
     #[must_use]
     pub fn of_file_name(name: &str) -> Option<Self> {
-        const ENDINGS: [(&str, Format); 6] = [
+        const ENDINGS: [(&str, Format); 11] = [
             (".onnx", Format::Onnx),
             (".nnef.tgz", Format::Nnef),
             (".nnef.tar", Format::Nnef),
             (".nnef.tar.gz", Format::Nnef),
             (".tflite", Format::Tflite),
             (".litertlm", Format::Tflite),
+            (".gguf", Format::Gguf),
+            (".param", Format::Ncnn),
+            (".mnn", Format::Mnn),
+            (".rknn", Format::Rknn),
+            (".serialized.bin", Format::Qnn),
         ];
         let name = name.to_ascii_lowercase();
         ENDINGS.into_iter().find(|(ending, _)| name.ends_with(ending)).map(|(_, format)| format)
@@ -53,7 +72,7 @@ impl FromStr for Format {
         Self::ALL
             .into_iter()
             .find(|format| format.as_str() == text)
-            .ok_or_else(|| format!("{text:?} is not a model format (onnx, nnef, tflite)"))
+            .ok_or_else(|| format!("{text:?} is not a model format (onnx, nnef, tflite, gguf, ncnn, mnn, rknn, qnn)"))
     }
 }
 

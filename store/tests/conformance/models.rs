@@ -5,8 +5,8 @@ use std::sync::Arc;
 use seatrial_core::dataset::{Binding, Task};
 use seatrial_core::digest::Digest;
 use seatrial_core::ids::{BindingId, DatasetId, ModelVersionId};
-use seatrial_core::model::{Signature, SignatureStanding, TensorSpec};
-use seatrial_core::store::{NewBinding, NewModelVersion, Store, StoreError};
+use seatrial_core::model::{Format, Signature, SignatureStanding, TensorSpec};
+use seatrial_core::store::{NewBinding, NewModelVersion, NewVariant, Store, StoreError};
 use seatrial_core::tensor::DType;
 
 use crate::world::*;
@@ -48,6 +48,19 @@ pub(crate) async fn a_version_brings_its_variants_its_bindings_and_the_alias_lat
         (2, 2, vec!["fp32".to_owned(), "int8".to_owned()])
     );
     assert_eq!(world.store.model(world.project, "resnet").await.unwrap(), None);
+}
+
+pub(crate) async fn a_variant_is_of_any_format_there_is(store: Arc<dyn Store>) {
+    let world = world(store).await;
+    let file = artifact(&*world.store, b"model").await;
+    let mut new = new_model("everything", world.project, world.person, file);
+    let of = |format: Format| NewVariant { format, ..new_variant(format.as_str(), file) };
+    new.variants = Format::ALL.into_iter().map(of).collect();
+    world.store.add_model_version(&new).await.unwrap();
+
+    let model = world.store.model(world.project, "everything").await.unwrap().unwrap();
+    let formats: Vec<Format> = model.versions[0].variants.iter().map(|variant| variant.format).collect();
+    assert_eq!(formats, Format::ALL);
 }
 
 async fn refused(store: &dyn Store, new: &NewModelVersion) -> String {
