@@ -272,6 +272,10 @@ pub enum Claim {
     AccuracyFail,
     StorageFull,
     SpecError,
+    /// A program says that memory did not suffice.
+    OutOfMemory,
+    /// A program ended without an error and without having measured anything.
+    NoResult,
 }
 
 /// All that the parent knows when a child has ended.
@@ -321,6 +325,8 @@ const fn claimed(claim: Claim, code: i32) -> Outcome {
         Claim::AccuracyFail => Outcome::AccuracyFail,
         Claim::StorageFull => Outcome::StorageFull,
         Claim::SpecError => Outcome::SpecError,
+        Claim::OutOfMemory => Outcome::OomKilled,
+        Claim::NoResult => Outcome::DriverExit0,
     }
 }
 

@@ -426,6 +426,8 @@ const fn claim_word(claim: Claim) -> &'static str {
         Claim::AccuracyFail => "accuracy failed",
         Claim::StorageFull => "no space left",
         Claim::SpecError => "the specification cannot be carried out",
+        Claim::OutOfMemory => "memory did not suffice",
+        Claim::NoResult => "nothing was measured",
     }
 }
 
