@@ -136,6 +136,7 @@ impl Journal {
             warmup_iterations,
             window,
             thinned,
+            program: None,
         });
         self.bounds_hit.extend(bounds_hit);
         self.environment.facts.extend(facts);
