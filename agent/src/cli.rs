@@ -12,6 +12,7 @@ use seatrial_core::reading::Reading;
 use tracing_subscriber::EnvFilter;
 
 use crate::attempt::Preflight;
+use crate::command::CommandCommand;
 use crate::probe::{Probe, SensorReading};
 use crate::run::{self, Config};
 
@@ -27,6 +28,9 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Show what is known of this device, and what is not and why
     Probe(ProbeArgs),
+    /// Try the rule file of a benchmark program
+    #[command(subcommand)]
+    Command(CommandCommand),
     /// One isolated process of an attempt
     #[command(hide = true)]
     Child { specification: PathBuf },
@@ -113,6 +117,7 @@ pub fn main(args: Args, child_command: Vec<OsString>) -> ExitCode {
     let result = match args.command {
         Command::Run(args) => start(*args, child_command),
         Command::Probe(args) => probe(&args).map_err(|error| error.to_string()),
+        Command::Command(command) => crate::command::main(command, child_command),
         Command::Child { specification } => return crate::child::main(&specification),
     };
     match result {

@@ -14,6 +14,7 @@ use seatrial_core::stage::Stage;
 
 use crate::attempt::{self, Guard, News, Order, Preflight, Source, Step, StopSignal};
 use crate::cache::{FetchError, Patience};
+pub use crate::child::spec::PlacedProgram;
 use crate::folder::remove_tree;
 use crate::isolation::Mark;
 
@@ -23,6 +24,8 @@ pub struct Options {
     /// See [`crate::cli::child_command`].
     pub child_command: Vec<OsString>,
     pub preflight: Preflight,
+    /// The benchmark program that measures in the children's stead.
+    pub program: Option<PlacedProgram>,
     /// Root of the file system that is probed.
     pub root: PathBuf,
     /// Where the attempt's folder is made; it is removed afterwards.
@@ -35,6 +38,7 @@ impl Options {
         Self {
             child_command,
             preflight: Preflight::default(),
+            program: None,
             root: PathBuf::from("/"),
             scratch: std::env::temp_dir(),
             stop: StopSignal::default(),
@@ -56,6 +60,7 @@ pub fn run(
         spec,
         mark: scratch.mark(),
         folder: scratch.path.clone(),
+        program: options.program.clone(),
         child_command: options.child_command.clone(),
         preflight: options.preflight.clone(),
         guard: Guard::default(),

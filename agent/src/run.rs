@@ -374,6 +374,7 @@ impl Driver {
                 guard: Guard::default(),
                 root: self.config.root.clone(),
                 launch: self.config.launch.clone(),
+                program: None,
                 outlast_orphans: true,
             },
             stop: stop.clone(),

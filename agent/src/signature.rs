@@ -60,6 +60,7 @@ pub fn read(child_command: &[OsString], format: Format, files: &[LocalFile]) -> 
         spec: spec(format),
         mark: scratch.mark(),
         folder: scratch.path.clone(),
+        program: None,
         child_command: child_command.to_vec(),
         preflight: Preflight::default(),
         guard: Guard::default(),

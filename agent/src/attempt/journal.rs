@@ -124,7 +124,10 @@ impl Journal {
             claim: _,
             message: _,
             signature,
+            program,
+            program_exit: _,
         } = result;
+        let loaded = load_ms.is_some() || program.is_some();
         self.processes.push(ProcessRecord {
             index,
             role,
@@ -136,14 +139,14 @@ impl Journal {
             warmup_iterations,
             window,
             thinned,
-            program: None,
+            program,
         });
         self.bounds_hit.extend(bounds_hit);
         self.environment.facts.extend(facts);
         self.golden.extend(golden);
         self.determinism = self.determinism.take().or(determinism);
         self.memory = self.memory.or(memory);
-        self.take_actual(index, actual, load_ms.is_some());
+        self.take_actual(index, actual, loaded);
         self.signature = self.signature.take().or(signature);
         self.runtime_version = self.runtime_version.take().or(runtime_version);
     }

@@ -23,7 +23,7 @@ use seatrial_core::stage::Stage;
 use seatrial_core::time::Monotonic;
 
 use crate::cache::{FetchError, Patience};
-use crate::child::spec::{ChildSpec, PlacedFile, SPEC_SCHEMA, Task};
+use crate::child::spec::{ChildSpec, PlacedFile, PlacedProgram, SPEC_SCHEMA, Task};
 use crate::isolation::Mark;
 use crate::probe::Probe;
 use crate::{clock, isolation, page_cache};
@@ -69,6 +69,8 @@ pub struct Order {
     pub mark: Mark,
     /// An empty folder of its own.
     pub folder: PathBuf,
+    /// The benchmark program that measures in the children's stead.
+    pub program: Option<PlacedProgram>,
     /// How to start a child: this program, and the words before `child`.
     pub child_command: Vec<OsString>,
     pub preflight: Preflight,
@@ -182,9 +184,20 @@ impl Attempt<'_> {
     fn children(&mut self, prepare_begun: Monotonic) -> Result<(), Failure> {
         let spec = &self.order.spec;
         let has_dataset = spec.dataset.is_some();
+        let measures_itself = self.order.program.is_some();
+        if measures_itself {
+            let able = seatrial_core::command::can_do(&spec.backend.runtime, spec.profile.kind, has_dataset);
+            able.map_err(|reason| Failure {
+                outcome: Outcome::SpecError,
+                stage: Stage::Prepare,
+                message: reason.text().to_owned(),
+            })?;
+        }
+        // A program that measures itself has no tensors to compare and is not watched for its memory.
+        let determinism = |process| process == 0 && !has_dataset && !measures_itself;
         let latency = (0..spec.profile.processes)
-            .map(|process| (ProcessRole::Latency, Task::Latency { determinism: process == 0 && !has_dataset }));
-        let memory = (spec.profile.processes > 0).then_some((ProcessRole::Memory, Task::Memory));
+            .map(|process| (ProcessRole::Latency, Task::Latency { determinism: determinism(process) }));
+        let memory = (spec.profile.processes > 0 && !measures_itself).then_some((ProcessRole::Memory, Task::Memory));
         let accuracy = has_dataset.then_some((ProcessRole::Accuracy, Task::Accuracy));
         let plan: Vec<_> = latency.chain(memory).chain(accuracy).collect();
         if plan.is_empty() {
@@ -329,6 +342,7 @@ impl Attempt<'_> {
                 .map(|entry| PlacedFile { role: entry.role.clone(), file_name: entry.file_name.clone() })
                 .collect(),
             dataset: spec.dataset.as_ref().map(|_| self.dataset_path()),
+            program: self.order.program.clone(),
             out: self.order.folder.join(format!("out-{index}")),
             affinity: self.cpus.clone(),
             spawned: clock::boot(),
@@ -384,6 +398,7 @@ pub(crate) fn describe(order: &Order, files: Vec<PlacedFile>) -> Result<seatrial
         model: order.folder.join("model"),
         files,
         dataset: None,
+        program: None,
         out: order.folder.join("out-0"),
         affinity: None,
         spawned: clock::boot(),

@@ -20,10 +20,10 @@ use seatrial_core::time::Monotonic;
 use super::guard::Danger;
 use super::output::Output;
 use super::{StopSignal, claim_word};
-use crate::child::FULL;
 use crate::child::events::{EventReader, StageEvent};
 use crate::child::progress;
 use crate::child::spec::{ChildResult, ChildSpec, RESULT_FILE, SENTINEL_FILE, SENTINEL_TEXT};
+use crate::child::{CLAIMED, FULL};
 use crate::isolation::{self, AGENT_VARIABLE, ATTEMPT_VARIABLE, Mark};
 use crate::plain::read_plain;
 use crate::probe::Probe;
@@ -125,7 +125,8 @@ pub(super) fn run(launch: &Launch<'_>, watch: OnWatch<'_>) -> Result<Ended, Proc
     }
 
     let (log, cut) = output.finish();
-    let exit = supervisor.exit(status);
+    let result = read_result(&spec.out);
+    let exit = program_exit(supervisor.exit(status), result.as_ref());
     let own_kill = supervisor.ended_by.is_some();
     let failed = exit != Exit::Code(0);
     let (events, danger) = (supervisor.events, supervisor.danger);
@@ -133,7 +134,7 @@ pub(super) fn run(launch: &Launch<'_>, watch: OnWatch<'_>) -> Result<Ended, Proc
         exit,
         sentinel: read_plain(&spec.out, SENTINEL_FILE, SENTINEL_TEXT.len() as u64)
             .is_ok_and(|text| text == SENTINEL_TEXT.as_bytes()),
-        result: read_result(&spec.out),
+        result,
         stages: events.seen,
         finished: clock::boot(),
         out_of_memory: !own_kill && grew(kills_before, launch.probe.oom_kills()),
@@ -336,6 +337,12 @@ impl Ended {
             count => format!("{end}; {count} processes that it left were ended"),
         }
     }
+}
+
+/// A child that started a program ends in its stead: how the program ended is what counts.
+fn program_exit(exit: Exit, result: Option<&ChildResult>) -> Exit {
+    let program = result.and_then(|result| result.program_exit);
+    program.filter(|_| exit == Exit::Code(CLAIMED.into())).unwrap_or(exit)
 }
 
 fn kill_group(child: &Child, signal: Signal) {

@@ -3,6 +3,7 @@
 //! It reads one specification, takes from itself what it does not need, does one task stage by stage, and leaves
 //! files: the stage log as it goes, packed samples, the result, and last of all the sentinel.
 
+mod command;
 mod confine;
 mod cpus;
 pub(crate) mod events;
@@ -39,7 +40,7 @@ use timing::Samples;
 use window::Snapshot;
 
 /// Exit code of a child that says in its result why it failed. Not one that shells, panics or signals use.
-const CLAIMED: u8 = 70;
+pub(crate) const CLAIMED: u8 = 70;
 /// Exit code of a child that could not even begin.
 const UNFIT: u8 = 71;
 /// Exit code of a child that found no room to say so in its result.
@@ -153,6 +154,9 @@ struct Worker<'a> {
 
 impl Worker<'_> {
     fn perform(&mut self) -> Result<(), Failure> {
+        if let Some(program) = &self.spec.program {
+            return self.program(program);
+        }
         let runtime = runtime::by_name(&self.spec.job.backend.runtime)?;
         self.result.runtime_version = Some(format!("{} {}", runtime.name(), runtime.version()));
         let done = match self.spec.task {

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use seatrial_core::job::JobSpec;
 use seatrial_core::model::Signature;
-use seatrial_core::outcome::Claim;
+use seatrial_core::outcome::{Claim, Exit};
 use seatrial_core::reading::Reading;
-use seatrial_core::report::{Actual, BlockKind, GoldenRecord, Memory, Thinned, Window};
+use seatrial_core::report::{Actual, BlockKind, GoldenRecord, Memory, ProgramRun, Thinned, Window};
 use seatrial_core::time::Monotonic;
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +32,8 @@ pub(crate) struct ChildSpec {
     pub files: Vec<PlacedFile>,
     /// The dataset package.
     pub dataset: Option<PathBuf>,
+    /// The benchmark program that does the task in the child's stead.
+    pub program: Option<PlacedProgram>,
     /// The one folder that the child may write to.
     pub out: PathBuf,
     /// CPUs to run on; wherever the kernel puts it when absent.
@@ -61,6 +63,17 @@ pub struct PlacedFile {
     pub file_name: String,
 }
 
+/// A benchmark program, and what it needs beside it in one folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlacedProgram {
+    pub folder: PathBuf,
+    /// Names of files in the folder.
+    pub program: String,
+    pub viewer: Option<String>,
+    /// The text of the rule file.
+    pub rules: String,
+}
+
 /// What a child has found out, whole or up to its failure.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ChildResult {
@@ -81,6 +94,9 @@ pub(crate) struct ChildResult {
     pub facts: BTreeMap<String, String>,
     pub runtime_version: Option<String>,
     pub bounds_hit: Vec<String>,
+    pub program: Option<ProgramRun>,
+    /// How the program ended, when it was not well.
+    pub program_exit: Option<Exit>,
 }
 
 impl Default for ChildResult {
@@ -103,6 +119,8 @@ impl Default for ChildResult {
             facts: BTreeMap::new(),
             runtime_version: None,
             bounds_hit: Vec::new(),
+            program: None,
+            program_exit: None,
         }
     }
 }

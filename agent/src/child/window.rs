@@ -18,6 +18,8 @@ pub(super) struct Snapshot {
     boot: Monotonic,
     awake: Monotonic,
     own_cpu_ms: f64,
+    /// Of processes that this one started and waited for.
+    started_cpu_ms: f64,
     device: Option<CpuTimes>,
     /// The CPUs that this process is allowed.
     allowed: Option<CpuTimes>,
@@ -44,6 +46,7 @@ impl Snapshot {
             device: stat.as_deref().and_then(CpuTimes::parse),
             allowed: stat.as_deref().zip(cpus).and_then(|(stat, cpus)| CpuTimes::parse_cpus(stat, cpus)),
             own_cpu_ms: clock::process_cpu().as_secs_f64() * 1e3,
+            started_cpu_ms: started_cpu_ms(),
             awake: clock::awake(),
             boot: clock::boot(),
         }
@@ -78,6 +81,30 @@ impl Snapshot {
             major_faults: difference(self.major_faults, earlier.major_faults),
         }
     }
+}
+
+impl Snapshot {
+    /// What happened while a program ran that this process started and waited for. The kernel tells its CPU time and
+    /// nothing of its threads; its page faults are those of loading too.
+    pub(super) fn of_program(&self, earlier: &Self) -> Window {
+        let started_ms = self.started_cpu_ms - earlier.started_cpu_ms;
+        let with_program = Self { own_cpu_ms: self.own_cpu_ms + started_ms.max(0.0), ..self.clone() };
+        Window {
+            involuntary_switches: None,
+            voluntary_switches: None,
+            run_queue_wait_ms: None,
+            worst_wait_ms: None,
+            busiest_thread_ms: None,
+            major_faults: None,
+            ..with_program.since(earlier)
+        }
+    }
+}
+
+/// `cutime` and `cstime` of `/proc/self/stat`.
+fn started_cpu_ms() -> f64 {
+    let ticks = |index| own_stat(index).unwrap_or(0) as f64;
+    (ticks(13) + ticks(14)) / TICKS_PER_SECOND * 1e3
 }
 
 /// Busy time of all CPUs less our own, as a share of all CPUs' time.
@@ -131,10 +158,14 @@ impl Thread {
     }
 }
 
-/// Field 12 of `/proc/self/stat`; the second is a name in brackets that may hold anything.
 fn major_faults() -> Option<u64> {
+    own_stat(9)
+}
+
+/// A field of `/proc/self/stat`, counted from 0 behind the name in brackets, which may hold anything.
+fn own_stat(index: usize) -> Option<u64> {
     let stat = read("/proc/self/stat")?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(9)?.parse().ok()
+    stat.rsplit_once(')')?.1.split_whitespace().nth(index)?.parse().ok()
 }
 
 /// A number after a name in `/proc/self/status`, `/proc/self/io` and the like.

@@ -1,6 +1,7 @@
 //! Tests with real processes: children that misbehave, real models, and whole agents.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "the helpers of tests are tests")]
 
+mod command;
 mod common;
 mod contention;
 mod memory;
