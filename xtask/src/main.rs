@@ -9,6 +9,7 @@ mod command;
 #[cfg(test)]
 mod faults;
 mod postgres;
+mod programs;
 mod setup;
 mod sqlx;
 mod stages;
@@ -38,7 +39,7 @@ struct More {
     /// Other architectures: nothing yet, and so a failure
     #[arg(long)]
     cross: bool,
-    /// Engines beside the built-in one: nothing yet, and so a failure
+    /// A benchmark program of a vendor, built from its source and run for real
     #[arg(long)]
     engines: bool,
 }

@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use crate::command::{cargo, run as run_command};
 use crate::postgres::Postgres;
 use crate::stages::Stages;
-use crate::{More, aa, arrows, setup, sqlx};
+use crate::{More, aa, arrows, programs, setup, sqlx};
 
 /// Tests inject faults; without a test that asks for one, the points do nothing.
 const FAULTS: &str = "seatrial-agent/faults,seatrial-server/faults";
@@ -21,16 +21,16 @@ pub fn run(only: Option<&str>, more: &More) -> anyhow::Result<()> {
     if cross {
         bail!("--cross: this version is built and tested for one architecture only; there is nothing to run");
     }
-    if engines {
-        bail!("--engines: this version has one engine, tract, which the usual run tests; there is nothing else to run");
-    }
     if fuzz {
         run_fuzz()?;
     }
     if long {
         aa::run(&aa::AaArgs::default())?;
     }
-    if fuzz || long { Ok(()) } else { run_usual(only) }
+    if engines {
+        programs::run_all(FAULTS)?;
+    }
+    if fuzz || long || engines { Ok(()) } else { run_usual(only) }
 }
 
 /// Properties over bytes from outside are those of a test file `fuzz.rs`, of a module `fuzz`, and of HTTP ranges.

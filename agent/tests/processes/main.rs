@@ -4,6 +4,7 @@
 mod command;
 mod common;
 mod contention;
+mod llama;
 mod memory;
 mod outcomes;
 mod run;
