@@ -12,6 +12,7 @@ use seatrial_core::reading::Reading;
 use tracing_subscriber::EnvFilter;
 
 use crate::attempt::Preflight;
+use crate::command::CommandAction;
 use crate::interpreters::{Interpreter, Interpreters};
 use crate::probe::{Probe, SensorReading};
 use crate::run::{self, Config};
@@ -33,6 +34,11 @@ pub enum Command {
     Runner {
         #[command(subcommand)]
         action: RunnerAction,
+    },
+    /// Rule files of benchmark programs
+    Command {
+        #[command(subcommand)]
+        action: CommandAction,
     },
     /// One isolated process of an attempt
     #[command(hide = true)]
@@ -159,6 +165,7 @@ pub fn main(args: Args, child_command: Vec<OsString>) -> ExitCode {
         Command::Run(args) => start(*args, child_command),
         Command::Probe(args) => probe(&args).map_err(|error| error.to_string()),
         Command::Runner { action: RunnerAction::Check(args) } => check(args),
+        Command::Command { action } => crate::command::main(action, child_command),
         Command::Child { specification } => return crate::child::main(&specification),
     };
     match result {

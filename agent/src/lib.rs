@@ -12,6 +12,7 @@ pub mod certificate;
 pub mod child;
 pub mod cli;
 pub mod clock;
+mod command;
 pub mod data;
 pub mod folder;
 pub mod interpreters;

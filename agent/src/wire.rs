@@ -229,6 +229,7 @@ mod tests {
             warmup_iterations: Some(9),
             window: None,
             thinned: None,
+            program: None,
         }
     }
 

@@ -383,8 +383,8 @@ pub(crate) struct GoldenArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RuntimeAction {
-    /// Register what a wheel, AAR, npm tarball, zip, tar.gz or shared library holds, or a described runner, at the head
-    /// of a track
+    /// Register what a wheel, AAR, npm tarball, zip, tar.gz or shared library holds, a described runner, or a benchmark
+    /// program with its rule file, at the head of a track
     Add {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
@@ -394,6 +394,15 @@ pub(crate) enum RuntimeAction {
         /// Version, where nothing in the file tells it
         #[arg(long)]
         version: Option<String>,
+        /// The files are benchmark programs, or hold one: the rule file by which it is called and read
+        #[arg(long, value_name = "FILE")]
+        rules: Option<PathBuf>,
+        /// File name of the program in an archive or a folder [default: the name in the rule file]
+        #[arg(long, value_name = "NAME", requires = "rules")]
+        program: Option<String>,
+        /// File name of the second program, which shows what the first has written
+        #[arg(long, value_name = "NAME", requires = "rules")]
+        viewer: Option<String>,
         /// Say what the files hold, and register nothing
         #[arg(long)]
         dry_run: bool,

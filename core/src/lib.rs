@@ -7,6 +7,7 @@
 pub mod accuracy;
 pub mod backend;
 pub mod block;
+pub mod command;
 pub mod dataset;
 pub mod device;
 pub mod digest;

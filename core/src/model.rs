@@ -22,10 +22,30 @@ pub enum Format {
     FrozenGraph,
     /// A TensorFlow SavedModel: `saved_model.pb` and the files of its `variables` folder.
     SavedModel,
+    /// llama.cpp's.
+    Gguf,
+    Ncnn,
+    Mnn,
+    /// Rockchip's.
+    Rknn,
+    /// A context binary of Qualcomm's QNN.
+    Qnn,
 }
 
 impl Format {
-    pub const ALL: [Self; 6] = [Self::Onnx, Self::Nnef, Self::Tflite, Self::Caffe, Self::FrozenGraph, Self::SavedModel];
+    pub const ALL: [Self; 11] = [
+        Self::Onnx,
+        Self::Nnef,
+        Self::Tflite,
+        Self::Caffe,
+        Self::FrozenGraph,
+        Self::SavedModel,
+        Self::Gguf,
+        Self::Ncnn,
+        Self::Mnn,
+        Self::Rknn,
+        Self::Qnn,
+    ];
 
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -36,13 +56,18 @@ impl Format {
             Self::Caffe => "caffe",
             Self::FrozenGraph => "frozen_graph",
             Self::SavedModel => "saved_model",
+            Self::Gguf => "gguf",
+            Self::Ncnn => "ncnn",
+            Self::Mnn => "mnn",
+            Self::Rknn => "rknn",
+            Self::Qnn => "qnn",
         }
     }
 
     /// The format that a file name suggests.
     #[must_use]
     pub fn of_file_name(name: &str) -> Option<Self> {
-        const ENDINGS: [(&str, Format); 9] = [
+        const ENDINGS: [(&str, Format); 14] = [
             (".onnx", Format::Onnx),
             (".nnef.tgz", Format::Nnef),
             (".nnef.tar", Format::Nnef),
@@ -52,6 +77,11 @@ impl Format {
             (".prototxt", Format::Caffe),
             (".caffemodel", Format::Caffe),
             (".pb", Format::FrozenGraph),
+            (".gguf", Format::Gguf),
+            (".param", Format::Ncnn),
+            (".mnn", Format::Mnn),
+            (".rknn", Format::Rknn),
+            (".serialized.bin", Format::Qnn),
         ];
         let name = name.to_ascii_lowercase();
         match name.as_str() {

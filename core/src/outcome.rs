@@ -282,6 +282,8 @@ pub enum Claim {
     EngineSignal(i32),
     /// That process ended with this code, in the middle of its work.
     EngineExit(i32),
+    /// A benchmark program ended without an error and without having measured anything.
+    NoResult,
 }
 
 /// All that the parent knows when a child has ended.
@@ -342,7 +344,7 @@ const fn claimed(claim: Claim, code: i32) -> Outcome {
         Claim::OutOfMemory => Outcome::OomKilled,
         Claim::Hang => Outcome::HangTimeout,
         Claim::EngineSignal(signal) => Outcome::CrashSignal(signal),
-        Claim::EngineExit(0) => Outcome::DriverExit0,
+        Claim::EngineExit(0) | Claim::NoResult => Outcome::DriverExit0,
         Claim::EngineExit(code) => Outcome::ExitNonzero(code),
     }
 }

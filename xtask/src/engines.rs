@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 
 use crate::command::{cargo, command, root, run};
-use crate::{backports, setup};
+use crate::{backports, programs, setup};
 
 /// Wheels as users have them: engine and version.
 const WHEELS: [&str; 4] =
@@ -27,12 +27,15 @@ pub fn run_all(features: &str) -> anyhow::Result<()> {
     for (engine, framework) in BEHIND_RUNNERS {
         environment(engine, framework, &folder)?;
     }
+    let (llama_bench, gguf) = programs::llama_bench_and_model()?;
     run(cargo()
         .args(["nextest", "run", "--workspace", "--features"])
         .arg(format!("{features},seatrial-cli/engines,seatrial-agent/engines"))
         .args(["--locked", "--no-tests", "fail", "--profile", "engines", "-E", "binary(engines)"])
         .env("SEATRIAL_TEST_PYTHON", setup::python_path())
         .env("SEATRIAL_TEST_ENGINES", folder)
+        .env("SEATRIAL_TEST_LLAMA_BENCH", llama_bench)
+        .env("SEATRIAL_TEST_GGUF", gguf)
         .env("SEATRIAL_TEST_WHEELS", wheels)
         .env("SEATRIAL_TEST_VULKAN", vulkan))
 }

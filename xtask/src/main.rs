@@ -11,6 +11,7 @@ mod engines;
 #[cfg(test)]
 mod faults;
 mod postgres;
+mod programs;
 mod setup;
 mod sqlx;
 mod stages;
@@ -40,7 +41,7 @@ struct More {
     /// Other architectures: nothing yet, and so a failure
     #[arg(long)]
     cross: bool,
-    /// Engines behind runners, in environments of their own: OpenCV and TensorFlow (installs 1.5 GB)
+    /// Engines from packages, behind runners (OpenCV, TensorFlow: 1.5 GB), and llama-bench, built from its source
     #[arg(long)]
     engines: bool,
 }

@@ -204,39 +204,44 @@ impl Attempt<'_> {
         }
     }
 
-    /// A runner's interpreter is known by name to the job, and by its path to this agent's configuration alone.
+    /// Where the package is, ready to be started. A runner's interpreter is known by name to the job, and by its path to
+    /// this agent's configuration alone.
     fn placed_package(&mut self) -> Result<Option<PlacedPackage>, Failure> {
         let Some(package) = &self.order.spec.package else { return Ok(None) };
-        let folder = self.package_folder();
-        let interpreter = match &package.kind {
-            PackageKind::Library { .. } | PackageKind::Command => None,
-            PackageKind::Runner { interpreter: None } => {
-                let program = package.main().map(|entry| folder.join(&entry.file_name));
-                program
-                    .map_or(Ok(()), |program| make_executable(&program))
-                    .map_err(|error| io_failure(Stage::Prepare, &error))?;
-                None
-            }
-            PackageKind::Runner { interpreter: Some(name) } => {
-                let Some((path, version)) = self.order.interpreters.get(name) else {
-                    let message =
-                        format!("this agent knows no interpreter {name:?}: start it with --interpreter {name}=PATH");
-                    return Err(Failure { outcome: Outcome::UnsupportedBackend, stage: Stage::Prepare, message });
-                };
-                self.journal.environment.facts.insert("interpreter".to_owned(), format!("{name}: {version}"));
-                Some(path.to_owned())
-            }
-        };
-        Ok(Some(PlacedPackage::new(package, folder, interpreter)))
+        let mut placed = PlacedPackage::new(package, self.package_folder());
+        if let PackageKind::Runner { interpreter: Some(name) } = &package.kind {
+            let Some((path, version)) = self.order.interpreters.get(name) else {
+                let message =
+                    format!("this agent knows no interpreter {name:?}: start it with --interpreter {name}=PATH");
+                return Err(Failure { outcome: Outcome::UnsupportedBackend, stage: Stage::Prepare, message });
+            };
+            self.journal.environment.facts.insert("interpreter".to_owned(), format!("{name}: {version}"));
+            placed.interpreter = Some(path.to_owned());
+        }
+        for program in placed.started() {
+            make_executable(&program).map_err(|error| io_failure(Stage::Prepare, &error))?;
+        }
+        Ok(Some(placed))
     }
 
     /// Fresh processes for latency, one for memory, one for the dataset; the first that fails ends the attempt.
     fn children(&mut self, prepare_begun: Monotonic) -> Result<(), Failure> {
         let spec = &self.order.spec;
         let has_dataset = spec.dataset.is_some();
+        let measures_itself = self.package.as_ref().is_some_and(|package| package.kind == PackageKind::Command);
+        if measures_itself {
+            let able = seatrial_core::command::can_do(&spec.backend.runtime, spec.profile.kind, has_dataset);
+            able.map_err(|reason| Failure {
+                outcome: Outcome::SpecError,
+                stage: Stage::Prepare,
+                message: reason.text().to_owned(),
+            })?;
+        }
+        // A program that measures itself has no tensors to compare and is not watched for its memory.
+        let determinism = |process| process == 0 && !has_dataset && !measures_itself;
         let latency = (0..spec.profile.processes)
-            .map(|process| (ProcessRole::Latency, Task::Latency { determinism: process == 0 && !has_dataset }));
-        let memory = (spec.profile.processes > 0).then_some((ProcessRole::Memory, Task::Memory));
+            .map(|process| (ProcessRole::Latency, Task::Latency { determinism: determinism(process) }));
+        let memory = (spec.profile.processes > 0 && !measures_itself).then_some((ProcessRole::Memory, Task::Memory));
         let accuracy = has_dataset
             .then_some((ProcessRole::Accuracy, Task::Accuracy { keep_outputs: self.order.references.is_some() }));
         let operators = self.asks_for_operators().then_some((ProcessRole::Operators, Task::Operators));
@@ -522,7 +527,8 @@ const fn claim_word(claim: Claim) -> &'static str {
         Claim::OutOfMemory => "the engine found no memory",
         Claim::Hang => "the runner does not answer",
         Claim::Protocol => "protocol: the runner cannot be believed",
-        Claim::EngineSignal(_) | Claim::EngineExit(_) => "the runner ended",
+        Claim::EngineSignal(_) | Claim::EngineExit(_) => "its program ended",
+        Claim::NoResult => "nothing was measured",
     }
 }
 

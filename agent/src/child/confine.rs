@@ -18,7 +18,7 @@ use super::spec::{ChildSpec, PlacedPackage};
 const MAX_FILE_BYTES: u64 = 256 << 20;
 const MAX_OPEN_FILES: u64 = 256;
 
-/// Where what an engine's libraries need may be, on Linux and on Android. Only a child that loads a package reads there.
+/// Where what an engine's libraries need may be, on Linux and on Android. Only a child with a package reads there.
 const SYSTEM_LIBRARIES: &[&str] = &[
     "/lib",
     "/lib64",
@@ -46,12 +46,25 @@ const LOADERS: &[&str] = &[
     "/lib/ld-linux-armhf.so.3",
     "/lib/ld-musl-x86_64.so.1",
     "/lib/ld-musl-aarch64.so.1",
+    "/lib/ld-musl-armhf.so.1",
     "/system/bin/linker64",
     "/system/bin/linker",
 ];
 
 /// What drivers of GPUs open.
 const GPU_DEVICES: &[&str] = &["/dev/dri", "/dev/kgsl-3d0", "/dev/mali0", "/dev/pvr_sync", "/dev/dma_heap", "/dev/ion"];
+
+/// What drivers of NPUs open: Qualcomm's DSPs, Rockchip's NPU, and Android's services.
+const NPU_DEVICES: &[&str] = &[
+    "/dev/adsprpc-smd",
+    "/dev/adsprpc-smd-secure",
+    "/dev/fastrpc-cdsp",
+    "/dev/fastrpc-cdsp-secure",
+    "/dev/rknpu",
+    "/dev/binder",
+    "/dev/hwbinder",
+    "/dev/vndbinder",
+];
 
 /// Variables of the agent's environment that name drivers and libraries elsewhere: lists of files and folders.
 const DRIVER_PATHS: [&str; 5] =
@@ -85,10 +98,22 @@ fn installation(program: &Path) -> Option<PathBuf> {
     [above, Some(folder)].into_iter().flatten().find(|folder| folder.parent().is_some()).map(Path::to_owned)
 }
 
-/// What a child with a runner may start: its program, by what runs it.
+/// What a child with a package may start: exactly its programs, or what runs its program, with what loads them.
 fn executable_for(package: &PlacedPackage) -> Vec<PathBuf> {
-    let program = package.interpreter.clone().or_else(|| package.program());
-    program.map(|program| existing(LOADERS).into_iter().chain([program]).collect()).unwrap_or_default()
+    let mut programs = package.started();
+    programs.extend(package.interpreter.clone());
+    if !programs.is_empty() {
+        programs.extend(existing(LOADERS));
+    }
+    programs
+}
+
+/// Devices that an engine's drivers may open.
+fn devices_for(accelerator: Accelerator) -> Vec<PathBuf> {
+    match accelerator {
+        Accelerator::Cpu | Accelerator::Gpu => existing(GPU_DEVICES),
+        Accelerator::Npu => [existing(GPU_DEVICES), existing(NPU_DEVICES)].concat(),
+    }
 }
 
 fn existing(paths: &[&str]) -> Vec<PathBuf> {
@@ -149,7 +174,7 @@ fn restrict(spec: &ChildSpec) -> Result<RulesetStatus, RulesetError> {
     let package = spec.package.as_ref();
     let libraries = package.map(readable_for).unwrap_or_default();
     let programs = package.map(executable_for).unwrap_or_default();
-    let devices = package.map(|_| existing(GPU_DEVICES)).unwrap_or_default();
+    let devices = package.map(|_| devices_for(spec.job.backend.accelerator)).unwrap_or_default();
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(abi))?

@@ -3,6 +3,7 @@
 //! It reads one specification, takes from itself what it does not need, does one task stage by stage, and leaves
 //! files: the stage log as it goes, packed samples, the result, and last of all the sentinel.
 
+mod command;
 mod confine;
 pub(crate) mod cpus;
 pub(crate) mod events;
@@ -26,6 +27,7 @@ use seatrial_core::outcome::Claim;
 use seatrial_core::reading::Reading;
 use seatrial_core::reason::Code;
 use seatrial_core::report::{Actual, BlockKind, Memory, Thinned};
+use seatrial_core::runtimes::PackageKind;
 use seatrial_core::stage::Stage;
 use seatrial_core::time::Monotonic;
 
@@ -41,7 +43,7 @@ use timing::Samples;
 use window::Snapshot;
 
 /// Exit code of a child that says in its result why it failed. Not one that shells, panics or signals use.
-const CLAIMED: u8 = 70;
+pub(crate) const CLAIMED: u8 = 70;
 /// Exit code of a child that could not even begin.
 const UNFIT: u8 = 71;
 /// Exit code of a child that found no room to say so in its result.
@@ -155,6 +157,9 @@ struct Worker<'a> {
 
 impl Worker<'_> {
     fn perform(&mut self) -> Result<(), Failure> {
+        if let Some(package) = self.spec.package.as_ref().filter(|package| package.kind == PackageKind::Command) {
+            return self.program(package);
+        }
         let runtime = runtime::open(self.spec)?;
         let done = match self.spec.task {
             Task::Describe => return self.describe(runtime.as_ref()),

@@ -19,6 +19,8 @@ pub(super) struct Snapshot {
     awake: Monotonic,
     /// Of this process and of the engine's.
     own_cpu_ms: f64,
+    /// Of processes that this one started and waited for.
+    started_cpu_ms: f64,
     device: Option<CpuTimes>,
     /// The CPUs that this process is allowed.
     allowed: Option<CpuTimes>,
@@ -47,6 +49,7 @@ impl Snapshot {
             allowed: stat.as_deref().zip(cpus).and_then(|(stat, cpus)| CpuTimes::parse_cpus(stat, cpus)),
             own_cpu_ms: clock::process_cpu().as_secs_f64() * 1e3
                 + engine.and_then(|engine| Ticks::of(Some(engine))).map_or(0.0, |ticks| ticks.cpu_ms),
+            started_cpu_ms: Ticks::of(None).map_or(0.0, |ticks| ticks.started_ms),
             awake: clock::awake(),
             boot: clock::boot(),
         }
@@ -79,6 +82,22 @@ impl Snapshot {
                 (busy_ms - own_cpu_ms).max(0.0)
             }),
             major_faults: difference(self.major_faults, earlier.major_faults),
+        }
+    }
+
+    /// What happened while a program ran that this process started and waited for. The kernel tells its CPU time and
+    /// nothing of its threads; its page faults are those of loading too.
+    pub(super) fn of_program(&self, earlier: &Self) -> Window {
+        let started_ms = self.started_cpu_ms - earlier.started_cpu_ms;
+        let with_program = Self { own_cpu_ms: self.own_cpu_ms + started_ms.max(0.0), ..self.clone() };
+        Window {
+            involuntary_switches: None,
+            voluntary_switches: None,
+            run_queue_wait_ms: None,
+            worst_wait_ms: None,
+            busiest_thread_ms: None,
+            major_faults: None,
+            ..with_program.since(earlier)
         }
     }
 }
@@ -145,6 +164,8 @@ struct Ticks {
     major_faults: u64,
     /// Fields 14 and 15, in whole ticks.
     cpu_ms: f64,
+    /// Fields 16 and 17, of processes that it started and waited for.
+    started_ms: f64,
 }
 
 impl Ticks {
@@ -152,8 +173,9 @@ impl Ticks {
         let stat = read(&of_process(process, "stat"))?;
         let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
         let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
-        let cpu_ms = (field(14)? + field(15)?) as f64 / TICKS_PER_SECOND * 1e3;
-        Some(Self { major_faults: field(12)?, cpu_ms })
+        let ms = |ticks: u64| ticks as f64 / TICKS_PER_SECOND * 1e3;
+        let (cpu_ms, started_ms) = (ms(field(14)? + field(15)?), ms(field(16)? + field(17)?));
+        Some(Self { major_faults: field(12)?, cpu_ms, started_ms })
     }
 }
 

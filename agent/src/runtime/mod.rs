@@ -190,10 +190,14 @@ fn load<'a>(package: &'a PlacedPackage, spec: &'a ChildSpec) -> Result<Box<dyn R
         #[cfg(not(feature = "litert"))]
         PackageKind::Library { engine: Engine::Litert } => Err(not_built(package)),
         PackageKind::Runner { .. } => Ok(Box::new(runner::Runner::open(package, spec)?)),
-        PackageKind::Command => Err(not_built(package)),
+        PackageKind::Command => {
+            let message = format!("{} is a program that measures itself, and no engine", package.runtime);
+            Err(RuntimeError::new(Claim::SpecError, message))
+        }
     }
 }
 
+#[cfg(not(all(feature = "onnxruntime", feature = "litert")))]
 fn not_built(package: &PlacedPackage) -> RuntimeError {
     RuntimeError::new(Claim::UnsupportedBackend, format!("this agent is built without {}", package.runtime))
 }

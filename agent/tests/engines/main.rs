@@ -8,4 +8,5 @@
 #[path = "../processes/common.rs"]
 mod common;
 mod digits;
+mod llama;
 mod speed;

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "the helpers of tests are tests")]
 
 mod check;
+mod command;
 mod common;
 mod contention;
 mod memory;

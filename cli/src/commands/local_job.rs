@@ -54,7 +54,7 @@ impl LocalJob {
         let signature = read_signature(variant).await?;
         let (manifest, mut files) = manifest(variant).await?;
         let opened = match &args.runtime {
-            Some(path) => Some(runtimes::open(path.clone(), None).await?),
+            Some(path) => Some(runtimes::open(path.clone(), None, None).await?),
             None => None,
         };
         let package = match &opened {

@@ -104,8 +104,8 @@ fn flat_name(path: &Path) -> Result<String> {
 
 fn unrecognised(path: &Path) -> CliError {
     CliError::plain(format!("{} is not a model file that seatrial knows", path.display())).with_hint(
-        "a model is named .onnx, .tflite, .nnef.tgz, .prototxt with .caffemodel, .pb or saved_model.pb; its external data \
-         files come after it on the command line",
+        "a model is named .onnx, .tflite, .nnef.tgz, .prototxt with .caffemodel, .pb or saved_model.pb, .gguf, .param (ncnn), \
+         .mnn, .rknn or .serialized.bin (QNN); its external data files come after it on the command line",
     )
 }
 

@@ -75,6 +75,14 @@ fn what_is_no_package_is_refused_with_its_reason_before_anything_is_sent() {
     assert!(refused.contains("none of its 1 libraries is an engine that agents load"), "{refused}");
 }
 
+/// A suite of what is measured, on a machine that other tests load.
+fn measured(model: &str, runtime: &str, profiles: &str) -> String {
+    format!(
+        "name = \"measured\"\nmodels = [\"{model}\"]\nprofiles = [{profiles}]\nbackends = [{{ runtime = \"{runtime}\" }}]\n\
+         [gate]\nallow_invalid = true\nallow_misfits = true\n"
+    )
+}
+
 /// A runner by the SDK: doubles two numbers in 0.3 ms.
 const DOUBLER: &str = r#"
 import struct, time
@@ -128,11 +136,58 @@ fn a_runner_is_added_by_its_description_and_measures_on_a_device_that_has_its_in
     let [text, weights] = net.each_ref().map(|path| path.to_str().unwrap());
     fleet.seatrial(&["models", "add", "net", text, weights]).success();
 
-    let text = "name = \"runner\"\nmodels = [\"net\"]\nprofiles = [\"quick\"]\nbackends = [{ runtime = \"doubler\" }]\n";
-    let suite = fleet.person.write("runner.toml", text);
+    let suite = fleet.person.write("runner.toml", &measured("net", "doubler", "\"quick\""));
     let run = fleet.json(&["run", suite.to_str().unwrap(), "--wait"]);
     let job = &run["jobs"][0];
     assert_eq!(job["outcome"], "ok", "{run:#}\n{}", fleet.logs());
     let median = job["metrics"]["lat_p50_ms"]["value"].as_f64().unwrap();
     assert!((0.3..10.0).contains(&median), "{median} ms: {run:#}");
+}
+
+/// How `cat` is called and read: as a benchmark program whose figures stand in its model.
+const PRINTERS_RULES: &str = r#"
+name = "printer"
+written_for = ["9"]
+formats = ["gguf"]
+[call]
+arguments = ["{model}"]
+[accelerators.cpu]
+[version]
+pattern = '^printer (?<version>\S+)'
+[[told]]
+name = "latency_avg"
+unit = "ms"
+value = '^avg (?<value>\S+) ms'
+required = true
+[[told]]
+name = "memory"
+unit = "MiB"
+value = '^memory (?<value>\S+)'
+"#;
+
+#[test]
+fn a_benchmark_program_is_added_with_its_rules_and_its_words_are_shown_as_its_own() {
+    let fleet = Fleet::start();
+    let rules = fleet.person.write("printer.toml", PRINTERS_RULES);
+    let program = fleet.person.path("printer");
+    std::fs::copy("/bin/cat", &program).unwrap();
+    let (program, rules) = (program.to_str().unwrap(), rules.to_str().unwrap());
+    let refused = stderr(&fleet.seatrial(&["runtimes", "add", program, "--rules", rules]).code(1));
+    assert!(refused.contains("nothing tells the version of printer"), "{refused}");
+    let add = ["runtimes", "add", program, "--rules", rules, "--version", "9.1"];
+    let added = stderr(&fleet.seatrial(&add).success());
+    assert!(added.contains("printer 9.1 for ") && added.contains("newest of track stable"), "{added}");
+    let model = fleet.person.write("words.gguf", "printer 9.1\navg 0.001 ms\n");
+    fleet.seatrial(&["models", "add", "words", model.to_str().unwrap()]).success();
+
+    let suite = fleet.person.write("printer-suite.toml", &measured("words", "printer", "\"quick\", \"sustained\""));
+    let run = fleet.json(&["run", suite.to_str().unwrap(), "--wait"]);
+    let job = &run["jobs"][0];
+    assert_eq!(job["outcome"], "ok", "{run:#}\n{}", fleet.logs());
+    let metrics = &job["metrics"];
+    assert_eq!(metrics["told.latency_avg"]["value"].as_f64(), Some(0.001), "{run:#}");
+    assert!(metrics["told.memory"]["absent"].as_str().unwrap().contains("does not tell it"), "{run:#}");
+    assert!(metrics["lat_p50_ms"]["value"].is_null(), "an average is no median: {run:#}");
+    let reason = run["misfits"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("it knows no profile sustained"), "{run:#}");
 }

@@ -15,6 +15,7 @@ mod summary;
 pub mod sustained;
 #[cfg(test)]
 mod testing;
+pub mod told;
 pub mod warmup;
 
 pub use summary::{EXACT_SQNR_DB, Summary, summarise};

@@ -3,6 +3,7 @@
 //! Users have wheels, AARs, npm tarballs, plain libraries. What such a file holds is recognised from the libraries
 //! themselves ([`recognise`]): names lie. Runners and benchmark programs are described by a file of their own.
 
+pub mod program;
 pub mod recognise;
 
 use std::fmt;

@@ -115,6 +115,10 @@ pub enum Refusal {
     NoVersion {
         path: String,
     },
+    /// No program of this file name, or not beside the other.
+    NoProgram {
+        name: String,
+    },
 }
 
 impl fmt::Display for Refusal {
@@ -152,6 +156,11 @@ impl fmt::Display for Refusal {
             Self::NoVersion { path } => {
                 write!(f, "nothing tells the version of {path}: give it, as in `--version 1.31.1`")
             }
+            Self::NoProgram { name } => write!(
+                f,
+                "there is no program {name} for Linux or Android in it (--program and --viewer name them, and a viewer \
+                 lies beside its program)"
+            ),
         }
     }
 }
@@ -211,10 +220,16 @@ fn known(contents: &Contents) -> Option<&'static str> {
     OTHERS.into_iter().find(|(export, _)| exports(export)).map(|(_, name)| name)
 }
 
-/// For which devices a program was built that stands for itself. One that is linked with no library needs no C library
-/// of the device, and is for each.
-pub fn abis_of_program(program: &Library) -> Result<Vec<Abi>, Refusal> {
-    let contents = Contents::default();
+/// Whether a file is a shared library by its name.
+#[must_use]
+pub fn is_library(name: &str) -> bool {
+    name.ends_with(".so") || name.contains(".so.")
+}
+
+/// For which devices a program was built. One that is linked with no library needs no C library of the device, and is for
+/// each. `file_name` is that of its archive, or its own.
+pub fn abis_of_program(program: &Library, file_name: &str) -> Result<Vec<Abi>, Refusal> {
+    let contents = Contents { file_name: file_name.to_owned(), ..Contents::default() };
     if !program.needed.is_empty() || program.android_note {
         return abi_of(program, &contents).map(|abi| vec![abi]);
     }
@@ -310,6 +325,19 @@ fn version_of(engine: Engine, library: &Library, contents: &Contents, given: Opt
         .or_else(|| version_in(&contents.file_name))
         .map(str::to_owned)
         .ok_or_else(|| Refusal::NoVersion { path: library.path.clone() })
+}
+
+/// What the user says, else what the archive's metadata or its name does: programs tell their version when they run.
+pub(super) fn version_of_program(
+    program: &Library,
+    contents: &Contents,
+    given: Option<&str>,
+) -> Result<String, Refusal> {
+    given
+        .or_else(|| contents.declared.as_ref().map(|declared| declared.version.as_str()))
+        .or_else(|| version_in(&contents.file_name))
+        .map(str::to_owned)
+        .ok_or_else(|| Refusal::NoVersion { path: program.path.clone() })
 }
 
 fn is_version(text: &str) -> bool {

@@ -37,7 +37,9 @@ use crate::i18n::Words;
 use crate::status;
 
 /// The metrics that tables and matrices of many jobs show of each.
-pub(crate) const HEADLINE: [&str; 2] = ["lat_p50_ms", "top1"];
+pub(crate) const HEADLINE: [&str; 3] = ["lat_p50_ms", "top1", TOLD_LATENCY];
+/// What a program that measures itself tells of its latency. It stands in words, and never in the column of a metric.
+pub(crate) const TOLD_LATENCY: &str = "told.latency_avg";
 
 /// Metrics of one attempt, in the order in which the store gives them.
 #[derive(Debug, Clone, Default)]
@@ -54,6 +56,11 @@ impl Numbers {
 
     pub(crate) fn estimate(&self, name: &str) -> Option<Estimate> {
         self.get(name)?.value.present().copied()
+    }
+
+    /// The latency that a program told of itself.
+    pub(crate) fn told_latency(&self) -> Option<Shown> {
+        self.get(TOLD_LATENCY).map(crate::format::told).filter(|shown| shown.absent.is_empty())
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Metric> {
@@ -104,6 +111,11 @@ pub(crate) fn run_number(number: i64) -> String {
 /// `digits-cnn v3 int8`.
 pub(crate) fn model_name(job: &JobRow) -> String {
     format!("{} v{} {}", job.model, job.version, job.variant)
+}
+
+/// The runtime's name in a backend's text, as in `benchncnn gpu ×4`.
+pub(crate) fn program(backend: &str) -> &str {
+    backend.split([' ', '@']).next().unwrap_or(backend)
 }
 
 /// A reading of a device as one line; a reason for what is absent.
@@ -206,6 +218,9 @@ pub(crate) fn job_line(job: &JobRow, numbers: Option<&Numbers>, moments: &Moment
         detail.extend((!rest.is_empty()).then(|| words.count("job.more_reasons", rest.len() as u64, &[])));
     }
     let p50 = numbers.and_then(|numbers| numbers.shown("lat_p50_ms"));
+    detail.extend(numbers.and_then(|numbers| numbers.told_latency()).map(|told| {
+        words.with("job.told_latency", &[("value", &told.line(words)), ("program", program(&job.backend))])
+    }));
     JobLine {
         href: format!("/jobs/{}", job.id),
         short: job.short.clone(),

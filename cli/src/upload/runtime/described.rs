@@ -8,7 +8,7 @@ use seatrial_core::model::{Format, Manifest};
 use seatrial_core::runtimes::{Abi, PROGRAM_ROLE, PackageKind, RuntimePackage, recognise};
 use serde::Deserialize;
 
-use super::{Found, PackageFile, elf};
+use super::{Found, PackageFile, elf, text};
 use crate::error::{CliError, Result};
 
 /// Bytes of a description.
@@ -49,7 +49,10 @@ pub(super) fn beside(path: &Path) -> Option<PathBuf> {
 pub(super) fn open(asked: &Path, path: &Path, version: Option<&str>) -> Result<Vec<Found>> {
     let refuse = |why: String| CliError::plain(format!("{}: {why}", path.display()));
     let Description { runtime, version: own, interpreter, formats, accelerators, program, files } =
-        toml::from_str(&text(path)?).map_err(|error| refuse(format!("this describes no runner: {error}")))?;
+        toml::from_str(&text(path, MAX_DESCRIPTION)?).map_err(|error| {
+            refuse(format!("this describes no runner: {error}"))
+                .with_hint("the rule file of a benchmark program goes with it: `runtimes add PROGRAM --rules FILE`")
+        })?;
     let described = path.with_file_name(&program);
     if asked != path && asked != described {
         return Err(refuse(format!("it describes {}, not {}", described.display(), asked.display())));
@@ -71,6 +74,9 @@ pub(super) fn open(asked: &Path, path: &Path, version: Option<&str>) -> Result<V
     for name in files {
         all.push(beside("module", name)?);
     }
+    // Another description is another package.
+    let file_name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    all.push(PackageFile { role: "description".to_owned(), file_name, place: path.to_owned() });
     let package = RuntimePackage {
         runtime,
         kind: PackageKind::Runner { interpreter },
@@ -85,15 +91,6 @@ pub(super) fn open(asked: &Path, path: &Path, version: Option<&str>) -> Result<V
     Ok(abis.into_iter().map(for_abi).collect())
 }
 
-fn text(path: &Path) -> Result<String> {
-    let read = |source| CliError::Read { path: path.to_owned(), source };
-    let size = fs_err::metadata(path).map_err(read)?.len();
-    if size > MAX_DESCRIPTION {
-        return Err(CliError::plain(format!("{} has {size} bytes and is no description", path.display())));
-    }
-    fs_err::read_to_string(path).map_err(read)
-}
-
 /// What a program was built for.
 fn abis(program: &PackageFile) -> std::result::Result<Vec<Abi>, String> {
     let PackageFile { place, file_name, .. } = program;
@@ -101,7 +98,7 @@ fn abis(program: &PackageFile) -> std::result::Result<Vec<Abi>, String> {
     let found = elf::inspect(file_name, file).map_err(|error| format!("the headers of {file_name}: {error}"))?;
     let found =
         found.ok_or_else(|| format!("{file_name} is no program for Linux: a script names its `interpreter`"))?;
-    recognise::abis_of_program(&found).map_err(|refusal| refusal.to_string())
+    recognise::abis_of_program(&found, file_name).map_err(|refusal| refusal.to_string())
 }
 
 #[cfg(test)]
@@ -113,7 +110,7 @@ mod tests {
         let path = folder.path().join("run.toml");
         fs_err::write(&path, description).unwrap();
         fs_err::write(folder.path().join("run.py"), "print()").unwrap();
-        fs_err::copy(std::env::current_exe().unwrap(), folder.path().join("run")).unwrap();
+        fs_err::copy("/bin/true", folder.path().join("run")).unwrap();
         let asked = folder.path().join(asked);
         assert_eq!(beside(&asked).unwrap(), path);
         open(&asked, &path, None).map_err(|error| error.to_string())
@@ -124,7 +121,7 @@ mod tests {
         let script = "runtime = \"caffe\"\nversion = \"4.11\"\ninterpreter = \"python3\"\nformats = [\"onnx\"]\n\
                       program = \"run.py\"\nfiles = [\"sdk.py\"]\n";
         let [Found { package, files }]: [Found; 1] = opened(script, "run.py").unwrap().try_into().ok().unwrap();
-        assert_eq!((package.abi, files.len(), files[0].role.as_str()), (None, 2, PROGRAM_ROLE));
+        assert_eq!((package.abi, files.len(), files[0].role.as_str()), (None, 3, PROGRAM_ROLE));
         assert_eq!(package.accelerators, [Accelerator::Cpu]);
         let program = "runtime = \"own\"\nversion = \"1\"\nformats = [\"onnx\"]\nprogram = \"run\"\n";
         let [Found { package, .. }]: [Found; 1] = opened(program, "run.toml").unwrap().try_into().ok().unwrap();

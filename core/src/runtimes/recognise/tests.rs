@@ -151,7 +151,7 @@ fn a_version_comes_from_the_library_then_the_user_then_the_names() {
 #[test]
 fn a_program_is_for_the_c_library_that_it_needs_and_without_one_for_each() {
     let abis = |program: &Library| -> Result<Vec<String>, Refusal> {
-        Ok(abis_of_program(program)?.iter().map(ToString::to_string).collect())
+        Ok(abis_of_program(program, "run")?.iter().map(ToString::to_string).collect())
     };
     assert_eq!(abis(&library("run", Machine::Aarch64, &["libm.so", "libc.so"])).unwrap(), ["aarch64-linux-android"]);
     let alone = library("run", Machine::Arm, &[]);
@@ -164,4 +164,6 @@ fn a_program_is_for_the_c_library_that_it_needs_and_without_one_for_each() {
     let mut foreign = alone;
     foreign.machine = Err(ForeignMachine { code: 243, bits: 64 });
     assert!(matches!(abis(&foreign), Err(Refusal::ForeignMachine { .. })));
+    let lies = abis_of_program(&library("run", Machine::X86_64, &["libc.so.6"]), "linux_aarch64_run");
+    assert!(matches!(lies, Err(Refusal::NameLies { .. })), "{lies:?}");
 }
