@@ -286,5 +286,6 @@ fn with_unit(value: &Reading<f64>, unit: &str) -> String {
 
 fn table(lines: &[(String, String)]) -> String {
     let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    lines.iter().map(|(name, value)| format!("{name:<width$}  {value}\n")).collect()
+    let lines: Vec<String> = lines.iter().map(|(name, value)| format!("{name:<width$}  {value}\n")).collect();
+    lines.concat()
 }

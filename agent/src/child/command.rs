@@ -166,7 +166,9 @@ impl Worker<'_> {
         let ran = self.start(viewer, words, &called.environment, out, None)?;
         Ok(match exit(ran.status) {
             Exit::Code(0) => Reading::Present(ran.stdout),
-            other => Reading::absent(format!("the viewer ended with {other:?}")),
+            other @ (Exit::Code(_) | Exit::Signal(_) | Exit::Deadline | Exit::Stopped) => {
+                Reading::absent(format!("the viewer ended with {other:?}"))
+            }
         })
     }
 
@@ -227,8 +229,7 @@ fn opened(package: &PlacedPackage) -> Result<(PathBuf, Rule), Failure> {
     let bytes = read_plain(&package.folder, name, MAX_RULE_BYTES as u64 + 1);
     let text = String::from_utf8(bytes.map_err(|error| unreadable(error.to_string()))?)
         .map_err(|error| unreadable(error.to_string()))?;
-    let rule =
-        Rule::parse(&text, name).map_err(|problems| unreadable(seatrial_core::suite::render(&problems)))?;
+    let rule = Rule::parse(&text, name).map_err(|problems| unreadable(seatrial_core::suite::render(&problems)))?;
     Ok((path, rule))
 }
 
@@ -303,10 +304,12 @@ fn text(path: &Path) -> Result<String, Failure> {
 }
 
 fn explained(error: &io::Error) -> String {
-    let advice = match error.kind() {
-        io::ErrorKind::PermissionDenied => "; only a program that the kernel loads by itself is started, and no script",
-        io::ErrorKind::NotFound => "; it, or the dynamic linker that it names, is not there: is it for another system?",
-        _ => "",
+    let advice = if error.kind() == io::ErrorKind::PermissionDenied {
+        "; only a program that the kernel loads by itself is started, and no script"
+    } else if error.kind() == io::ErrorKind::NotFound {
+        "; it, or the dynamic linker that it names, is not there: is it for another system?"
+    } else {
+        ""
     };
     format!("{error}{advice}")
 }

@@ -157,7 +157,7 @@ pub(crate) fn on_entering(stage: Stage, files: &ModelFiles<'_>) -> Result<(), Ru
 }
 
 impl Runtime for Fake {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "fake"
     }
 

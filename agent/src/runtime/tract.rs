@@ -34,7 +34,7 @@ const VERSION: &str = "0.23.9";
 pub(super) struct Tract;
 
 impl Runtime for Tract {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "tract"
     }
 

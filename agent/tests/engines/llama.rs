@@ -23,10 +23,7 @@ fn run(model: &[u8], accelerator: Accelerator) -> Report {
     let program = std::fs::read(variable("SEATRIAL_TEST_LLAMA_BENCH")).unwrap();
     let rules = repository().join("commands/llama-bench.toml");
     let rules = std::fs::read(rules).unwrap();
-    let files = [
-        (PROGRAM_ROLE, "llama-bench", program.as_slice()),
-        (RULES_ROLE, "llama-bench.toml", rules.as_slice()),
-    ];
+    let files = [(PROGRAM_ROLE, "llama-bench", program.as_slice()), (RULES_ROLE, "llama-bench.toml", rules.as_slice())];
     let mut spec = common::job("llama-bench", "tiny.gguf", model);
     spec.model.format = Format::Gguf;
     spec.model.signature.inputs.clear();

@@ -116,7 +116,7 @@ fn a_runner_is_loaded_measured_by_itself_and_repeated() {
         assert!(process.load_ms > Some(1.0), "an interpreter has started: {process:?}");
         assert!(process.first_infer_ms > Some(0.2) && process.first_infer_ms < Some(20.0), "{process:?}");
         assert!(process.warmup_iterations >= Some(10), "{process:?}");
-        let window = process.window.unwrap();
+        let window = process.window.as_ref().unwrap();
         assert!(window.own_cpu_ms > 10.0 && window.busiest_thread_ms > Some(10.0), "the runner's own: {window:?}");
     }
     let (base, peak) = report.memory.present().map(|memory| (memory.base_kib, memory.peak_kib)).unwrap();

@@ -193,6 +193,7 @@ impl Resolver<'_, '_> {
             .collect()
     }
 
+    #[expect(clippy::option_option, reason = "absent is well; what is there and cannot be read is none at all")]
     fn optional(&mut self, entry: Option<TakeEntry>, path: &str, groups: &[&str]) -> Option<Option<Take>> {
         match entry {
             None => Some(None),

@@ -110,7 +110,7 @@ mod tests {
         assert_eq!(first.refuted(&rule(1, 1), false), None, "inputs and outputs go with it");
         let mut fast = Claimed::default();
         (0..10_000).for_each(|index| {
-            fast.push(index * Duration::from_micros(2), Duration::from_nanos(1000 + u64::from(index % 3)))
+            fast.push(index * Duration::from_micros(2), Duration::from_nanos(1000 + u64::from(index % 3)));
         });
         fast.wall = fast.span + MS;
         assert_eq!(fast.refuted(&rule(64, 100_000), false), None, "half of a fast model's time is the loop");

@@ -209,11 +209,13 @@ fn a_benchmark_program_is_not_given_what_it_cannot_do() {
     let mut phone = phone(1);
     phone.profile.abi = "aarch64-linux-android".to_owned();
     let (tracks, gguf) = ([track], variant(1, "q4", Format::Gguf, Precision::Int4));
-    let judged = |backend: &Backend, profile: ProfileKind, has_dataset: bool| {
-        match super::can_run(&Combination { variant: &gguf, backend, profile, has_dataset }, &phone, &tracks) {
-            Fit::Fit(package) => format!("fits {}", package.map_or("built in", |package| &package.runtime)),
-            Fit::Misfit(reason) => reason.into(),
-        }
+    let judged = |backend: &Backend, profile: ProfileKind, has_dataset: bool| match super::can_run(
+        &Combination { variant: &gguf, backend, profile, has_dataset },
+        &phone,
+        &tracks,
+    ) {
+        Fit::Fit(package) => format!("fits {}", package.map_or("built in", |package| &package.runtime)),
+        Fit::Misfit(reason) => reason.into(),
     };
     let plain = backend("llama-bench");
     assert_eq!(judged(&plain, ProfileKind::Full, false), "fits llama-bench");

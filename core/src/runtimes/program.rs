@@ -140,7 +140,8 @@ mod tests {
     #[test]
     fn what_is_missing_twice_there_or_for_another_processor_is_refused() {
         let own = || file("bin/llama-bench", Machine::X86_64, &["libc.so.6"]);
-        let refused = |libraries: Vec<Library>, wanted: &Wanted<'_>| programs(&contents(libraries), wanted).unwrap_err();
+        let refused =
+            |libraries: Vec<Library>, wanted: &Wanted<'_>| programs(&contents(libraries), wanted).unwrap_err();
         let none = refused(vec![file("bin/llama-cli", Machine::X86_64, &["libc.so.6"])], &BENCH);
         assert_eq!(none, Refusal::NoProgram { name: "llama-bench".to_owned() });
         let viewed = Wanted { viewer: Some("llama-view"), ..BENCH };

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::Path;
 
 use super::{Abi, Engine, Libc, Machine};
 use crate::backend::Accelerator;
@@ -223,7 +224,7 @@ fn known(contents: &Contents) -> Option<&'static str> {
 /// Whether a file is a shared library by its name.
 #[must_use]
 pub fn is_library(name: &str) -> bool {
-    name.ends_with(".so") || name.contains(".so.")
+    Path::new(name).extension().is_some_and(|ending| ending == "so") || name.contains(".so.")
 }
 
 /// For which devices a program was built. One that is linked with no library needs no C library of the device, and is for

@@ -218,7 +218,7 @@ pub(crate) fn job_line(job: &JobRow, numbers: Option<&Numbers>, moments: &Moment
         detail.extend((!rest.is_empty()).then(|| words.count("job.more_reasons", rest.len() as u64, &[])));
     }
     let p50 = numbers.and_then(|numbers| numbers.shown("lat_p50_ms"));
-    detail.extend(numbers.and_then(|numbers| numbers.told_latency()).map(|told| {
+    detail.extend(numbers.and_then(Numbers::told_latency).map(|told| {
         words.with("job.told_latency", &[("value", &told.line(words)), ("program", program(&job.backend))])
     }));
     JobLine {

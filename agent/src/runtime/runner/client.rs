@@ -107,13 +107,14 @@ pub(super) enum Step {
 /// Takes one answer of one kind; `Progress` may come before it.
 pub(super) fn only<T>(
     into: &mut Option<T>,
-    pick: impl Fn(Answer) -> Result<T, Answer>,
+    pick: impl Fn(Answer) -> Option<T>,
 ) -> impl FnMut(Answer) -> Result<Step, RuntimeError> {
     move |answer| {
         if let Answer::Progress(_) = answer {
             return Ok(Step::More);
         }
-        *into = Some(pick(answer).map_err(|other| unexpected_answer(&other))?);
+        let unexpected = unexpected_answer(&answer);
+        *into = Some(pick(answer).ok_or(unexpected)?);
         Ok(Step::Last)
     }
 }

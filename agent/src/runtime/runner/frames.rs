@@ -42,12 +42,8 @@ pub(super) fn read<M: Message + Default>(reader: &mut impl Read) -> Result<Optio
     Ok(Some(M::decode(body.as_slice())?))
 }
 
-/// The message must be within the bound.
-pub(super) fn write(writer: &mut impl Write, message: &impl Message) -> io::Result<()> {
-    write_bytes(writer, &message.encode_to_vec())
-}
-
-pub(super) fn write_bytes(writer: &mut impl Write, body: &[u8]) -> io::Result<()> {
+/// Writes an encoded message, which must be within the bound.
+pub(super) fn write(writer: &mut impl Write, body: &[u8]) -> io::Result<()> {
     let length = u32::try_from(body.len()).ok().filter(|&length| length <= MAX_RUNNER_FRAME);
     let length = length.ok_or_else(|| io::Error::other(format!("a frame of {} bytes is too long", body.len())))?;
     writer.write_all(&[&length.to_le_bytes(), body].concat())?;
@@ -67,7 +63,7 @@ mod tests {
 
     fn framed() -> Vec<u8> {
         let mut bytes = Vec::new();
-        write(&mut bytes, &hello()).unwrap();
+        write(&mut bytes, &hello().encode_to_vec()).unwrap();
         bytes
     }
 
@@ -106,7 +102,7 @@ mod tests {
         // Field 900 of the frame's message, a string.
         let later = [hello().encode_to_vec(), vec![0xa2, 0x38, 1, b'x']].concat();
         let mut bytes = Vec::new();
-        write_bytes(&mut bytes, &later).unwrap();
+        write(&mut bytes, &later).unwrap();
         assert_eq!(first(&bytes).unwrap(), Some(hello()));
     }
 }

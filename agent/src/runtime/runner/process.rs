@@ -85,7 +85,7 @@ impl Process {
 
     pub(super) fn say_bytes(&mut self, body: &[u8]) -> Result<(), RuntimeError> {
         let Some(stdin) = &mut self.stdin else { return Err(self.ended("after its input was closed")) };
-        match frames::write_bytes(stdin, body) {
+        match frames::write(stdin, body) {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(self.ended("before it took a request")),
             Err(error) => Err(RuntimeError::new(Claim::SpecError, format!("a request to the runner: {error}"))),
@@ -109,15 +109,14 @@ impl Process {
     /// How it ended, as an error.
     fn ended(&mut self, when: &str) -> RuntimeError {
         match self.exit(LEAVING) {
-            Ok(Some(status)) => match status.signal() {
-                Some(signal) => {
-                    RuntimeError::new(Claim::EngineSignal(signal), format!("the runner died by signal {signal} {when}"))
+            Ok(Some(status)) => {
+                if let Some(signal) = status.signal() {
+                    let message = format!("the runner died by signal {signal} {when}");
+                    return RuntimeError::new(Claim::EngineSignal(signal), message);
                 }
-                None => {
-                    let code = status.code().unwrap_or(-1);
-                    RuntimeError::new(Claim::EngineExit(code), format!("the runner ended with code {code} {when}"))
-                }
-            },
+                let code = status.code().unwrap_or(-1);
+                RuntimeError::new(Claim::EngineExit(code), format!("the runner ended with code {code} {when}"))
+            }
             Ok(None) => {
                 let message = format!("the runner closed its standard output {when}, and goes on");
                 RuntimeError::new(Claim::Protocol, message)

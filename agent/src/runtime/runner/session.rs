@@ -26,7 +26,7 @@ use crate::runtime::{Outside, RuntimeError, Session};
 pub(super) struct Loaded {
     client: Client,
     asked: v1::Load,
-    loaded: v1::Loaded,
+    told: v1::Loaded,
     declared: Vec<TensorSpec>,
     folder: PathBuf,
     /// For the next request; the runner keeps what the last one brought.
@@ -43,7 +43,7 @@ impl Loaded {
         let reads = || window::field(&window::read(&window::of_process(Some(process), "io"))?, "read_bytes:");
         let (base_kib, before) = (status("VmRSS:"), reads());
         let mut loaded = None;
-        let pick = |answer: Answer| if let Answer::Loaded(loaded) = answer { Ok(loaded) } else { Err(answer) };
+        let pick = |answer: Answer| if let Answer::Loaded(loaded) = answer { Some(loaded) } else { None };
         client.ask(RunnerStage::Load, Request::Load(load.clone()), &mut only(&mut loaded, pick))?;
         let loaded = loaded.unwrap_or_default();
         let load_reads = before.zip(reads()).map(|(before, after)| after.saturating_sub(before));
@@ -54,7 +54,7 @@ impl Loaded {
         Ok(Self {
             client,
             asked: load,
-            loaded,
+            told: loaded,
             declared,
             folder: folder.to_owned(),
             inputs: Vec::new(),
@@ -65,12 +65,12 @@ impl Loaded {
     }
 
     pub(super) fn signature(&self) -> Result<Signature, RuntimeError> {
-        Ok(Signature { inputs: specs(&self.loaded.inputs)?, outputs: self.declared.clone() })
+        Ok(Signature { inputs: specs(&self.told.inputs)?, outputs: self.declared.clone() })
     }
 
     /// Why what computes is not what was asked for.
     fn fallback(&self) -> Option<String> {
-        let v1::Loaded { accelerator, fallback, .. } = &self.loaded;
+        let v1::Loaded { accelerator, fallback, .. } = &self.told;
         let asked = &self.asked.accelerator;
         let software = self.client.hello().accelerators.iter().find(|one| one.kind == *asked && one.software);
         let because = if fallback.is_empty() { String::new() } else { format!(": {fallback}") };
@@ -203,7 +203,7 @@ fn nanos(duration: Duration) -> u64 {
 
 impl Session for Loaded {
     fn actual(&self) -> Actual {
-        let v1::Loaded { accelerator, precision, delegated, nodes, rest, threads, .. } = &self.loaded;
+        let v1::Loaded { accelerator, precision, delegated, nodes, rest, threads, .. } = &self.told;
         let untold = "the runner does not tell";
         let threads = threads.and_then(|threads| u16::try_from(threads).ok());
         Actual {
@@ -243,7 +243,7 @@ impl Session for Loaded {
     }
 
     fn release(&mut self) -> Result<(), RuntimeError> {
-        let pick = |answer: Answer| if let Answer::Done(done) = answer { Ok(done) } else { Err(answer) };
+        let pick = |answer: Answer| if let Answer::Done(done) = answer { Some(done) } else { None };
         self.client.ask(RunnerStage::Teardown, Request::Unload(v1::Unload {}), &mut only(&mut None, pick))
     }
 }

@@ -49,7 +49,7 @@ fn rule(path: &Path) -> Result<Rule> {
 fn package(program: Program, rule: &Rule, rules: &Path, unpacked: &Unpacked) -> Result<Found> {
     let Program { version, abi, program, viewer, libraries } = program;
     let mut files = vec![unpacked.file(PROGRAM_ROLE, &program)?];
-    for viewer in viewer {
+    if let Some(viewer) = viewer {
         files.push(unpacked.file(VIEWER_ROLE, &viewer)?);
     }
     let file_name = rules.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -138,7 +138,9 @@ required = true
             header.set_mode(0o755);
             archive.append_data(&mut header, name, bytes.as_slice()).unwrap();
         }
-        for (name, target) in [("bin/libown.so", "libown.so.0"), ("bin/libown.so.0", "libown.so.0.4"), ("bin/libx.so", "/etc/passwd")] {
+        for (name, target) in
+            [("bin/libown.so", "libown.so.0"), ("bin/libown.so.0", "libown.so.0.4"), ("bin/libx.so", "/etc/passwd")]
+        {
             let mut header = tar::Header::new_gnu();
             header.set_entry_type(tar::EntryType::Symlink);
             header.set_size(0);
@@ -158,10 +160,8 @@ required = true
         let own = rules(folder.path(), RULES);
         let refused = |rules: &Rules, version| {
             let error = open(folder.path(), rules, version, scratch.path()).err().unwrap();
-            match error {
-                CliError::Problems { problems, .. } => seatrial_core::suite::render(&problems),
-                other => other.to_string(),
-            }
+            let problems = if let CliError::Problems { problems, .. } = &error { problems.as_slice() } else { &[] };
+            format!("{error} {}", seatrial_core::suite::render(problems))
         };
         assert!(refused(&own, None).contains("there is no program bench"));
         fs_err::write(folder.path().join("bench"), program()).unwrap();

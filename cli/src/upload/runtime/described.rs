@@ -86,8 +86,7 @@ pub(super) fn open(asked: &Path, path: &Path, version: Option<&str>) -> Result<V
         formats,
         manifest: Manifest::default(),
     };
-    let for_abi =
-        |abi: Option<Abi>| Found { package: RuntimePackage { abi, ..package.clone() }, files: all.clone() };
+    let for_abi = |abi: Option<Abi>| Found { package: RuntimePackage { abi, ..package.clone() }, files: all.clone() };
     Ok(abis.into_iter().map(for_abi).collect())
 }
 

@@ -116,7 +116,9 @@ fn missing_file(bench: &mut Bench<'_>) -> Result<(), Failed> {
     if files.is_empty() {
         files.push(("model".to_owned(), PathBuf::new()));
     }
-    files.iter_mut().for_each(|(_, path)| *path = "/nowhere/missing".into());
+    for (_, path) in &mut files {
+        *path = "/nowhere/missing".into();
+    }
     let load = bench.load_request(&files)?;
     let Exchange { last, .. } = bench.exchange(Request::Load(load))?;
     let Answer::Error(error) = &last else { return broken(format!("it is answered with {}", said(&last))) };
