@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use prost::Message as _;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let files = ["seatrial/v1/common.proto", "seatrial/v1/agent.proto", "seatrial/v1/control.proto"];
-    for file in files {
+    let files = ["common", "agent", "control", "runner"].map(|name| format!("seatrial/v1/{name}.proto"));
+    for file in &files {
         println!("cargo:rerun-if-changed={file}");
     }
     let descriptors = protox::compile(files, ["."])?;

@@ -12,8 +12,11 @@ use seatrial_core::reading::Reading;
 use tracing_subscriber::EnvFilter;
 
 use crate::attempt::Preflight;
+use crate::command::CommandAction;
+use crate::interpreters::{Interpreter, Interpreters};
 use crate::probe::{Probe, SensorReading};
 use crate::run::{self, Config};
+use crate::runtime::runner::check;
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
@@ -27,6 +30,16 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Show what is known of this device, and what is not and why
     Probe(ProbeArgs),
+    /// Engines that are programs of their own
+    Runner {
+        #[command(subcommand)]
+        action: RunnerAction,
+    },
+    /// Rule files of benchmark programs
+    Command {
+        #[command(subcommand)]
+        action: CommandAction,
+    },
     /// One isolated process of an attempt
     #[command(hide = true)]
     Child { specification: PathBuf },
@@ -67,6 +80,9 @@ pub struct RunArgs {
     /// Root of the file system that is probed
     #[arg(long, default_value = "/")]
     pub root: PathBuf,
+    /// A program that runs runners, as in "python3=/usr/bin/python3"; repeated, or separated by commas in the variable
+    #[arg(long = "interpreter", env = "SEATRIAL_INTERPRETERS", value_name = "NAME=PATH", value_delimiter = ',')]
+    pub interpreters: Vec<Interpreter>,
     /// How long to wait for other load to fall before measuring, in seconds
     #[arg(long, default_value_t = 20)]
     pub load_wait: u64,
@@ -85,6 +101,41 @@ pub struct RunArgs {
     /// What is logged to standard error, as in "info" or "seatrial_agent=debug"
     #[arg(long, env = "SEATRIAL_LOG", default_value = "info")]
     pub log: String,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum RunnerAction {
+    /// Hold a runner against the protocol, and say what to do where it falls short (docs/runner.md)
+    Check(CheckArgs),
+}
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct CheckArgs {
+    /// The runner
+    pub program: PathBuf,
+    /// What runs it: the path of a Python, …
+    #[arg(long)]
+    pub interpreter: Option<PathBuf>,
+    /// A file of a model that it is to load, as in "model=net.pb"; repeated
+    #[arg(long = "file", value_name = "ROLE=PATH", value_parser = role_and_path)]
+    pub files: Vec<(String, PathBuf)>,
+    /// Format of the model; the first that the runner names when absent
+    #[arg(long)]
+    pub format: Option<String>,
+    #[arg(long, default_value = "cpu")]
+    pub accelerator: String,
+    #[arg(long, default_value_t = 1)]
+    pub threads: u16,
+    /// Only checks whose name holds this
+    #[arg(long)]
+    pub only: Option<String>,
+}
+
+fn role_and_path(text: &str) -> Result<(String, PathBuf), String> {
+    let (role, path) =
+        text.split_once('=').filter(|(role, _)| !role.is_empty()).ok_or("a role and a path: model=net.pb")?;
+    let path = std::path::absolute(path).map_err(|error| error.to_string())?;
+    Ok((role.to_owned(), path))
 }
 
 #[derive(Debug, Clone, clap::Args)]
@@ -116,6 +167,8 @@ pub fn main(args: Args, child_command: Vec<OsString>) -> ExitCode {
     let result = match args.command {
         Command::Run(args) => start(*args, child_command),
         Command::Probe(args) => probe(&args).map_err(|error| error.to_string()),
+        Command::Runner { action: RunnerAction::Check(args) } => check(args),
+        Command::Command { action } => crate::command::main(action, child_command),
         Command::Child { specification } => return crate::child::main(&specification),
     };
     match result {
@@ -154,6 +207,7 @@ fn start(args: RunArgs, child_command: Vec<OsString>) -> Result<(), String> {
         root: args.root,
         launch: args.launch,
         identity: args.identity,
+        interpreters: Interpreters::look(args.interpreters)?,
         simulated: args.simulated,
     };
     run::run(config).map_err(|error| error.to_string())
@@ -167,6 +221,16 @@ fn probe(args: &ProbeArgs) -> io::Result<()> {
         ProbeFormat::Table => table(&profile, &probe.all_sensors()),
     };
     io::stdout().lock().write_all(text.as_bytes())
+}
+
+fn check(args: CheckArgs) -> Result<(), String> {
+    let CheckArgs { program, interpreter, files, format, accelerator, threads, only } = args;
+    let shown = program.display().to_string();
+    let options = check::Options { program, interpreter, files, format, accelerator, threads, only };
+    let findings = check::run(&options).map_err(|error| format!("checking {shown}: {error}"))?;
+    io::stdout().lock().write_all(check::table(&findings).as_bytes()).map_err(|error| error.to_string())?;
+    let broken = findings.iter().filter(|finding| matches!(finding.verdict, check::Verdict::Broken(_))).count();
+    if broken == 0 { Ok(()) } else { Err(format!("{shown} does not keep the protocol")) }
 }
 
 /// Two columns: what, and its value or why there is none.

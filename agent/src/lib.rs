@@ -3,7 +3,7 @@
 //! `run` dials out and performs what [`seatrial_core::session`] decides; `attempt` carries one attempt through its
 //! phases in a thread of its own; `child` is the isolated process in which alone models are parsed and timed; `probe`
 //! reads the device. What is deliberately absent: any statistic (the server derives them from raw samples), any shell,
-//! and any path, address or program that comes from the network.
+//! any path or address that comes from the network, and any program that the job does not name by its digest.
 
 pub mod attempt;
 pub mod cache;
@@ -12,8 +12,10 @@ pub mod certificate;
 pub mod child;
 pub mod cli;
 pub mod clock;
+mod command;
 pub mod data;
 pub mod folder;
+pub mod interpreters;
 pub mod isolation;
 mod link;
 pub mod local;

@@ -15,6 +15,7 @@ use seatrial_core::stage::Stage;
 use crate::attempt::{self, Guard, News, Order, Preflight, Source, Step, StopSignal};
 use crate::cache::{FetchError, Patience};
 use crate::folder::remove_tree;
+use crate::interpreters::Interpreters;
 use crate::isolation::Mark;
 
 /// How a local attempt is run.
@@ -30,6 +31,8 @@ pub struct Options {
     pub stop: StopSignal,
     /// Where the outputs of the dataset are kept whole.
     pub references: Option<PathBuf>,
+    /// What runs runners here.
+    pub interpreters: Interpreters,
 }
 
 impl Options {
@@ -41,6 +44,7 @@ impl Options {
             scratch: std::env::temp_dir(),
             stop: StopSignal::default(),
             references: None,
+            interpreters: Interpreters::default(),
         }
     }
 }
@@ -66,6 +70,7 @@ pub fn run(
         launch: "process".to_owned(),
         references: options.references.clone(),
         probes: None,
+        interpreters: options.interpreters.clone(),
         outlast_orphans: false,
     };
     let mut on_news = |news: News| match news {

@@ -23,6 +23,7 @@ use crate::attempt::{self, Guard, News, Order, Preflight, Source, Step, StopSign
 use crate::cache::{Cache, FetchError, Hold, Patience, Remote};
 use crate::clock;
 use crate::folder::{Folder, FolderError};
+use crate::interpreters::Interpreters;
 use crate::isolation::{self, Mark};
 use crate::link::{LinkError, LinkEvent, Server, Stream, TlsFiles};
 use crate::probe::Probe;
@@ -61,6 +62,8 @@ pub struct Config {
     /// Stands in for serial and machine id, where several agents share one machine.
     pub identity: Option<String>,
     pub simulated: bool,
+    /// What runs runners here.
+    pub interpreters: Interpreters,
 }
 
 /// Why the agent does not run.
@@ -301,7 +304,11 @@ impl Driver {
     fn send(&mut self, message: ToServer) -> Option<Input> {
         let introduce = || Introduction {
             evidence: evidence(&self.config, &self.folder, &self.probe),
-            profile: Profile { packages: self.probes.all(), ..self.probe.profile(self.config.simulated) },
+            profile: Profile {
+                packages: self.probes.all(),
+                interpreters: self.config.interpreters.versions(),
+                ..self.probe.profile(self.config.simulated)
+            },
         };
         match wire::to_wire(message, introduce) {
             Ok(message) => self.queue(message),
@@ -379,6 +386,7 @@ impl Driver {
                 launch: self.config.launch.clone(),
                 references: None,
                 probes: Some(self.probes.clone()),
+                interpreters: self.config.interpreters.clone(),
                 outlast_orphans: true,
             },
             stop: stop.clone(),

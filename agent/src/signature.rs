@@ -16,6 +16,7 @@ use seatrial_core::stage::Stage;
 use crate::attempt::{self, Guard, Order, Preflight};
 pub use crate::child::spec::PlacedFile;
 use crate::child::spec::is_flat;
+use crate::interpreters::Interpreters;
 use crate::local::Scratch;
 
 /// Reading takes no longer.
@@ -73,6 +74,7 @@ pub fn read(child_command: &[OsString], format: Format, files: &[LocalFile]) -> 
         launch: "process".to_owned(),
         references: None,
         probes: None,
+        interpreters: Interpreters::default(),
         outlast_orphans: false,
     };
     attempt::describe(&order, placed).map_err(SignatureError::Unreadable)

@@ -231,6 +231,7 @@ mod tests {
             warmup_iterations: Some(9),
             window: None,
             thinned: None,
+            program: None,
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use seatrial_agent::interpreters::Interpreter;
 use seatrial_core::backend::Accelerator;
 use seatrial_core::role::Role;
 use seatrial_core::runtimes::Abi;
@@ -215,9 +216,12 @@ pub(crate) struct LocalModelArgs {
     /// The model, followed by its external data files
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// What runs it: a wheel, AAR or library [default: tract, which is built in]
+    /// What runs it: a wheel, AAR, library or described runner [default: tract, which is built in]
     #[arg(long, value_name = "PACKAGE")]
     pub runtime: Option<PathBuf>,
+    /// What runs a runner that is a script, as in python3=/usr/bin/python3; repeated, or separated by commas
+    #[arg(long = "interpreter", env = "SEATRIAL_INTERPRETERS", value_name = "NAME=PATH", value_delimiter = ',')]
+    pub interpreters: Vec<Interpreter>,
     /// cpu, gpu or npu
     #[arg(long, default_value = "cpu", value_parser = str::parse::<Accelerator>)]
     pub accelerator: Accelerator,
@@ -408,7 +412,8 @@ pub(crate) struct GoldenArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RuntimeAction {
-    /// Register what a wheel, AAR, npm tarball, zip, tar.gz or shared library holds, at the head of a track
+    /// Register what a wheel, AAR, npm tarball, zip, tar.gz or shared library holds, a described runner, or a benchmark
+    /// program with its rule file, at the head of a track
     Add {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
@@ -418,6 +423,15 @@ pub(crate) enum RuntimeAction {
         /// Version, where nothing in the file tells it
         #[arg(long)]
         version: Option<String>,
+        /// The files are benchmark programs, or hold one: the rule file by which it is called and read
+        #[arg(long, value_name = "FILE")]
+        rules: Option<PathBuf>,
+        /// File name of the program in an archive or a folder [default: the name in the rule file]
+        #[arg(long, value_name = "NAME", requires = "rules")]
+        program: Option<String>,
+        /// File name of the second program, which shows what the first has written
+        #[arg(long, value_name = "NAME", requires = "rules")]
+        viewer: Option<String>,
         /// Say what the files hold, and register nothing
         #[arg(long)]
         dry_run: bool,

@@ -16,7 +16,7 @@ use crate::digest::Digest;
 use crate::ids::{DatasetVersionId, DeviceId, VariantId};
 use crate::job::{DatasetRef, JobSpec, ModelRef, SPEC_SCHEMA};
 use crate::model::{Axis, Signature};
-use crate::placement::{Fit, can_run};
+use crate::placement::{Combination, Fit, can_run};
 use crate::profile::MeasurementProfile;
 use crate::reason::{Code, Reason};
 use crate::runtimes::RuntimePackage;
@@ -417,7 +417,7 @@ impl Cell<'_> {
         let fit = match (&device.undecided, self.unfed) {
             (Some(undecided), _) => Fit::Misfit(Reason::from(undecided.as_str())),
             (None, Some(unfed)) => Fit::Misfit(unfed.clone()),
-            (None, None) => can_run(self.variant.variant, self.backend, device.row, plan.tracks),
+            (None, None) => can_run(&self.combination(), device.row, plan.tracks),
         };
         match fit {
             Fit::Fit(package) => self.add_job(device, package, plan),
@@ -430,6 +430,15 @@ impl Cell<'_> {
                 device: Some(device.row.id),
                 reason,
             }),
+        }
+    }
+
+    fn combination(&self) -> Combination<'_> {
+        Combination {
+            variant: self.variant.variant,
+            backend: self.backend,
+            profile: self.profile.kind,
+            has_dataset: self.dataset.is_some(),
         }
     }
 

@@ -9,6 +9,7 @@ pub mod agents;
 pub mod answers;
 pub mod backend;
 pub mod block;
+pub mod command;
 pub mod dataset;
 pub mod device;
 pub mod digest;

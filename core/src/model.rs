@@ -16,10 +16,36 @@ pub enum Format {
     Onnx,
     Nnef,
     Tflite,
+    /// A prototxt and a caffemodel.
+    Caffe,
+    /// A TensorFlow graph with its variables turned into constants: one `.pb`.
+    FrozenGraph,
+    /// A TensorFlow SavedModel: `saved_model.pb` and the files of its `variables` folder.
+    SavedModel,
+    /// llama.cpp's.
+    Gguf,
+    Ncnn,
+    Mnn,
+    /// Rockchip's.
+    Rknn,
+    /// A context binary of Qualcomm's QNN.
+    Qnn,
 }
 
 impl Format {
-    pub const ALL: [Self; 3] = [Self::Onnx, Self::Nnef, Self::Tflite];
+    pub const ALL: [Self; 11] = [
+        Self::Onnx,
+        Self::Nnef,
+        Self::Tflite,
+        Self::Caffe,
+        Self::FrozenGraph,
+        Self::SavedModel,
+        Self::Gguf,
+        Self::Ncnn,
+        Self::Mnn,
+        Self::Rknn,
+        Self::Qnn,
+    ];
 
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -27,21 +53,43 @@ impl Format {
             Self::Onnx => "onnx",
             Self::Nnef => "nnef",
             Self::Tflite => "tflite",
+            Self::Caffe => "caffe",
+            Self::FrozenGraph => "frozen_graph",
+            Self::SavedModel => "saved_model",
+            Self::Gguf => "gguf",
+            Self::Ncnn => "ncnn",
+            Self::Mnn => "mnn",
+            Self::Rknn => "rknn",
+            Self::Qnn => "qnn",
         }
     }
 
     /// The format that a file name suggests.
     #[must_use]
     pub fn of_file_name(name: &str) -> Option<Self> {
-        const ENDINGS: [(&str, Format); 6] = [
+        const ENDINGS: [(&str, Format); 14] = [
             (".onnx", Format::Onnx),
             (".nnef.tgz", Format::Nnef),
             (".nnef.tar", Format::Nnef),
             (".nnef.tar.gz", Format::Nnef),
             (".tflite", Format::Tflite),
             (".litertlm", Format::Tflite),
+            (".prototxt", Format::Caffe),
+            (".caffemodel", Format::Caffe),
+            (".pb", Format::FrozenGraph),
+            (".gguf", Format::Gguf),
+            (".param", Format::Ncnn),
+            (".mnn", Format::Mnn),
+            (".rknn", Format::Rknn),
+            (".serialized.bin", Format::Qnn),
         ];
         let name = name.to_ascii_lowercase();
+        match name.as_str() {
+            "saved_model.pb" => return Some(Self::SavedModel),
+            // Beside a SavedModel, and no model.
+            "fingerprint.pb" => return None,
+            _ => {}
+        }
         ENDINGS.into_iter().find(|(ending, _)| name.ends_with(ending)).map(|(_, format)| format)
     }
 }
@@ -53,7 +101,7 @@ impl FromStr for Format {
         Self::ALL
             .into_iter()
             .find(|format| format.as_str() == text)
-            .ok_or_else(|| format!("{text:?} is not a model format (onnx, nnef, tflite)"))
+            .ok_or_else(|| format!("{text:?} is not a model format ({})", Self::ALL.map(Self::as_str).join(", ")))
     }
 }
 

@@ -272,6 +272,18 @@ pub enum Claim {
     AccuracyFail,
     StorageFull,
     SpecError,
+    /// The engine says that it found no memory.
+    OutOfMemory,
+    /// The process of an engine that has one of its own does not answer.
+    Hang,
+    /// That process broke its protocol, or said what cannot be true.
+    Protocol,
+    /// That process ended by this signal.
+    EngineSignal(i32),
+    /// That process ended with this code, in the middle of its work.
+    EngineExit(i32),
+    /// A benchmark program ended without an error and without having measured anything.
+    NoResult,
 }
 
 /// All that the parent knows when a child has ended.
@@ -291,15 +303,13 @@ pub struct Evidence {
 /// Turns evidence into the one outcome of an attempt.
 #[must_use]
 pub fn classify(evidence: &Evidence) -> Outcome {
-    const SIGKILL: i32 = 9;
-    const SIGABRT: i32 = 6;
     match evidence.exit {
         Exit::Deadline => Outcome::HangTimeout,
         Exit::Stopped => Outcome::Cancelled,
-        Exit::Signal(SIGKILL) if evidence.out_of_memory => Outcome::OomKilled,
-        Exit::Signal(SIGABRT) if evidence.memory_limit_hit => Outcome::OomKilled,
-        Exit::Signal(signal) => Outcome::CrashSignal(signal),
+        Exit::Signal(signal) => signalled(signal, evidence),
         Exit::Code(code) => match evidence.claim {
+            Some(Claim::EngineSignal(signal)) => signalled(signal, evidence),
+            Some(Claim::EngineExit(code)) if code != 0 && evidence.memory_limit_hit => Outcome::OomKilled,
             Some(claim) => claimed(claim, code),
             None if code != 0 && evidence.memory_limit_hit => Outcome::OomKilled,
             None if code != 0 => Outcome::ExitNonzero(code),
@@ -310,17 +320,32 @@ pub fn classify(evidence: &Evidence) -> Outcome {
     }
 }
 
+const fn signalled(signal: i32, evidence: &Evidence) -> Outcome {
+    const SIGKILL: i32 = 9;
+    const SIGABRT: i32 = 6;
+    match signal {
+        SIGKILL if evidence.out_of_memory => Outcome::OomKilled,
+        SIGABRT if evidence.memory_limit_hit => Outcome::OomKilled,
+        signal => Outcome::CrashSignal(signal),
+    }
+}
+
 const fn claimed(claim: Claim, code: i32) -> Outcome {
     match claim {
         Claim::UnsupportedBackend => Outcome::UnsupportedBackend,
         Claim::UnsupportedOp => Outcome::UnsupportedOp,
         Claim::LoadFail => Outcome::LoadFail,
         Claim::CompileFail => Outcome::CompileFail,
-        Claim::RunFail => Outcome::ExitNonzero(code),
+        Claim::RunFail | Claim::Protocol => Outcome::ExitNonzero(code),
         Claim::NumericsFail => Outcome::NumericsFail,
         Claim::AccuracyFail => Outcome::AccuracyFail,
         Claim::StorageFull => Outcome::StorageFull,
         Claim::SpecError => Outcome::SpecError,
+        Claim::OutOfMemory => Outcome::OomKilled,
+        Claim::Hang => Outcome::HangTimeout,
+        Claim::EngineSignal(signal) => Outcome::CrashSignal(signal),
+        Claim::EngineExit(0) | Claim::NoResult => Outcome::DriverExit0,
+        Claim::EngineExit(code) => Outcome::ExitNonzero(code),
     }
 }
 
@@ -355,6 +380,22 @@ mod tests {
         let killed = Evidence { exit: Exit::Signal(9), ..clean() };
         assert_eq!(classify(&killed), Outcome::CrashSignal(9));
         assert_eq!(classify(&Evidence { out_of_memory: true, ..killed }), Outcome::OomKilled);
+    }
+
+    #[test]
+    fn the_end_of_an_engines_own_process_counts_as_that_of_the_child() {
+        let said = |claim| Evidence { exit: Exit::Code(70), sentinel: false, claim: Some(claim), ..clean() };
+        assert_eq!(classify(&said(Claim::EngineSignal(11))), Outcome::CrashSignal(11));
+        assert_eq!(classify(&said(Claim::EngineSignal(9))), Outcome::CrashSignal(9));
+        let killed = Evidence { out_of_memory: true, ..said(Claim::EngineSignal(9)) };
+        assert_eq!(classify(&killed), Outcome::OomKilled, "with the kernel's word for it");
+        assert_eq!(classify(&said(Claim::EngineExit(3))), Outcome::ExitNonzero(3));
+        let limited = Evidence { memory_limit_hit: true, ..said(Claim::EngineExit(1)) };
+        assert_eq!(classify(&limited), Outcome::OomKilled);
+        assert_eq!(classify(&said(Claim::EngineExit(0))), Outcome::DriverExit0, "a code of 0 is no better");
+        assert_eq!(classify(&said(Claim::Hang)), Outcome::HangTimeout);
+        assert_eq!(classify(&said(Claim::Protocol)), Outcome::ExitNonzero(70));
+        assert_eq!(classify(&said(Claim::OutOfMemory)), Outcome::OomKilled);
     }
 
     #[test]

@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 
 use crate::backend::{Affinity, Backend};
+use crate::command;
 use crate::device::{Cpu, DeviceState, Profile, RuntimeOffer};
 use crate::model::{Format, SignatureStanding};
+use crate::profile::ProfileKind;
 use crate::reading::Reading;
 use crate::reason::{Code, Reason};
 use crate::runtimes::{Abi, Engine, PackageKind, RuntimePackage};
@@ -18,13 +20,23 @@ pub enum Fit<'t> {
     Misfit(Reason),
 }
 
+/// What is asked of a device.
+#[derive(Debug, Clone, Copy)]
+pub struct Combination<'a> {
+    pub variant: &'a VariantRow,
+    pub backend: &'a Backend,
+    pub profile: ProfileKind,
+    pub has_dataset: bool,
+}
+
 /// Judges one combination on what was probed of the device. What is not known is no reason against it: then the
 /// attempt will tell.
 #[must_use]
-pub fn can_run<'t>(variant: &VariantRow, backend: &Backend, device: &DeviceRow, tracks: &'t [TrackRow]) -> Fit<'t> {
+pub fn can_run<'t>(combination: &Combination<'_>, device: &DeviceRow, tracks: &'t [TrackRow]) -> Fit<'t> {
+    let Combination { variant, backend, .. } = *combination;
     let judged = is_in_service(device)
         .and_then(|()| signature_holds(variant))
-        .and_then(|()| runtime_serves(variant.format, backend, device, tracks))
+        .and_then(|()| runtime_serves(combination, device, tracks))
         .and_then(|package| threads_fit(backend, device).map(|()| package))
         .and_then(|package| memory_suffices(variant, device).map(|()| package));
     judged.map_or_else(Fit::Misfit, Fit::Fit)
@@ -62,18 +74,18 @@ fn signature_holds(variant: &VariantRow) -> Result<(), Reason> {
 
 /// What is built into the agent goes before what would have to be loaded.
 fn runtime_serves<'t>(
-    format: Format,
-    backend: &Backend,
+    combination: &Combination<'_>,
     device: &DeviceRow,
     tracks: &'t [TrackRow],
 ) -> Result<Option<&'t RuntimePackage>, Reason> {
+    let Combination { variant, backend, .. } = *combination;
     let is_built_in = device.profile.runtimes.iter().any(|offer| offer.name == backend.runtime);
     let comes_in_packages =
         backend.runtime.parse::<Engine>().is_ok() || tracks.iter().any(|track| track.runtime == backend.runtime);
     if comes_in_packages && !is_built_in {
-        package_serves(format, backend, device, tracks).map(Some)
+        package_serves(combination, device, tracks).map(Some)
     } else {
-        offers_serve(format, backend, device).map(|()| None)
+        offers_serve(variant.format, backend, device).map(|()| None)
     }
 }
 
@@ -81,11 +93,12 @@ fn runtime_serves<'t>(
 pub const DEFAULT_TRACK: &str = "stable";
 
 fn package_serves<'t>(
-    format: Format,
-    backend: &Backend,
+    combination: &Combination<'_>,
     device: &DeviceRow,
     tracks: &'t [TrackRow],
 ) -> Result<&'t RuntimePackage, Reason> {
+    let Combination { variant, backend, profile, has_dataset } = *combination;
+    let format = variant.format;
     let Profile { abi, engines, interpreters, .. } = &device.profile;
     let runtime = &backend.runtime;
     let name = backend.track.as_deref().unwrap_or(DEFAULT_TRACK);
@@ -113,7 +126,8 @@ fn package_serves<'t>(
         PackageKind::Runner { interpreter: Some(interpreter) } if !interpreters.contains_key(interpreter) => {
             return Err(Reason::new(Code::NoInterpreter, &[("runtime", runtime), ("interpreter", interpreter)]));
         }
-        PackageKind::Library { .. } | PackageKind::Runner { .. } | PackageKind::Command => {}
+        PackageKind::Command => command::can_do(runtime, profile, has_dataset)?,
+        PackageKind::Library { .. } | PackageKind::Runner { .. } => {}
     }
     let refuse = |code, what: (&str, &str)| {
         Err(Reason::new(code, &[("runtime", runtime), ("version", &package.version), (what.0, &what.1)]))

@@ -260,6 +260,15 @@ codes! {
     BlockTwice, "block_twice", "more than one {block} block";
     BlockUnusable, "block_unusable", "the {block} block cannot be used: {why}";
     AccuracyUnusable, "accuracy_unusable", "accuracy: {why}";
+    // What a program that measures itself does not tell, or tells wrongly.
+    NotTold, "not_told", "{program} does not tell it";
+    ToldTwice, "told_twice", "{program} tells it {count} times, each time differently";
+    ToldNoNumber, "told_no_number", "{program} tells {value}, which nothing can measure";
+    ToldUnread, "told_unread", "what {program} tells cannot be read: {why}";
+    ThreadsNotSet, "threads_not_set", "{program} is not told how many threads to use";
+    RanElsewhere, "ran_elsewhere", "{program} says nothing of having run on the {accelerator}";
+    ToldByProgram, "told_by_program", "{program} measures itself; what it reports stands apart";
+    ToldMoreTime, "told_more_time", "{program} tells of {told} ms, and it ran for {wall} ms";
     // What makes outputs wrong.
     OutputNotCompared, "output_not_compared", "output {output}: no element could be compared";
     OutputNan, "output_nan", "output {output}: {count} values are not a number where the reference is one";
@@ -291,6 +300,8 @@ codes! {
     FormatUnread, "format_unread", "{runtime} {version} does not read {format}";
     NoAccelerator, "no_accelerator", "{runtime} {version} has no {accelerator} on this device";
     NoVersionServes, "no_version_serves", "no version of {runtime} on the device serves this: {each}";
+    ProgramTakesNoDataset, "program_takes_no_dataset", "{runtime} is a program that measures itself: it runs no dataset";
+    ProgramHasNoProfile, "program_has_no_profile", "{runtime} is a program that measures itself: it knows no profile {profile}";
     TooManyThreads, "too_many_threads", "{threads} threads are asked for, and the device has {cpus} CPUs";
     TooManyThreadsOnOne, "too_many_threads_on_single", "{threads} threads are asked for, and the device has 1 CPU";
     TooManyThreadsOf, "too_many_threads_of", "{threads} threads are asked for, and the device has {cpus} CPUs ({affinity})";

@@ -23,6 +23,8 @@ pub const MAX_STAGES: usize = 512;
 pub const MAX_GOLDEN: usize = 512;
 pub const MAX_FACTS: usize = 256;
 pub const MAX_BOUNDS_HIT: usize = 64;
+/// Figures that one program tells.
+pub const MAX_TOLD: usize = 64;
 /// Inputs and outputs of a model.
 pub const MAX_TENSORS: usize = 1024;
 /// What stands at the end of a text that was cut.
@@ -91,6 +93,9 @@ impl Report {
         cut(&mut self.environment.runtime_version, MAX_SHORT_TEXT);
         for record in &mut self.golden {
             cut(&mut record.output, MAX_SHORT_TEXT);
+        }
+        for program in self.processes.iter_mut().filter_map(|process| process.program.as_mut()) {
+            program.cut_texts();
         }
         let mut bounds = Vec::new();
         keep_first(&mut self.stages, MAX_STAGES, "stages", &mut bounds);
@@ -199,6 +204,57 @@ pub struct ProcessRecord {
     /// Absent when every inference is a sample.
     #[serde(default)]
     pub thinned: Option<Thinned>,
+    /// The benchmark program that the process started, which loaded, warmed up and measured by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<ProgramRun>,
+}
+
+/// A run of a program that measures itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProgramRun {
+    /// The runtime's name in suites.
+    pub name: String,
+    pub version: Reading<String>,
+    /// From its start to its end on our clock, in ms: more time than that it cannot have measured.
+    pub wall_ms: f64,
+    /// Figures in its own words, apart from everything that is measured here.
+    pub told: Vec<Told>,
+}
+
+/// A figure in a program's own words.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Told {
+    /// The word of the rule file: `latency_avg`.
+    pub name: String,
+    /// As it was printed.
+    pub unit: String,
+    pub value: Reading<f64>,
+}
+
+impl ProgramRun {
+    fn cut_texts(&mut self) {
+        let Self { name, version, wall_ms: _, told } = self;
+        cut(name, MAX_SHORT_TEXT);
+        let (Reading::Present(text) | Reading::Absent(text)) = version;
+        cut(text, MAX_SHORT_TEXT);
+        told.truncate(MAX_TOLD);
+        for Told { name, unit, value } in told {
+            cut(name, MAX_SHORT_TEXT);
+            cut(unit, MAX_SHORT_TEXT);
+            if let Reading::Absent(why) = value {
+                cut(why, MAX_SHORT_TEXT);
+            }
+        }
+    }
+
+    /// The program with its version, as far as it told one.
+    #[must_use]
+    pub fn title(&self) -> String {
+        match &self.version {
+            Reading::Present(version) => format!("{} {version}", self.name),
+            Reading::Absent(_) => self.name.clone(),
+        }
+    }
 }
 
 /// What happened around the timed samples of one process.

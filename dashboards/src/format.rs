@@ -251,6 +251,23 @@ pub fn metric(metric: &Metric) -> Shown {
     }
 }
 
+/// A figure in a program's own words: in the unit that it printed, to at most six decimals.
+#[must_use]
+pub fn told(metric: &Metric) -> Shown {
+    let value = match &metric.value {
+        Reading::Present(estimate) => estimate.value,
+        Reading::Absent(reason) => return Shown::absent(reason),
+    };
+    let text = format!("{value:.6}");
+    let decimals = text.trim_end_matches('0').split_once('.').map_or(0, |(_, decimals)| decimals.len());
+    let unit = match metric.unit.as_str() {
+        "1" => String::new(),
+        "1/s" => " /s".to_owned(),
+        unit => format!(" {unit}"),
+    };
+    Shown { number: fixed(value, decimals), unit, ..Shown::default() }
+}
+
 /// Bytes of a file in powers of ten.
 #[must_use]
 pub fn file_size(bytes: u64) -> String {
@@ -384,6 +401,21 @@ mod tests {
 
     fn shown(value: f64, interval: Option<(f64, f64)>, unit: &str) -> String {
         quantity(Estimate { value, interval }, unit).line(EN)
+    }
+
+    #[test]
+    fn a_told_figure_is_neither_rounded_to_significant_digits_nor_scaled() {
+        for (value, unit, text) in [
+            (1_295_310.0, "us", "1,295,310 us"),
+            (12.75, "ms", "12.75 ms"),
+            (10.104, "1/s", "10.104 /s"),
+            (0.1 + 0.2, "s", "0.3 s"),
+            (64.0, "1", "64"),
+        ] {
+            let value = Reading::Present(Estimate { value, interval: None });
+            let metric = Metric { name: "told.x".to_owned(), unit: unit.to_owned(), value };
+            assert_eq!(told(&metric).line(EN), text);
+        }
     }
 
     #[test]

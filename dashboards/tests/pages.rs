@@ -598,6 +598,51 @@ async fn thinned_samples_are_said_to_be_some_of_all_inferences() {
 }
 
 #[tokio::test]
+async fn figures_of_a_program_are_shown_as_its_own_words_and_never_as_measured() {
+    let lab = Lab::of_programs();
+    let job =
+        lab.jobs.iter().find(|job| job.row.backend.starts_with("benchncnn") && job.row.invalid.is_empty()).unwrap();
+    let page = |lang: &str| {
+        let path = with(&format!("/jobs/{}", job.row.id), &format!("lang={lang}"));
+        async move { get(Lab::of_programs(), Role::Viewer, &path).await }
+    };
+    for (lang, wanted) in [
+        (
+            "en",
+            [
+                "benchncnn reports 12.75 ms an inference",
+                "<h2>As reported by benchncnn</h2>",
+                "the program&#39;s own figures, by its own clock",
+                "– absent: benchncnn does not tell it",
+            ],
+        ),
+        (
+            "zh",
+            [
+                "benchncnn 报告单次推理 12.75 ms",
+                "<h2>benchncnn 自报</h2>",
+                "程序自己的数值，依其自己的时钟",
+                "– 缺失：benchncnn 没有说明",
+            ],
+        ),
+    ] {
+        let page = page(lang).await.text().replace('\u{a0}', " ");
+        for text in wanted {
+            assert!(page.contains(text), "{lang}: {text}");
+        }
+        assert!(!page.contains("told."), "{lang}: the prefix is not for people");
+    }
+    let run = job.row.run_number;
+    let list = get(Lab::of_programs(), Role::Viewer, &format!("/runs/{run}")).await;
+    assert!(list.text().contains("12.75 ms an inference, as reported by benchncnn"));
+    let csv = get(Lab::of_programs(), Role::Viewer, &format!("/runs/{run}/export.csv")).await;
+    let line = csv.text().lines().find(|line| line.contains("told.latency_avg")).map(str::to_owned);
+    assert!(line.is_some_and(|line| line.contains("12.75")));
+    let measured = get(Lab::full(), Role::Viewer, &format!("/jobs/{}", job.row.id)).await;
+    assert!(!measured.text().contains("As reported by"), "the control: what was measured here");
+}
+
+#[tokio::test]
 async fn a_sustained_job_shows_what_each_minute_came_to() {
     let of = |profile: &str| Lab::full().jobs.iter().find(|job| job.row.profile == profile).unwrap().row.id;
     let (sustained, quick) = (of("sustained"), of("quick"));

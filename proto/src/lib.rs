@@ -27,3 +27,9 @@ pub const PROTOCOL_MAX: u32 = 1;
 
 /// No message on the wire is larger, in bytes.
 pub const MAX_MESSAGE: usize = 4 << 20;
+
+/// The version of the runners' protocol, `runner.proto`, that this build speaks.
+pub const RUNNER_PROTOCOL: u32 = 1;
+
+/// No frame of a runner is longer, in bytes.
+pub const MAX_RUNNER_FRAME: u32 = 16 << 20;

@@ -14,8 +14,9 @@ use seatrial_core::profile::MAX_SAMPLES;
 use seatrial_core::reading::Reading;
 use seatrial_core::reason::Reason;
 use seatrial_core::report::{
-    Block, BlockKind, MAX_BOUNDS_HIT, MAX_FACTS, MAX_GOLDEN, MAX_OUTPUT_VALUES, MAX_STAGES, MAX_TENSORS, MAX_TEXT,
-    Memory, ProcessRecord, REPORT_SCHEMA, Report, SensorTrace, StageRecord, Thinned, Window,
+    Block, BlockKind, MAX_BOUNDS_HIT, MAX_FACTS, MAX_GOLDEN, MAX_OUTPUT_VALUES, MAX_SHORT_TEXT, MAX_STAGES,
+    MAX_TENSORS, MAX_TEXT, MAX_TOLD, Memory, ProcessRecord, ProgramRun, REPORT_SCHEMA, Report, SensorTrace,
+    StageRecord, Thinned, Told, Window,
 };
 use seatrial_core::schedule::LONGEST_ATTEMPT;
 use seatrial_core::stage::Stage;
@@ -71,6 +72,8 @@ pub fn judge(
     report.bounds_hit.extend(cut);
     let summary = measure::summarise(spec, &report);
     let outcome = summary.outcome;
+    let algorithm = measure::told::algorithm(&report);
+    let told = measure::told::metrics(&report);
     let (message, failed_stage) = match summary.wrong.as_slice() {
         [] => (report.message.clone(), report.failed_stage),
         wrong => (Some(Reason::joined(wrong)), Some(Stage::Accuracy)),
@@ -83,9 +86,9 @@ pub fn judge(
         outcome,
         message,
         failed_stage,
-        metrics: summary.metrics,
+        metrics: [summary.metrics, told].concat(),
         invalid: summary.invalid,
-        algorithm: measure::ALGORITHM.to_owned(),
+        algorithm,
         next: JobNext::Done(outcome),
     };
     Ok((completion, outcome))
@@ -205,6 +208,7 @@ fn check_process(record: &ProcessRecord) -> Result<(), Refusal> {
         warmup_iterations: _,
         window,
         thinned,
+        program,
     } = record;
     let of = |what: &str| format!("{what} of process {index}");
     for (what, value) in [("load_ms", load_ms), ("compile_ms", compile_ms), ("first_infer_ms", first_infer_ms)] {
@@ -215,7 +219,26 @@ fn check_process(record: &ProcessRecord) -> Result<(), Refusal> {
     if let Some(thinned) = thinned {
         check_thinned(thinned, &of)?;
     }
+    if let Some(program) = program {
+        check_program(program, &of)?;
+    }
     window.as_ref().map_or(Ok(()), |window| check_window(window, &of))
+}
+
+/// What a program told is its own word; what nothing can measure is none.
+fn check_program(program: &ProgramRun, of: &impl Fn(&str) -> String) -> Result<(), Refusal> {
+    let ProgramRun { name, version, wall_ms, told } = program;
+    duration_ms(&of("wall_ms"), *wall_ms)?;
+    let (Reading::Present(version) | Reading::Absent(version)) = version;
+    at_most("name of a program in bytes", name.len().max(version.len()), MAX_SHORT_TEXT)?;
+    at_most(of("figures told"), told.len(), MAX_TOLD)?;
+    for Told { name, unit, value } in told {
+        at_most("name of a figure in bytes", name.len().max(unit.len()), MAX_SHORT_TEXT)?;
+        if let Reading::Present(value) = value {
+            not_negative(&of(&format!("figure {:?}", short(name))), *value)?;
+        }
+    }
+    Ok(())
 }
 
 /// Sums that cannot be those of any samples.
@@ -428,6 +451,32 @@ mod tests {
         ] {
             assert!(judged(lie).unwrap_err().ends_with("which no device can measure"), "{lie:?}");
         }
+    }
+
+    /// A report of a program that told this latency, and nothing else.
+    fn told(value: f64) -> Report {
+        let mut report = report::ok(10);
+        report.blocks.clear();
+        report.processes[0].program = Some(ProgramRun {
+            name: "benchncnn".to_owned(),
+            version: Reading::absent("it does not say"),
+            wall_ms: 5000.0,
+            told: vec![Told { name: "latency_avg".to_owned(), unit: "ms".to_owned(), value: Reading::Present(value) }],
+        });
+        report
+    }
+
+    #[test]
+    fn what_no_program_can_have_measured_is_refused() {
+        assert_eq!(check(&told(12.5)), Ok(()), "the control");
+        for value in [-1.0, f64::NAN, f64::INFINITY] {
+            let text = check(&told(value)).unwrap_err().to_string();
+            assert!(text.starts_with("figure \"latency_avg\" of process 0 is"), "{text}");
+        }
+        let mut many = told(1.0);
+        let program = many.processes[0].program.as_mut().unwrap();
+        program.told = vec![program.told[0].clone(); MAX_TOLD + 1];
+        assert_eq!(check(&many).unwrap_err().to_string(), "figures told of process 0: 65 is over the limit of 64");
     }
 
     #[test]

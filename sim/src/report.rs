@@ -131,6 +131,7 @@ pub fn ended(outcome: Outcome) -> Report {
         warmup_iterations: Some(5),
         window: Some(Window { wall_ms: 100.0, monotonic_ms: 100.0, own_cpu_ms: 99.0, ..Window::default() }),
         thinned: None,
+        program: None,
     };
     let stage = |(index, stage)| StageRecord {
         stage,

@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 
 use crate::command::{cargo, command, root, run};
 use crate::debian::{self, Suite};
-use crate::setup;
+use crate::{programs, setup};
 
 /// Wheels as users have them: engine and version.
 const WHEELS: &[&str] =
@@ -18,20 +18,42 @@ const WHEELS_OF_BOARDS: &[&str] = &["onnxruntime==1.31.1", "ai-edge-litert==2.3.
 const BOARD_TAGS: [&str; 2] = ["manylinux_2_28_aarch64", "manylinux_2_27_aarch64"];
 /// Mesa's software Vulkan: that of backports is new enough for WebGPU, the release's is not.
 const VULKAN: &str = "mesa-vulkan-drivers";
+/// Engines behind runners, and what `fixtures/demo/to_frameworks.py` writes for each: its environment is
+/// `target/engines/NAME`, of the versions that `runners/NAME.txt` pins.
+const BEHIND_RUNNERS: [(&str, &str); 2] = [("opencv", "caffe"), ("tensorflow", "tensorflow")];
+/// The network of the demo that every engine behind a runner gets.
+const NETWORK: &str = "fixtures/demo/models/digits-cnn.fp32.onnx";
 
 pub fn run_all(features: &str) -> anyhow::Result<()> {
     setup::run_all()?;
     let wheels = fetched("wheels", WHEELS, &[])?;
     let vulkan = lavapipe(&debian::unpacked(VULKAN, Suite::Backports)?, "lavapipe")?;
     let old_vulkan = lavapipe(&debian::unpacked(VULKAN, Suite::Release)?, "old-lavapipe")?;
+    let folder = root().join("target/engines");
+    for (engine, framework) in BEHIND_RUNNERS {
+        environment(engine, framework, &folder)?;
+    }
+    let (llama_bench, gguf) = programs::llama_bench_and_model()?;
     run(cargo()
         .args(["nextest", "run", "--workspace", "--features"])
-        .arg(format!("{features},seatrial-cli/engines"))
+        .arg(format!("{features},seatrial-cli/engines,seatrial-agent/engines"))
         .args(["--locked", "--no-tests", "fail", "--profile", "engines", "-E", "binary(engines)"])
         .env("SEATRIAL_TEST_PYTHON", setup::python_path())
+        .env("SEATRIAL_TEST_ENGINES", folder)
+        .env("SEATRIAL_TEST_LLAMA_BENCH", llama_bench)
+        .env("SEATRIAL_TEST_GGUF", gguf)
         .env("SEATRIAL_TEST_WHEELS", wheels)
         .env("SEATRIAL_TEST_VULKAN", vulkan)
         .env("SEATRIAL_TEST_OLD_VULKAN", old_vulkan))
+}
+
+/// An engine's Python, and the network in the engine's own format.
+fn environment(engine: &str, framework: &str, folder: &Path) -> anyhow::Result<()> {
+    let environment = folder.join(engine);
+    setup::environment(&environment, &[root().join(format!("runners/{engine}.txt"))])?;
+    run(command(environment.join("bin/python"))
+        .args(["fixtures/demo/to_frameworks.py", framework, NETWORK])
+        .arg(folder.join("models")))
 }
 
 /// Folders of wheels of the same engines for this machine and for 64-bit Arm boards.

@@ -12,6 +12,7 @@ mod engines;
 #[cfg(test)]
 mod faults;
 mod postgres;
+mod programs;
 mod setup;
 mod sqlx;
 mod stages;
@@ -41,7 +42,7 @@ struct More {
     /// Agents for other processors: built, run under an emulator, and the Android agent type-checked (an hour)
     #[arg(long)]
     cross: bool,
-    /// Engines beside the built-in one: nothing yet, and so a failure
+    /// Engines from packages, behind runners (OpenCV, TensorFlow: 1.5 GB), and llama-bench, built from its source
     #[arg(long)]
     engines: bool,
 }

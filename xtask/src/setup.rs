@@ -1,7 +1,7 @@
 //! Installs what the tests need and the machine lacks.
 
 use std::io::{BufRead as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
@@ -119,20 +119,23 @@ fn nextest() -> anyhow::Result<()> {
 const REQUIREMENTS: [&str; 2] = ["fixtures/demo/requirements.txt", "xtask/requirements.txt"];
 
 fn python() -> anyhow::Result<()> {
-    let files = REQUIREMENTS.map(|name| root().join(name));
+    environment(&root().join("target/python"), &REQUIREMENTS.map(|name| root().join(name)))
+}
+
+/// A virtual environment that holds what these files pin, and nothing of an earlier one.
+pub fn environment(folder: &Path, files: &[PathBuf]) -> anyhow::Result<()> {
     let texts = files
         .iter()
         .map(|path| std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display())));
     let wanted = texts.collect::<anyhow::Result<Vec<_>>>()?.concat();
-    let folder = root().join("target/python");
-    let stamp = folder.join("installed.txt");
-    if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) && python_path().exists() {
+    let (stamp, python) = (folder.join("installed.txt"), folder.join("bin/python"));
+    if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) && python.exists() {
         return Ok(());
     }
-    run(command("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
-    let mut install = command(python_path());
+    run(command("python3").args(["-m", "venv", "--clear"]).arg(folder))?;
+    let mut install = command(python);
     install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
-    for file in &files {
+    for file in files {
         install.arg("-r").arg(file);
     }
     run(&mut install)?;

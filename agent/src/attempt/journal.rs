@@ -131,7 +131,9 @@ impl Journal {
             message: _,
             signature,
             offer: _,
+            program,
         } = result;
+        let loaded = load_ms.is_some() || program.is_some();
         self.processes.push(ProcessRecord {
             index,
             role,
@@ -144,6 +146,7 @@ impl Journal {
             warmup_iterations,
             window,
             thinned,
+            program,
         });
         self.bounds_hit.extend(bounds_hit);
         self.environment.facts.extend(facts);
@@ -151,7 +154,7 @@ impl Journal {
         self.determinism = self.determinism.take().or(determinism);
         self.memory = self.memory.or(memory);
         self.operators = self.operators.take().or(operators);
-        self.take_actual(index, actual, load_ms.is_some());
+        self.take_actual(index, actual, loaded);
         self.signature = self.signature.take().or(signature);
         self.runtime_version = self.runtime_version.take().or(runtime_version);
     }

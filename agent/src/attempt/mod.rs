@@ -21,6 +21,7 @@ use seatrial_core::outcome::{Claim, Exit, Outcome};
 use seatrial_core::profile::ProfileKind;
 use seatrial_core::reason::Code;
 use seatrial_core::report::{ProcessRole, Report};
+use seatrial_core::runtimes::PackageKind;
 use seatrial_core::session::Stop;
 use seatrial_core::stage::Stage;
 use seatrial_core::time::Monotonic;
@@ -28,6 +29,7 @@ use seatrial_core::time::Monotonic;
 use crate::cache::{FetchError, Patience};
 pub use crate::child::spec::ReferenceFile;
 use crate::child::spec::{ChildSpec, PlacedFile, PlacedPackage, SPEC_SCHEMA, Task};
+use crate::interpreters::Interpreters;
 use crate::isolation::Mark;
 use crate::plain::read_plain;
 use crate::probe::Probe;
@@ -92,6 +94,8 @@ pub struct Order {
     pub references: Option<PathBuf>,
     /// Where it is remembered what packages offer here; nobody asks them when absent.
     pub probes: Option<Probes>,
+    /// What runs runners here.
+    pub interpreters: Interpreters,
     /// Waits for processes of the attempt that cannot be ended, however long it takes: who gives orders one after the
     /// other must not be told that this one is over. Else the attempt fails and names them.
     pub outlast_orphans: bool,
@@ -120,7 +124,7 @@ pub type OnNews<'a> = &'a mut dyn FnMut(News);
 /// Carries out an order. Nothing of it runs any more when this returns, unless the report names what does not end.
 pub fn perform(order: &Order, source: &mut dyn Source, stop: &StopSignal, on_news: OnNews<'_>) -> Report {
     let journal = Journal::new(clock::boot());
-    Attempt { order, probe: Probe::new(&order.root), stop, on_news, journal, cpus: None }.perform(source)
+    Attempt { order, probe: Probe::new(&order.root), stop, on_news, journal, cpus: None, package: None }.perform(source)
 }
 
 /// Why an attempt went no further.
@@ -139,6 +143,8 @@ struct Attempt<'a> {
     journal: Journal,
     /// The CPUs of the children; `None` for any.
     cpus: Option<Vec<u16>>,
+    /// The job's runtime package with what runs it here.
+    package: Option<PlacedPackage>,
 }
 
 impl Attempt<'_> {
@@ -195,19 +201,51 @@ impl Attempt<'_> {
             stage: Stage::Prepare,
             message: reason.into(),
         })?;
+        self.package = self.placed_package()?;
         match findings.refusal {
             None => Ok(begun),
             Some((outcome, message)) => Err(Failure { outcome, stage: Stage::Prepare, message }),
         }
     }
 
+    /// Where the package is, ready to be started. A runner's interpreter is known by name to the job, and by its path to
+    /// this agent's configuration alone.
+    fn placed_package(&mut self) -> Result<Option<PlacedPackage>, Failure> {
+        let Some(package) = &self.order.spec.package else { return Ok(None) };
+        let mut placed = PlacedPackage::new(package, self.package_folder());
+        if let PackageKind::Runner { interpreter: Some(name) } = &package.kind {
+            let Some((path, version)) = self.order.interpreters.get(name) else {
+                let message =
+                    format!("this agent knows no interpreter {name:?}: start it with --interpreter {name}=PATH");
+                return Err(Failure { outcome: Outcome::UnsupportedBackend, stage: Stage::Prepare, message });
+            };
+            self.journal.environment.facts.insert("interpreter".to_owned(), format!("{name}: {version}"));
+            placed.interpreter = Some(path.to_owned());
+        }
+        for program in placed.started() {
+            make_executable(&program).map_err(|error| io_failure(Stage::Prepare, &error))?;
+        }
+        Ok(Some(placed))
+    }
+
     /// Fresh processes for latency, one for memory, one for the dataset; the first that fails ends the attempt.
     fn children(&mut self, prepare_begun: Monotonic) -> Result<(), Failure> {
         let spec = &self.order.spec;
         let has_dataset = spec.dataset.is_some();
+        let measures_itself = self.package.as_ref().is_some_and(|package| package.kind == PackageKind::Command);
+        if measures_itself {
+            let able = seatrial_core::command::can_do(&spec.backend.runtime, spec.profile.kind, has_dataset);
+            able.map_err(|reason| Failure {
+                outcome: Outcome::SpecError,
+                stage: Stage::Prepare,
+                message: reason.text().to_owned(),
+            })?;
+        }
+        // A program that measures itself has no tensors to compare and is not watched for its memory.
+        let determinism = |process| process == 0 && !has_dataset && !measures_itself;
         let latency = (0..spec.profile.processes)
-            .map(|process| (ProcessRole::Latency, Task::Latency { determinism: process == 0 && !has_dataset }));
-        let memory = (spec.profile.processes > 0).then_some((ProcessRole::Memory, Task::Memory));
+            .map(|process| (ProcessRole::Latency, Task::Latency { determinism: determinism(process) }));
+        let memory = (spec.profile.processes > 0 && !measures_itself).then_some((ProcessRole::Memory, Task::Memory));
         let accuracy = has_dataset
             .then_some((ProcessRole::Accuracy, Task::Accuracy { keep_outputs: self.order.references.is_some() }));
         let operators = self.asks_for_operators().then_some((ProcessRole::Operators, Task::Operators));
@@ -388,13 +426,22 @@ impl Attempt<'_> {
                 .map(|entry| PlacedFile { role: entry.role.clone(), file_name: entry.file_name.clone() })
                 .collect(),
             dataset: spec.dataset.as_ref().map(|_| self.dataset_path()),
-            package: spec.package.as_ref().map(|package| PlacedPackage::new(package, self.package_folder())),
+            package: self.package.clone(),
             out: self.order.folder.join(format!("out-{index}")),
             affinity: self.cpus.clone(),
             spawned: clock::boot(),
             job: spec.clone(),
         }
     }
+}
+
+/// A copy of its own takes the place of a file that is the cache's, too, and may be started.
+fn make_executable(program: &Path) -> std::io::Result<()> {
+    // No file of a package has a name that begins so.
+    let copy = program.with_file_name(".copy");
+    fs::copy(program, &copy)?;
+    fs::set_permissions(&copy, std::os::unix::fs::PermissionsExt::from_mode(0o500))?;
+    fs::rename(copy, program)
 }
 
 /// File names come from a manifest that somebody else wrote.
@@ -487,6 +534,11 @@ const fn claim_word(claim: Claim) -> &'static str {
         Claim::AccuracyFail => "accuracy failed",
         Claim::StorageFull => "no space left",
         Claim::SpecError => "the specification cannot be carried out",
+        Claim::OutOfMemory => "the engine found no memory",
+        Claim::Hang => "the runner does not answer",
+        Claim::Protocol => "protocol: the runner cannot be believed",
+        Claim::EngineSignal(_) | Claim::EngineExit(_) => "its program ended",
+        Claim::NoResult => "nothing was measured",
     }
 }
 

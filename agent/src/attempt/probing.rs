@@ -1,4 +1,4 @@
-//! A package that is new here is asked once, in a child of its own, what it really offers on this device.
+//! A library that is new here is asked once, in a child of its own, what it really offers on this device.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use seatrial_core::backend::Accelerator;
 use seatrial_core::device::RuntimeOffer;
 use seatrial_core::job::Limits;
 use seatrial_core::outcome::Outcome;
-use seatrial_core::runtimes::RuntimePackage;
+use seatrial_core::runtimes::{PackageKind, RuntimePackage};
 use seatrial_core::stage::Stage;
 
 use super::process::{self, Ended, Launch, ProcessError};
@@ -23,7 +23,9 @@ impl Attempt<'_> {
     /// Notes what the package offers. Nothing of this job is decided by it: what is wrong with the package meets the
     /// job's own children too, and counts there.
     pub(super) fn probe_package(&mut self) -> Result<(), Failure> {
-        let (Some(probes), Some(package)) = (&self.order.probes, &self.order.spec.package) else { return Ok(()) };
+        let package = self.order.spec.package.as_ref();
+        let library = package.filter(|package| matches!(package.kind, PackageKind::Library { .. }));
+        let (Some(probes), Some(package)) = (&self.order.probes, library) else { return Ok(()) };
         let offer = if let Some(offer) = probes.known(package) {
             offer
         } else {

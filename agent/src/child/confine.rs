@@ -11,19 +11,22 @@ use rustix::process::{
     Resource, Rlimit, Signal, getpid, getppid, kill_process, set_parent_process_death_signal, setrlimit,
 };
 
-use super::spec::ChildSpec;
+use super::spec::{ChildSpec, PlacedPackage};
 
 /// No file of a child on the CPU is longer, in bytes.
 const MAX_FILE_BYTES: u64 = 256 << 20;
 const MAX_OPEN_FILES: u64 = 256;
 
-/// Where what an engine's libraries need may be, on Linux and on Android. Only a child that loads a package reads there.
+/// Where what an engine's libraries need may be, on Linux and on Android. Only a child with a package reads there.
 const SYSTEM_LIBRARIES: &[&str] = &[
     "/lib",
     "/lib64",
     "/usr/lib",
+    "/usr/lib64",
     "/usr/local/lib",
     "/etc/ld.so.cache",
+    "/etc/localtime",
+    "/usr/share/zoneinfo",
     "/system",
     "/vendor",
     "/apex",
@@ -32,20 +35,51 @@ const SYSTEM_LIBRARIES: &[&str] = &[
 
 /// Where it stands which drivers there are.
 const DRIVER_LISTS: &[&str] = &["/usr/share/vulkan", "/etc/vulkan", "/etc/OpenCL", "/usr/share/drirc.d"];
+/// What the kernel starts in the place of a program that is linked with shared libraries.
+const LOADERS: &[&str] = &[
+    "/lib64/ld-linux-x86-64.so.2",
+    "/lib/ld-linux-aarch64.so.1",
+    "/lib/ld-linux-armhf.so.3",
+    "/lib/ld-musl-x86_64.so.1",
+    "/lib/ld-musl-aarch64.so.1",
+    "/lib/ld-musl-armhf.so.1",
+    "/system/bin/linker64",
+    "/system/bin/linker",
+];
 
-/// What drivers of GPUs open.
-const GPU_DEVICES: &[&str] = &["/dev/dri", "/dev/kgsl-3d0", "/dev/mali0", "/dev/pvr_sync", "/dev/dma_heap", "/dev/ion"];
+/// What drivers of GPUs and NPUs open: Qualcomm's DSPs, Rockchip's NPU, Android's services.
+const ACCELERATOR_DEVICES: &[&str] = &[
+    "/dev/dri",
+    "/dev/kgsl-3d0",
+    "/dev/mali0",
+    "/dev/pvr_sync",
+    "/dev/dma_heap",
+    "/dev/ion",
+    "/dev/adsprpc-smd",
+    "/dev/adsprpc-smd-secure",
+    "/dev/fastrpc-cdsp",
+    "/dev/fastrpc-cdsp-secure",
+    "/dev/rknpu",
+    "/dev/binder",
+    "/dev/hwbinder",
+    "/dev/vndbinder",
+];
 
 /// Variables of the agent's environment that name libraries elsewhere, and drivers: lists of files and folders.
 const LIBRARY_PATHS: &[&str] = &["LD_LIBRARY_PATH"];
 const DRIVER_PATHS: &[&str] = &["VK_DRIVER_FILES", "VK_ICD_FILENAMES", "VK_ADD_DRIVER_FILES", "OCL_ICD_VENDORS"];
 
-/// Where a child that loads a package may read: the package, the system's libraries, and what whoever started the agent
-/// has named for them; drivers too when it has an accelerator to reach.
-fn readable_for(package: &Path, with_drivers: bool) -> Vec<PathBuf> {
+/// Where a child with a package may read: the package, the system's libraries, what whoever started the agent has named
+/// for them, and the installation of a runner's interpreter; drivers too when it has an accelerator to reach.
+fn readable_for(package: &PlacedPackage, with_drivers: bool) -> Vec<PathBuf> {
     let mut readable = existing(SYSTEM_LIBRARIES);
-    readable.push(package.to_owned());
+    readable.push(package.folder.clone());
     readable.extend(named_by(LIBRARY_PATHS));
+    if let Some(interpreter) = &package.interpreter {
+        // A virtual environment's interpreter is a link to that of its base.
+        let real = interpreter.canonicalize().ok();
+        readable.extend([installation(interpreter), real.as_deref().and_then(installation)].into_iter().flatten());
+    }
     if with_drivers {
         let named = named_by(DRIVER_PATHS);
         // A driver's description names its library, which mostly lies beside it.
@@ -61,6 +95,23 @@ fn named_by(variables: &[&str]) -> Vec<PathBuf> {
     let lists = variables.iter().filter_map(std::env::var_os);
     let named = lists.flat_map(|list| std::env::split_paths(&list).collect::<Vec<_>>());
     named.filter(|path| path.is_absolute() && path.exists()).collect()
+}
+
+/// The folder above the `bin` in which a program lies, else the one in which it lies; never the whole file system.
+fn installation(program: &Path) -> Option<PathBuf> {
+    let folder = program.parent()?;
+    let above = folder.parent().filter(|_| folder.ends_with("bin"));
+    [above, Some(folder)].into_iter().flatten().find(|folder| folder.parent().is_some()).map(Path::to_owned)
+}
+
+/// What a child with a package may start: exactly its programs, or what runs its program, with what loads them.
+fn executable_for(package: &PlacedPackage) -> Vec<PathBuf> {
+    let mut programs = package.started();
+    programs.extend(package.interpreter.clone());
+    if !programs.is_empty() {
+        programs.extend(existing(LOADERS));
+    }
+    programs
 }
 
 fn existing(paths: &[&str]) -> Vec<PathBuf> {
@@ -100,8 +151,9 @@ pub(super) fn limit(spec: &ChildSpec) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads the model, the dataset and what the kernel tells; writes its own folder; no network. Returns how far the
-/// kernel enforces that, for the record: older kernels do not know landlock.
+/// Reads the model, the dataset and what the kernel tells; writes its own folder; no network. With a runner also reads
+/// what that needs, and starts what runs it and nothing else. Returns how far the kernel enforces that, for the record:
+/// older kernels do not know landlock.
 pub(super) fn confine(spec: &ChildSpec) -> String {
     match restrict(spec) {
         Ok(RulesetStatus::FullyEnforced) => "landlock".to_owned(),
@@ -117,8 +169,9 @@ fn restrict(spec: &ChildSpec) -> Result<RulesetStatus, RulesetError> {
     let readable = ["/proc", "/sys", "/dev/urandom", "/dev/null"].map(PathBuf::from);
     let package = spec.package.as_ref();
     let with_drivers = spec.reaches_accelerators();
-    let libraries = package.map(|package| readable_for(&package.folder, with_drivers)).unwrap_or_default();
-    let devices = package.filter(|_| with_drivers).map(|_| existing(GPU_DEVICES)).unwrap_or_default();
+    let libraries = package.map(|package| readable_for(package, with_drivers)).unwrap_or_default();
+    let programs = package.map(executable_for).unwrap_or_default();
+    let devices = package.filter(|_| with_drivers).map(|_| existing(ACCELERATOR_DEVICES)).unwrap_or_default();
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(abi))?
@@ -126,6 +179,7 @@ fn restrict(spec: &ChildSpec) -> Result<RulesetStatus, RulesetError> {
         .create()?
         .add_rules(path_beneath_rules(readable.into_iter().chain([spec.model.clone()]).chain(libraries), read))?
         .add_rules(path_beneath_rules(devices, read | AccessFs::WriteFile))?
+        .add_rules(path_beneath_rules(programs, AccessFs::ReadFile | AccessFs::Execute))?
         .add_rules(path_beneath_rules(&spec.dataset, AccessFs::ReadFile))?
         .add_rules(path_beneath_rules([&spec.out], AccessFs::from_all(abi) & !AccessFs::Execute))?;
     // The memory pass starts its high-water mark anew.
@@ -133,4 +187,22 @@ fn restrict(spec: &ChildSpec) -> Result<RulesetStatus, RulesetError> {
         ruleset = ruleset.add_rule(PathBeneath::new(mark, AccessFs::WriteFile))?;
     }
     Ok(ruleset.restrict_self()?.ruleset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_installation_is_what_a_program_came_with_and_never_everything() {
+        for (program, folder) in [
+            ("/opt/venv/bin/python", Some("/opt/venv")),
+            ("/usr/bin/python3.11", Some("/usr")),
+            ("/opt/tool/python", Some("/opt/tool")),
+            ("/bin/python3", Some("/bin")),
+            ("/python3", None),
+        ] {
+            assert_eq!(installation(Path::new(program)), folder.map(PathBuf::from), "{program}");
+        }
+    }
 }

@@ -27,7 +27,7 @@ fn as_set(cpus: &[u16]) -> BTreeSet<u16> {
     cpus.iter().copied().collect()
 }
 
-pub(super) fn allowed() -> Reading<Vec<u16>> {
+pub(crate) fn allowed() -> Reading<Vec<u16>> {
     match sched_getaffinity(None) {
         Ok(set) => {
             Reading::Present((0..CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).map(|cpu| cpu as u16).collect())

@@ -3,8 +3,9 @@
 //! It reads one specification, takes from itself what it does not need, does one task stage by stage, and leaves
 //! files: the stage log as it goes, packed samples, the result, and last of all the sentinel.
 
+mod command;
 mod confine;
-mod cpus;
+pub(crate) mod cpus;
 pub(crate) mod events;
 mod outputs;
 pub(crate) mod progress;
@@ -12,7 +13,7 @@ mod references;
 mod scores;
 pub(crate) mod spec;
 pub mod timing;
-mod window;
+pub(crate) mod window;
 
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -28,11 +29,12 @@ use seatrial_core::outcome::Claim;
 use seatrial_core::reading::Reading;
 use seatrial_core::reason::Code;
 use seatrial_core::report::{Actual, BlockKind, Memory, Thinned, max_evidence_bytes};
+use seatrial_core::runtimes::PackageKind;
 use seatrial_core::stage::Stage;
 use seatrial_core::time::Monotonic;
 
 use crate::data::{DataError, Examples, NamedTensor};
-use crate::runtime::{self, LoadRequest, ModelFiles, Runtime, RuntimeError, Session};
+use crate::runtime::{self, LoadRequest, ModelFiles, Outside, Runtime, RuntimeError, Session};
 use crate::{clock, page_cache};
 use events::EventLog;
 use progress::Progress;
@@ -43,7 +45,7 @@ use timing::Samples;
 use window::Snapshot;
 
 /// Exit code of a child that says in its result why it failed. Not one that shells, panics or signals use.
-const CLAIMED: u8 = 70;
+pub(crate) const CLAIMED: u8 = 70;
 /// Exit code of a child that could not even begin.
 const UNFIT: u8 = 71;
 /// Exit code of a child that found no room to say so in its result.
@@ -164,10 +166,12 @@ impl Worker<'_> {
         if self.spec.package.is_some() {
             self.enter(Stage::Load)?;
         }
+        if let Some(package) = self.spec.package.as_ref().filter(|package| package.kind == PackageKind::Command) {
+            return self.program(package);
+        }
         let begun = Instant::now();
-        let runtime = runtime::open(&self.spec.job.backend.runtime, self.spec.package.as_ref())?;
+        let runtime = runtime::open(self.spec)?;
         self.opened = begun.elapsed();
-        self.result.runtime_version = Some(format!("{} {}", runtime.name(), runtime.version()));
         let done = match self.spec.task {
             Task::Describe => return self.describe(runtime.as_ref()),
             Task::Probe => {
@@ -179,7 +183,10 @@ impl Worker<'_> {
             Task::Accuracy { keep_outputs } => self.accuracy(runtime.as_ref(), keep_outputs),
             Task::Operators => self.operators(runtime.as_ref()),
         };
-        if self.spec.index == 0 { self.check_signature(runtime.as_ref(), done) } else { done }
+        let done = if self.spec.index == 0 { self.check_signature(runtime.as_ref(), done) } else { done };
+        // A runner has told its own by now.
+        self.result.runtime_version = Some(format!("{} {}", runtime.name(), runtime.version()));
+        done
     }
 
     /// The first process of an attempt reads what the file declares, after all that is measured. When that is not what
@@ -216,18 +223,22 @@ impl Worker<'_> {
 
         self.enter(Stage::Measure)?;
         let allowed = self.result.actual.affinity.present().cloned();
-        let before = Snapshot::take(allowed.as_deref());
+        let engine = session.outside().map(|outside| outside.process);
+        let before = Snapshot::take(allowed.as_deref(), engine);
         let interval = self.spec.job.profile.interval;
         let measured = timing::measure(session.as_mut(), &rule, interval, &mut samples, &mut |samples, elapsed| {
             self.progress.write(stop::share(&rule, samples, elapsed));
         });
-        self.result.window = Some(Snapshot::take(allowed.as_deref()).since(&before));
+        self.result.window = Some(Snapshot::take(allowed.as_deref(), engine).since(&before));
         self.progress.clear();
         self.result.thinned = samples.thinned();
         if let Some(Thinned { every, inferences, .. }) = self.result.thinned {
             self.result.bounds_hit.push(format!("{inferences} inferences: one of every {every} is kept as a sample"));
         }
-        self.keep_samples(&samples)?;
+        // What cannot be true is no sample.
+        if !measured.as_ref().is_err_and(|error| error.claim == Claim::Protocol) {
+            self.keep_samples(&samples)?;
+        }
         measured?;
 
         self.check_numbers(session.as_mut())?;
@@ -235,7 +246,7 @@ impl Worker<'_> {
             self.enter(Stage::Accuracy)?;
             self.repeat(session.as_mut())?;
         }
-        self.tear_down(session)
+        self.tear_down(session).map(|_| ())
     }
 
     fn memory(&mut self, runtime: &dyn Runtime) -> Result<(), Failure> {
@@ -244,15 +255,21 @@ impl Worker<'_> {
         if let Err(error) = std::fs::write("/proc/self/clear_refs", "5") {
             self.result.facts.insert("memory_mark".to_owned(), format!("includes reading the inputs: {error}"));
         }
-        let base = resident("VmRSS:");
+        let base = resident(None, "VmRSS:");
         let mut session = self.load(runtime, &inputs)?;
         self.enter(Stage::Accuracy)?;
         session.set_inputs(&inputs)?;
         run_few(session.as_mut())?;
-        let peak = resident("VmHWM:");
-        let pss_kib = proportional();
-        self.tear_down(session)?;
-        let retained = resident("VmRSS:");
+        let (base, peak, pss_kib) = match session.outside() {
+            None => (base, resident(None, "VmHWM:"), proportional(None)),
+            Some(outside) => {
+                let fact = "of the runner's process; its peak includes its start".to_owned();
+                self.result.facts.insert("memory_mark".to_owned(), fact);
+                let process = Some(outside.process);
+                (outside.base_kib, resident(process, "VmHWM:"), proportional(process))
+            }
+        };
+        let retained = self.tear_down(session)?;
         self.result.memory = match (base, peak, retained) {
             (Some(base_kib), Some(peak_kib), Some(retained_kib)) => {
                 Some(Memory { base_kib, peak_kib, retained_kib, pss_kib })
@@ -277,7 +294,7 @@ impl Worker<'_> {
             Ok(profile) => self.result.operators = Some(profile),
             Err(why) => self.operators_untold(&why),
         }
-        self.tear_down(session)
+        self.tear_down(session).map(|_| ())
     }
 
     fn accuracy(&mut self, runtime: &dyn Runtime, keep_outputs: bool) -> Result<(), Failure> {
@@ -308,7 +325,7 @@ impl Worker<'_> {
         if let Some(references) = references {
             self.result.references = references.write(&self.spec.out)?;
         }
-        self.tear_down(session)
+        self.tear_down(session).map(|_| ())
     }
 
     // --- stages ---
@@ -369,7 +386,10 @@ impl Worker<'_> {
         let begun = Instant::now();
         let session = runtime.load(&self.files(), &request)?;
         let loaded = begun.elapsed();
-        self.result.load_reads = reads.zip(disk_reads()).map(|(before, after)| after.saturating_sub(before));
+        self.result.load_reads = match session.outside() {
+            None => reads.zip(disk_reads()).map(|(before, after)| after.saturating_sub(before)),
+            Some(outside) => outside.load_reads,
+        };
         // From the start of the process, with the engine's library; making inputs comes between and is not counted.
         let start_up = self.started.since(self.spec.spawned) + self.opened;
         self.result.load_ms = Some(milliseconds(start_up + loaded));
@@ -384,10 +404,7 @@ impl Worker<'_> {
     fn first_inference(&mut self, session: &mut dyn Session, inputs: &[NamedTensor]) -> Result<(), Failure> {
         session.set_inputs(inputs)?;
         self.enter(Stage::FirstInference)?;
-        session.make_ready();
-        let begun = Instant::now();
-        session.infer()?;
-        self.result.first_infer_ms = Some(milliseconds(begun.elapsed()));
+        self.result.first_infer_ms = Some(milliseconds(timing::once(session)?));
         Ok(())
     }
 
@@ -396,21 +413,30 @@ impl Worker<'_> {
         let mut warmup = Warmup::new(self.spec.job.profile.warmup);
         let mut iterations = 0u32;
         loop {
-            session.make_ready();
-            let begun = Instant::now();
-            session.infer()?;
+            let latency = timing::once(session)?;
             iterations += 1;
-            if warmup.push(begun.elapsed()) {
+            if warmup.push(latency) {
                 self.result.warmup_iterations = Some(iterations);
                 return Ok(());
             }
         }
     }
 
-    fn tear_down(&mut self, session: Box<dyn Session>) -> Result<(), Failure> {
+    /// Returns what stays resident without the model, in KiB.
+    fn tear_down(&mut self, mut session: Box<dyn Session>) -> Result<Option<u64>, Failure> {
         self.enter(Stage::Teardown)?;
+        session.release()?;
+        let outside = session.outside().cloned();
+        let retained = outside.as_ref().and_then(|outside| resident(Some(outside.process), "VmRSS:"));
         drop(session);
-        Ok(())
+        match outside {
+            None => Ok(resident(None, "VmRSS:")),
+            Some(Outside { facts, .. }) => {
+                let index = self.spec.index;
+                self.result.facts.extend(facts.into_iter().map(|(name, fact)| (format!("{name}_{index}"), fact)));
+                Ok(retained)
+            }
+        }
     }
 
     // --- findings ---
@@ -533,14 +559,14 @@ fn disk_reads() -> Option<u64> {
     window::field(&window::read("/proc/self/io")?, "read_bytes:")
 }
 
-/// In KiB, from `/proc/self/smaps_rollup`.
-fn proportional() -> Option<u64> {
-    window::field(&window::read("/proc/self/smaps_rollup")?, "Pss:")
+/// In KiB, from the `smaps_rollup` of a process, or of this one.
+fn proportional(process: Option<u32>) -> Option<u64> {
+    window::field(&window::read(&window::of_process(process, "smaps_rollup"))?, "Pss:")
 }
 
-/// In KiB, from `/proc/self/status`.
-fn resident(name: &str) -> Option<u64> {
-    window::field(&window::read("/proc/self/status")?, name)
+/// In KiB, from the `status` of a process, or of this one.
+fn resident(process: Option<u32>, name: &str) -> Option<u64> {
+    window::field(&window::read(&window::of_process(process, "status"))?, name)
 }
 
 fn milliseconds(duration: Duration) -> f64 {

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use seatrial_core::backend::Accelerator;
+use seatrial_core::command::{RULES_ROLE, VIEWER_ROLE};
 use seatrial_core::device::RuntimeOffer;
 use seatrial_core::job::JobSpec;
 use seatrial_core::model::Signature;
 use seatrial_core::operators::OperatorProfile;
 use seatrial_core::outcome::Claim;
 use seatrial_core::reading::Reading;
-use seatrial_core::report::{Actual, BlockKind, GoldenRecord, Memory, Thinned, Window};
+use seatrial_core::report::{Actual, BlockKind, GoldenRecord, Memory, ProgramRun, Thinned, Window};
 use seatrial_core::runtimes::{PackageKind, RuntimePackage};
 use seatrial_core::time::Monotonic;
 use serde::{Deserialize, Serialize};
@@ -87,17 +88,41 @@ pub(crate) struct PlacedPackage {
     pub version: String,
     /// Name of the file that is loaded or started; absent from a manifest without one.
     pub main: Option<String>,
+    /// Names of a benchmark program's rule file and of its second program.
+    pub rules: Option<String>,
+    pub viewer: Option<String>,
+    /// What runs it on this device, where it does not run by itself.
+    pub interpreter: Option<PathBuf>,
 }
 
 impl PlacedPackage {
     pub(crate) fn new(package: &RuntimePackage, folder: PathBuf) -> Self {
+        let named = |role| package.manifest.role(role).map(|entry| entry.file_name.clone());
+        let of_command = |role| if package.kind == PackageKind::Command { named(role) } else { None };
         Self {
             folder,
             runtime: package.runtime.clone(),
             kind: package.kind.clone(),
             version: package.version.clone(),
-            main: package.main().map(|entry| entry.file_name.clone()),
+            main: named(package.kind.main_role()),
+            rules: of_command(RULES_ROLE),
+            viewer: of_command(VIEWER_ROLE),
+            interpreter: None,
         }
+    }
+
+    /// The program of a package that is one.
+    pub(crate) fn program(&self) -> Option<PathBuf> {
+        match self.kind {
+            PackageKind::Library { .. } => None,
+            PackageKind::Runner { .. } | PackageKind::Command => self.main.as_ref().map(|name| self.folder.join(name)),
+        }
+    }
+
+    /// What of its files is started by itself.
+    pub(crate) fn started(&self) -> Vec<PathBuf> {
+        let program = if self.interpreter.is_none() { self.program() } else { None };
+        program.into_iter().chain(self.viewer.as_ref().map(|name| self.folder.join(name))).collect()
     }
 }
 
@@ -126,6 +151,7 @@ pub(crate) struct ChildResult {
     pub facts: BTreeMap<String, String>,
     pub runtime_version: Option<String>,
     pub bounds_hit: Vec<String>,
+    pub program: Option<ProgramRun>,
 }
 
 impl Default for ChildResult {
@@ -152,6 +178,7 @@ impl Default for ChildResult {
             facts: BTreeMap::new(),
             runtime_version: None,
             bounds_hit: Vec::new(),
+            program: None,
         }
     }
 }

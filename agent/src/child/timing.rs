@@ -1,5 +1,7 @@
 //! The timed loop. Between the two clock reads of a sample there is the inference and nothing else: samples go to
 //! memory that was reserved and touched before the first of them.
+//!
+//! An engine in a process of its own has this loop there: the way to it and back would be part of every sample here.
 
 use std::time::{Duration, Instant};
 
@@ -119,6 +121,56 @@ pub trait Timed {
 
     /// One inference.
     fn infer(&mut self) -> Result<(), Self::Error>;
+
+    /// The engine's own loop, where it has one.
+    fn own_loop(&mut self) -> Option<&mut dyn OwnLoop<Error = Self::Error>> {
+        None
+    }
+}
+
+/// An engine that times itself. One request is the whole of a measurement.
+pub trait OwnLoop {
+    type Error;
+
+    /// Infers until the rule is met; with an interval, once at each multiple of it. Hands over each sample in its order,
+    /// some time after it was taken. What cannot be true of them is an error.
+    fn run(
+        &mut self,
+        rule: &StopRule,
+        interval: Option<Duration>,
+        hear: &mut dyn FnMut(Heard),
+    ) -> Result<(), Self::Error>;
+}
+
+/// What an engine that times itself tells while it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    Sample {
+        /// Since the first sample's start.
+        start_ns: u64,
+        latency_ns: u64,
+    },
+    /// It goes on.
+    Alive,
+}
+
+/// How long one inference takes.
+pub fn once<T: Timed + ?Sized>(timed: &mut T) -> Result<Duration, T::Error> {
+    const ONE: StopRule =
+        StopRule { min_samples: 1, min_time: Duration::ZERO, max_samples: 1, max_time: Duration::MAX };
+    if let Some(engine) = timed.own_loop() {
+        let mut taken = Duration::ZERO;
+        engine.run(&ONE, None, &mut |heard| {
+            if let Heard::Sample { latency_ns, .. } = heard {
+                taken = Duration::from_nanos(latency_ns);
+            }
+        })?;
+        return Ok(taken);
+    }
+    timed.make_ready();
+    let begun = Instant::now();
+    timed.infer()?;
+    Ok(begun.elapsed())
 }
 
 /// Times one inference after another until the rule is met; with an interval, one at each multiple of it. About once a
@@ -132,6 +184,18 @@ pub fn measure<T: Timed + ?Sized>(
 ) -> Result<(), T::Error> {
     let origin = Instant::now();
     let mut told = origin;
+    if let Some(engine) = timed.own_loop() {
+        return engine.run(rule, interval, &mut |heard| {
+            if let Heard::Sample { start_ns, latency_ns } = heard {
+                samples.push(start_ns, latency_ns);
+            }
+            let now = Instant::now();
+            if now - told >= TELL_EVERY {
+                told = now;
+                tell(count(samples), now - origin);
+            }
+        });
+    }
     let mut due = origin;
     loop {
         timed.make_ready();
@@ -144,7 +208,7 @@ pub fn measure<T: Timed + ?Sized>(
         let end = Instant::now();
         inferred?;
         samples.push(nanos(start - origin), nanos(end - start));
-        let inferences = u32::try_from(samples.inferences()).unwrap_or(u32::MAX);
+        let inferences = count(samples);
         if stop::is_met(rule, inferences, end - origin) {
             return Ok(());
         }
@@ -153,6 +217,10 @@ pub fn measure<T: Timed + ?Sized>(
             tell(inferences, end - origin);
         }
     }
+}
+
+fn count(samples: &Samples) -> u32 {
+    u32::try_from(samples.inferences()).unwrap_or(u32::MAX)
 }
 
 /// 584 years fit.
@@ -178,6 +246,51 @@ mod tests {
             self.calls += 1;
             if self.fails_at == Some(self.calls) { Err("failed") } else { Ok(()) }
         }
+    }
+
+    /// Has a loop of its own, in which an inference takes 5 µs.
+    struct Apart(u32);
+
+    impl Timed for Apart {
+        type Error = &'static str;
+
+        fn make_ready(&mut self) {}
+
+        fn infer(&mut self) -> Result<(), Self::Error> {
+            Err("asked for one inference at a time")
+        }
+
+        fn own_loop(&mut self) -> Option<&mut dyn OwnLoop<Error = Self::Error>> {
+            Some(self)
+        }
+    }
+
+    impl OwnLoop for Apart {
+        type Error = &'static str;
+
+        fn run(
+            &mut self,
+            rule: &StopRule,
+            _: Option<Duration>,
+            hear: &mut dyn FnMut(Heard),
+        ) -> Result<(), Self::Error> {
+            self.0 += 1;
+            for index in 0..rule.min_samples {
+                hear(Heard::Alive);
+                hear(Heard::Sample { start_ns: u64::from(index) * 6_000, latency_ns: 5_000 });
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn an_engine_that_times_itself_is_asked_once_and_its_samples_are_thinned_as_any() {
+        let mut apart = Apart(0);
+        let mut samples = Samples::reserve(&rule(10), 4);
+        measure(&mut apart, &rule(10), None, &mut samples, &mut |_, _| {}).unwrap();
+        assert_eq!((apart.0, samples.latencies(), samples.starts()), (1, &[5_000; 3][..], &[0, 24_000, 48_000][..]));
+        assert_eq!(samples.thinned().map(|thinned| (thinned.every, thinned.inferences)), Some((4, 10)));
+        assert_eq!(once(&mut apart), Ok(Duration::from_micros(5)));
     }
 
     fn rule(samples: u32) -> StopRule {

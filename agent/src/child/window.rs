@@ -17,7 +17,10 @@ const TICKS_PER_SECOND: f64 = 100.0;
 pub(super) struct Snapshot {
     boot: Monotonic,
     awake: Monotonic,
+    /// Of this process and of the engine's.
     own_cpu_ms: f64,
+    /// Of processes that this one started and waited for.
+    started_cpu_ms: f64,
     device: Option<CpuTimes>,
     /// The CPUs that this process is allowed.
     allowed: Option<CpuTimes>,
@@ -25,7 +28,7 @@ pub(super) struct Snapshot {
     major_faults: Option<u64>,
 }
 
-/// One thread of this process.
+/// One thread of the process that computes.
 #[derive(Debug, Clone, Copy, Default)]
 struct Thread {
     involuntary: Option<u64>,
@@ -35,15 +38,18 @@ struct Thread {
 }
 
 impl Snapshot {
-    /// `cpus` are the CPUs that this process is allowed, when they are known.
-    pub(super) fn take(cpus: Option<&[u16]>) -> Self {
+    /// `cpus` are the CPUs that this process is allowed, when they are known; `engine` is the process that computes, when
+    /// it is another.
+    pub(super) fn take(cpus: Option<&[u16]>, engine: Option<u32>) -> Self {
         let stat = read("/proc/stat");
         Self {
-            threads: threads(),
-            major_faults: major_faults(),
+            threads: threads(&of_process(engine, "task")),
+            major_faults: Ticks::of(engine).map(|ticks| ticks.major_faults),
             device: stat.as_deref().and_then(CpuTimes::parse),
             allowed: stat.as_deref().zip(cpus).and_then(|(stat, cpus)| CpuTimes::parse_cpus(stat, cpus)),
-            own_cpu_ms: clock::process_cpu().as_secs_f64() * 1e3,
+            own_cpu_ms: clock::process_cpu().as_secs_f64() * 1e3
+                + engine.and_then(|engine| Ticks::of(Some(engine))).map_or(0.0, |ticks| ticks.cpu_ms),
+            started_cpu_ms: Ticks::of(None).map_or(0.0, |ticks| ticks.started_ms),
             awake: clock::awake(),
             boot: clock::boot(),
         }
@@ -78,6 +84,22 @@ impl Snapshot {
             major_faults: difference(self.major_faults, earlier.major_faults),
         }
     }
+
+    /// What happened while a program ran that this process started and waited for. The kernel tells its CPU time and
+    /// nothing of its threads; its page faults are those of loading too.
+    pub(super) fn of_program(&self, earlier: &Self) -> Window {
+        let started_ms = self.started_cpu_ms - earlier.started_cpu_ms;
+        let with_program = Self { own_cpu_ms: self.own_cpu_ms + started_ms.max(0.0), ..self.clone() };
+        Window {
+            involuntary_switches: None,
+            voluntary_switches: None,
+            run_queue_wait_ms: None,
+            worst_wait_ms: None,
+            busiest_thread_ms: None,
+            major_faults: None,
+            ..with_program.since(earlier)
+        }
+    }
 }
 
 /// Busy time of all CPUs less our own, as a share of all CPUs' time.
@@ -92,8 +114,13 @@ fn sum(threads: &[Thread], of: impl Fn(&Thread) -> Option<u64>) -> Option<u64> {
     threads.iter().filter_map(of).reduce(|one, other| one + other)
 }
 
-fn threads() -> BTreeMap<i32, Thread> {
-    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+/// A file of a process, or of this one.
+pub(crate) fn of_process(process: Option<u32>, name: &str) -> String {
+    process.map_or_else(|| format!("/proc/self/{name}"), |process| format!("/proc/{process}/{name}"))
+}
+
+fn threads(folder: &str) -> BTreeMap<i32, Thread> {
+    let tasks = std::fs::read_dir(folder).into_iter().flatten().flatten();
     tasks.filter_map(|task| Some((task.file_name().to_str()?.parse().ok()?, Thread::read(&task.path())))).collect()
 }
 
@@ -131,19 +158,34 @@ impl Thread {
     }
 }
 
-/// Field 12 of `/proc/self/stat`; the second is a name in brackets that may hold anything.
-fn major_faults() -> Option<u64> {
-    let stat = read("/proc/self/stat")?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(9)?.parse().ok()
+/// Of `/proc/PID/stat`; the second field is a name in brackets that may hold anything.
+struct Ticks {
+    /// Field 12.
+    major_faults: u64,
+    /// Fields 14 and 15, in whole ticks.
+    cpu_ms: f64,
+    /// Fields 16 and 17, of processes that it started and waited for.
+    started_ms: f64,
+}
+
+impl Ticks {
+    fn of(process: Option<u32>) -> Option<Self> {
+        let stat = read(&of_process(process, "stat"))?;
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+        let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
+        let ms = |ticks: u64| ticks as f64 / TICKS_PER_SECOND * 1e3;
+        let (cpu_ms, started_ms) = (ms(field(14)? + field(15)?), ms(field(16)? + field(17)?));
+        Some(Self { major_faults: field(12)?, cpu_ms, started_ms })
+    }
 }
 
 /// A number after a name in `/proc/self/status`, `/proc/self/io` and the like.
-pub(super) fn field(text: &str, name: &str) -> Option<u64> {
+pub(crate) fn field(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse().ok()
 }
 
-pub(super) fn read(path: &str) -> Option<String> {
+pub(crate) fn read(path: &str) -> Option<String> {
     std::fs::read_to_string(path).ok()
 }
 
@@ -167,16 +209,35 @@ mod tests {
 
     #[test]
     fn a_window_of_this_process_has_its_own_time_in_it() {
-        let before = Snapshot::take(Some(&[0]));
+        let before = Snapshot::take(Some(&[0]), None);
         let begun = std::time::Instant::now();
         while begun.elapsed().as_millis() < 30 {
             std::hint::spin_loop();
         }
-        let window = Snapshot::take(Some(&[0])).since(&before);
+        let window = Snapshot::take(Some(&[0]), None).since(&before);
         assert!(window.wall_ms >= 30.0 && window.own_cpu_ms > 0.0, "{window:?}");
         assert!(window.voluntary_switches.is_some() && window.major_faults.is_some(), "{window:?}");
         assert!(window.foreign_allowed_ms.is_some(), "{window:?}");
         // Of all threads together no less than of one, and of the busiest no less than it ran.
         assert!(window.run_queue_wait_ms >= window.worst_wait_ms && window.busiest_thread_ms > Some(1.0), "{window:?}");
+    }
+
+    #[test]
+    fn a_window_of_an_engine_in_another_process_has_that_ones_time_in_it() {
+        let mut engine = std::process::Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
+        let take = || Snapshot::take(Some(&[0]), Some(engine.id()));
+        let before = take();
+        let begun = std::time::Instant::now();
+        let window = loop {
+            let window = take().since(&before);
+            if window.busiest_thread_ms > Some(50.0) || begun.elapsed().as_secs() > 20 {
+                break window;
+            }
+            std::thread::yield_now();
+        };
+        engine.kill().unwrap();
+        engine.wait().unwrap();
+        assert!(window.busiest_thread_ms > Some(50.0) && window.own_cpu_ms > 0.0, "{window:?}");
+        assert!(window.major_faults.is_some() && window.involuntary_switches.is_some(), "{window:?}");
     }
 }

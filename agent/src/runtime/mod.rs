@@ -8,11 +8,13 @@ mod litert;
 mod onnxruntime;
 #[cfg(any(feature = "onnxruntime", feature = "litert"))]
 mod package;
+pub mod runner;
 #[cfg(feature = "tract")]
 mod tract;
 #[cfg(any(feature = "onnxruntime", feature = "litert"))]
 mod vulkan;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -25,13 +27,13 @@ use seatrial_core::report::Actual;
 use seatrial_core::runtimes::{Engine, PackageKind};
 use seatrial_core::tensor::Tensor;
 
-use crate::child::spec::{PlacedFile, PlacedPackage};
+use crate::child::spec::{ChildSpec, PlacedFile, PlacedPackage};
 use crate::child::timing::Timed;
 use crate::data::NamedTensor;
 
 /// An engine. To add one: a file beside this, and a line in [`all`].
 pub trait Runtime {
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &str;
 
     fn version(&self) -> String;
 
@@ -71,6 +73,28 @@ pub trait Session: Timed<Error = RuntimeError> {
     fn operators(&mut self) -> Result<OperatorProfile, String> {
         Err("this engine does not tell".to_owned())
     }
+
+    /// What is known of an engine in a process of its own; `None` for one in this process.
+    fn outside(&self) -> Option<&Outside> {
+        None
+    }
+
+    /// Lets go of the model but not of the process, so that it can be seen what that retains.
+    fn release(&mut self) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+}
+
+/// An engine's own process.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Outside {
+    pub process: u32,
+    /// Resident memory before it loaded the model.
+    pub base_kib: Option<u64>,
+    /// Bytes that it had the disk read while it loaded.
+    pub load_reads: Option<u64>,
+    /// For the record.
+    pub facts: BTreeMap<String, String>,
 }
 
 /// Files of a variant, beside each other.
@@ -153,15 +177,15 @@ pub(crate) fn tells_operators(backend: &Backend, package: Option<&PackageKind>) 
     }
 }
 
-/// The engine of a job: from its package when it has one, else built in.
-pub(crate) fn open(name: &str, package: Option<&PlacedPackage>) -> Result<Box<dyn Runtime>, RuntimeError> {
-    match package {
-        None => by_name(name),
-        Some(package) => load(package),
+/// The engine of a child's job: from its package when it has one, else built in.
+pub(crate) fn open(spec: &ChildSpec) -> Result<Box<dyn Runtime + '_>, RuntimeError> {
+    match &spec.package {
+        None => by_name(&spec.job.backend.runtime),
+        Some(package) => load(package, spec),
     }
 }
 
-fn load(package: &PlacedPackage) -> Result<Box<dyn Runtime>, RuntimeError> {
+fn load<'a>(package: &'a PlacedPackage, spec: &'a ChildSpec) -> Result<Box<dyn Runtime + 'a>, RuntimeError> {
     match package.kind {
         #[cfg(feature = "onnxruntime")]
         PackageKind::Library { engine: Engine::Onnxruntime } => Ok(Box::new(onnxruntime::Onnxruntime::open(package)?)),
@@ -171,10 +195,15 @@ fn load(package: &PlacedPackage) -> Result<Box<dyn Runtime>, RuntimeError> {
         PackageKind::Library { engine: Engine::Onnxruntime } => Err(not_built(package)),
         #[cfg(not(feature = "litert"))]
         PackageKind::Library { engine: Engine::Litert } => Err(not_built(package)),
-        PackageKind::Runner { .. } | PackageKind::Command => Err(not_built(package)),
+        PackageKind::Runner { .. } => Ok(Box::new(runner::Runner::open(package, spec)?)),
+        PackageKind::Command => {
+            let message = format!("{} is a program that measures itself, and no engine", package.runtime);
+            Err(RuntimeError::new(Claim::SpecError, message))
+        }
     }
 }
 
+#[cfg(not(all(feature = "onnxruntime", feature = "litert")))]
 fn not_built(package: &PlacedPackage) -> RuntimeError {
     RuntimeError::new(Claim::UnsupportedBackend, format!("this agent is built without {}", package.runtime))
 }
@@ -189,10 +218,10 @@ pub(crate) fn input<'a>(inputs: &'a [NamedTensor], name: &str) -> Result<&'a Ten
     })
 }
 
-/// The engine of a backend.
 fn by_name(name: &str) -> Result<Box<dyn Runtime>, RuntimeError> {
-    all().into_iter().find(|runtime| runtime.name() == name).ok_or_else(|| {
-        let known: Vec<&str> = all().iter().map(|runtime| runtime.name()).collect();
+    let (mut found, others): (Vec<_>, Vec<_>) = all().into_iter().partition(|runtime| runtime.name() == name);
+    found.pop().ok_or_else(|| {
+        let known: Vec<&str> = others.iter().map(|runtime| runtime.name()).collect();
         RuntimeError::new(Claim::UnsupportedBackend, format!("this agent has no runtime {name:?} (it has {known:?})"))
     })
 }

@@ -116,7 +116,18 @@ fn parse(files: &ModelFiles<'_>) -> Result<Parsed, RuntimeError> {
             onnx.model_for_path(path).map(Parsed::Inference).map_err(|error| load_error(&error))
         }
         Format::Nnef => tract_nnef::nnef().model_for_path(path).map(Parsed::Typed).map_err(|error| load_error(&error)),
-        Format::Tflite => Err(RuntimeError::new(Claim::UnsupportedBackend, "tract reads ONNX and NNEF, not TFLite")),
+        Format::Tflite
+        | Format::Caffe
+        | Format::FrozenGraph
+        | Format::SavedModel
+        | Format::Gguf
+        | Format::Ncnn
+        | Format::Mnn
+        | Format::Rknn
+        | Format::Qnn => {
+            let message = format!("tract reads onnx and nnef, not {}", files.format.as_str());
+            Err(RuntimeError::new(Claim::UnsupportedBackend, message))
+        }
     }
 }
 

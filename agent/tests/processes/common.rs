@@ -14,6 +14,7 @@ use seatrial_core::job::{JobSpec, Limits, ModelRef, SPEC_SCHEMA};
 use seatrial_core::model::{Axis, Format, Manifest, ManifestEntry, Precision, Signature, TensorSpec};
 use seatrial_core::profile::{MeasurementProfile, ProfileKind, StopRule, WarmupRule};
 use seatrial_core::report::Report;
+use seatrial_core::runtimes::{PackageKind, RuntimePackage};
 use seatrial_core::stage::Stage;
 use seatrial_core::tensor::DType;
 
@@ -78,6 +79,25 @@ pub(crate) fn job(runtime: &str, file_name: &str, bytes: &[u8]) -> JobSpec {
             deadlines: Stage::ALL.into_iter().map(|stage| (stage, 10 * second)).collect(),
         },
         seed: 7,
+    }
+}
+
+/// A runtime package of these files: role, name and bytes of each.
+pub(crate) fn package(runtime: &str, kind: PackageKind, files: &[(&str, &str, &[u8])]) -> RuntimePackage {
+    let entry = |&(role, name, bytes): &(&str, &str, &[u8])| ManifestEntry {
+        role: role.into(),
+        digest: Digest::of(bytes),
+        size: bytes.len() as u64,
+        file_name: name.into(),
+    };
+    RuntimePackage {
+        runtime: runtime.into(),
+        kind,
+        version: "claimed".into(),
+        abi: None,
+        accelerators: vec![Accelerator::Cpu, Accelerator::Gpu],
+        formats: vec![Format::Onnx],
+        manifest: Manifest { entries: files.iter().map(entry).collect() },
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use seatrial_agent::attempt::StopSignal;
+use seatrial_agent::interpreters::Interpreters;
 use seatrial_agent::local;
 use seatrial_core::backend::{Affinity, Backend};
 use seatrial_core::dataset::Binding;
@@ -35,6 +36,7 @@ const LOAD_WAIT: Duration = Duration::ZERO;
 pub(super) struct LocalJob {
     pub spec: JobSpec,
     files: BTreeMap<Digest, PathBuf>,
+    interpreters: Interpreters,
     /// Goes with what was unpacked of it.
     _runtime: Option<Opened>,
 }
@@ -48,10 +50,11 @@ impl LocalJob {
                 output::count(variants.len(), "file")
             )));
         };
+        let interpreters = Interpreters::look(args.interpreters.clone()).map_err(CliError::plain)?;
         let signature = read_signature(variant).await?;
         let (manifest, mut files) = manifest(variant).await?;
         let opened = match &args.runtime {
-            Some(path) => Some(runtimes::open(path.clone(), None).await?),
+            Some(path) => Some(runtimes::open(path.clone(), None, None).await?),
             None => None,
         };
         let package = match &opened {
@@ -88,7 +91,7 @@ impl LocalJob {
             limits: Limits::default(),
             seed: SEED,
         };
-        Ok(Self { spec, files, _runtime: opened })
+        Ok(Self { spec, files, interpreters, _runtime: opened })
     }
 
     /// Gives it a dataset package, which must live as long as the job does.
@@ -112,6 +115,7 @@ impl LocalJob {
         let mut options = local::Options::new(agent::child_command()?);
         options.preflight.load_wait = LOAD_WAIT;
         options.references = references.map(Path::to_owned);
+        options.interpreters = self.interpreters.clone();
         let stop: StopSignal = options.stop.clone();
         let (spec, files) = (self.spec.clone(), self.files.clone());
         let work = tokio::task::spawn_blocking(move || {

@@ -1,4 +1,4 @@
-//! `seatrial runtimes`: registers the libraries of inference engines, in tracks, and lists them.
+//! `seatrial runtimes`: registers inference engines and what speaks for them, in tracks, and lists them.
 
 use std::path::PathBuf;
 
@@ -16,16 +16,17 @@ use crate::error::{CliError, Result};
 use crate::exit::Exit;
 use crate::output::table::{Align, plain, row, table};
 use crate::output::{self, Output};
-use crate::upload::runtime::{Found, Opened, PackageFile};
+use crate::upload::runtime::{Found, Opened, PackageFile, Rules};
 use crate::upload::{self, LocalFile};
 
 pub(super) async fn run(action: RuntimeAction, context: &Context) -> Result<Exit> {
     match action {
-        RuntimeAction::Add { files, track, version, dry_run, output } => {
+        RuntimeAction::Add { files, track, version, rules, program, viewer, dry_run, output } => {
             let output = context.output(output);
+            let rules = rules.map(|file| Rules { file, program, viewer });
             let mut opened = Vec::new();
             for file in files {
-                opened.push(open(file, version.clone()).await?);
+                opened.push(open(file, rules.clone(), version.clone()).await?);
             }
             let client = if dry_run { None } else { Some(context.connect().await?) };
             let mut told = Vec::new();
@@ -47,9 +48,12 @@ struct Told {
     moved: upload::Moved,
 }
 
-pub(super) async fn open(path: PathBuf, version: Option<String>) -> Result<Opened> {
-    let opened = tokio::task::spawn_blocking(move || Opened::open(&path, version.as_deref())).await;
-    opened.map_err(|error| CliError::failed("read the runtime package", error))?
+pub(super) async fn open(path: PathBuf, rules: Option<Rules>, version: Option<String>) -> Result<Opened> {
+    let opened = tokio::task::spawn_blocking(move || match &rules {
+        None => Opened::open(&path, version.as_deref()),
+        Some(rules) => Opened::open_program(&path, rules, version.as_deref()),
+    });
+    opened.await.map_err(|error| CliError::failed("read the runtime package", error))?
 }
 
 async fn add(client: Option<&Client>, found: &Found, track: &str) -> Result<Told> {
@@ -114,7 +118,7 @@ async fn list(client: &Client, output: Output) -> Result<()> {
         serde_json::from_str(&answer.tracks_json).map_err(|error| CliError::failed(doing, error))?;
     if tracks.is_empty() && !output.is_json() {
         output::note(
-            "there is no runtime package\n\nhint: `seatrial runtimes add FILE` registers a wheel, AAR or library",
+            "there is no runtime package\n\nhint: `seatrial runtimes add FILE` registers a wheel, AAR, library, runner or benchmark program",
         );
         return Ok(());
     }

@@ -34,19 +34,23 @@ pub(crate) struct PlannedFile {
 }
 
 /// Groups files into variants: a file whose name tells a format begins one, and the files after it are its external
-/// data. `options` go with the variants in their order.
+/// data. The two files of a Caffe net are one. `options` go with the variants in their order.
 pub(crate) fn plan(files: &[PathBuf], options: &[VariantOption]) -> Result<Vec<PlannedVariant>> {
     let mut groups: Vec<(Format, Vec<PlannedFile>)> = Vec::new();
     for path in files {
         let name = flat_name(path)?;
         match (Format::of_file_name(&name), groups.last_mut()) {
+            (Some(Format::Caffe), Some((Format::Caffe, files))) if files.len() == 1 => {
+                files.push(PlannedFile { role: role(&name), path: path.clone(), name });
+            }
             (Some(format), _) => {
-                groups.push((format, vec![PlannedFile { role: MODEL_ROLE, path: path.clone(), name }]));
+                groups.push((format, vec![PlannedFile { role: role(&name), path: path.clone(), name }]));
             }
             (None, Some((_, files))) => files.push(PlannedFile { role: EXTERNAL_DATA_ROLE, path: path.clone(), name }),
             (None, None) => return Err(unrecognised(path)),
         }
     }
+    groups.iter().try_for_each(|(format, files)| refuse_half(*format, files))?;
     if options.len() > groups.len() {
         return Err(CliError::plain(format!(
             "{} for {}",
@@ -63,6 +67,29 @@ pub(crate) fn plan(files: &[PathBuf], options: &[VariantOption]) -> Result<Vec<P
     Ok(variants)
 }
 
+/// What a model's own file is to the engine.
+fn role(name: &str) -> &'static str {
+    let ends_with = |ending: &str| name.to_ascii_lowercase().ends_with(ending);
+    if ends_with(".prototxt") {
+        "prototxt"
+    } else if ends_with(".caffemodel") {
+        "caffemodel"
+    } else {
+        MODEL_ROLE
+    }
+}
+
+/// A Caffe net is a description and its weights.
+fn refuse_half(format: Format, files: &[PlannedFile]) -> Result<()> {
+    let has = |role| files.iter().any(|file| file.role == role);
+    if format != Format::Caffe || (has("prototxt") && has("caffemodel")) {
+        return Ok(());
+    }
+    let [only, ..] = files else { return Ok(()) };
+    Err(CliError::plain(format!("{} is one half of a Caffe net", only.path.display()))
+        .with_hint("give the .prototxt and the .caffemodel one after the other"))
+}
+
 fn variant(format: Format, files: Vec<PlannedFile>, option: &VariantOption) -> PlannedVariant {
     let told = option.precision.or_else(|| files.first().and_then(|file| precision_of_name(&file.name)));
     let precision = told.unwrap_or(Precision::Fp32);
@@ -77,7 +104,8 @@ fn flat_name(path: &Path) -> Result<String> {
 
 fn unrecognised(path: &Path) -> CliError {
     CliError::plain(format!("{} is not a model file that seatrial knows", path.display())).with_hint(
-        "a model is named .onnx, .tflite or .nnef.tgz; its external data files come after it on the command line",
+        "a model is named .onnx, .tflite, .nnef.tgz, .prototxt with .caffemodel, .pb or saved_model.pb, .gguf, .param (ncnn), \
+         .mnn, .rknn or .serialized.bin (QNN); its external data files come after it on the command line",
     )
 }
 
@@ -145,6 +173,29 @@ mod tests {
             ("int8", vec![("model", "a-int8.onnx")]),
         ];
         assert_eq!(shape, expected);
+    }
+
+    #[test]
+    fn a_caffe_net_is_two_files_in_any_order_and_a_saved_model_has_its_variables() {
+        let files =
+            ["a.caffemodel", "a.prototxt", "b.prototxt", "b.caffemodel", "saved_model.pb", "variables.index", "f.pb"];
+        let options = ["a", "b", "s", "f"].map(|name| VariantOption { name: Some(name.to_owned()), precision: None });
+        let variants = planned(&files, &options).unwrap();
+        let shape: Vec<(Format, Vec<&str>)> = variants
+            .iter()
+            .map(|variant| (variant.format, variant.files.iter().map(|file| file.role).collect()))
+            .collect();
+        let expected = vec![
+            (Format::Caffe, vec!["caffemodel", "prototxt"]),
+            (Format::Caffe, vec!["prototxt", "caffemodel"]),
+            (Format::SavedModel, vec!["model", "external_data"]),
+            (Format::FrozenGraph, vec!["model"]),
+        ];
+        assert_eq!(shape, expected);
+        for half in [&["a.prototxt"][..], &["a.caffemodel", "b.onnx"], &["a.prototxt", "b.prototxt"]] {
+            let error = planned(half, &[]).unwrap_err().to_string();
+            assert!(error.starts_with("a.") && error.contains("one half of a Caffe net"), "{error}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::support::{Fleet, stderr, stdout};
+use super::support::{Fleet, Person, stderr, stdout};
 
 /// The shared library in the `onnxruntime` package of the test interpreter.
 pub(crate) fn onnxruntime() -> PathBuf {
@@ -83,4 +83,121 @@ fn what_is_no_package_is_refused_with_its_reason_before_anything_is_sent() {
     let own = std::env::current_exe().unwrap();
     let refused = stderr(&fleet.seatrial(&["runtimes", "add", own.to_str().unwrap()]).code(1));
     assert!(refused.contains("none of its 1 libraries is an engine that agents load"), "{refused}");
+}
+
+/// A suite of what is measured, on a machine that other tests load.
+fn measured(model: &str, runtime: &str, profiles: &str) -> String {
+    format!(
+        "name = \"measured\"\nmodels = [\"{model}\"]\nprofiles = [{profiles}]\nbackends = [{{ runtime = \"{runtime}\" }}]\n\
+         [gate]\nallow_invalid = true\nallow_misfits = true\n"
+    )
+}
+
+/// A runner by the SDK: doubles two numbers in 0.3 ms.
+const DOUBLER: &str = r#"
+import struct, time
+from seatrial_runner import Loaded, Runner, Value, serve, tensor
+
+class Doubler(Runner):
+    runtime, version, formats = "doubler", "1.2", ["caffe"]
+
+    def load(self, request):
+        return Loaded(inputs=[tensor("x", "f32", [1, 2])], outputs=[tensor("y", "f32", [1, 2])])
+
+    def set_inputs(self, inputs):
+        self.x = struct.unpack("<2f", inputs["x"].content)
+
+    def infer(self):
+        end = time.perf_counter_ns() + 300_000
+        while time.perf_counter_ns() < end:
+            pass
+        self.y = [2 * x for x in self.x]
+
+    def outputs(self):
+        return [Value("y", "f32", [1, 2], struct.pack("<2f", *self.y))]
+
+serve(Doubler())
+"#;
+
+const DOUBLERS_DESCRIPTION: &str = r#"
+runtime = "doubler"
+version = "1.2"
+interpreter = "python3"
+formats = ["caffe"]
+program = "doubler.py"
+files = ["seatrial_runner.py"]
+"#;
+
+#[test]
+fn a_runner_is_added_by_its_description_and_measures_on_a_device_that_has_its_interpreter() {
+    let person = Person::new();
+    let data = person.path("server");
+    let mut fleet = Fleet::serve(person, &data);
+    let python = std::env::var("SEATRIAL_TEST_PYTHON").expect("`cargo xtask test` sets it");
+    fleet.start_agent_with(&[("SEATRIAL_INTERPRETERS", &format!("python3={python}"))]);
+
+    let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../runners/seatrial_runner.py");
+    std::fs::copy(sdk, fleet.person.path("seatrial_runner.py")).unwrap();
+    let program = fleet.person.write("doubler.py", DOUBLER);
+    fleet.person.write("doubler.toml", DOUBLERS_DESCRIPTION);
+    let added = stderr(&fleet.seatrial(&["runtimes", "add", program.to_str().unwrap()]).success());
+    assert!(added.contains("doubler 1.2 for any device") && added.contains("newest of track stable"), "{added}");
+    let net = ["net.prototxt", "net.caffemodel"].map(|name| fleet.person.write(name, name));
+    let [text, weights] = net.each_ref().map(|path| path.to_str().unwrap());
+    fleet.seatrial(&["models", "add", "net", text, weights]).success();
+
+    let suite = fleet.person.write("runner.toml", &measured("net", "doubler", "\"quick\""));
+    let run = fleet.json(&["run", suite.to_str().unwrap(), "--wait"]);
+    let job = &run["jobs"][0];
+    assert_eq!(job["outcome"], "ok", "{run:#}\n{}", fleet.logs());
+    let median = job["metrics"]["lat_p50_ms"]["value"].as_f64().unwrap();
+    assert!((0.3..10.0).contains(&median), "{median} ms: {run:#}");
+}
+
+/// How `cat` is called and read: as a benchmark program whose figures stand in its model.
+const PRINTERS_RULES: &str = r#"
+name = "printer"
+written_for = ["9"]
+formats = ["gguf"]
+[call]
+arguments = ["{model}"]
+[accelerators.cpu]
+[version]
+pattern = '^printer (?<version>\S+)'
+[[told]]
+name = "latency_avg"
+unit = "ms"
+value = '^avg (?<value>\S+) ms'
+required = true
+[[told]]
+name = "memory"
+unit = "MiB"
+value = '^memory (?<value>\S+)'
+"#;
+
+#[test]
+fn a_benchmark_program_is_added_with_its_rules_and_its_words_are_shown_as_its_own() {
+    let fleet = Fleet::start();
+    let rules = fleet.person.write("printer.toml", PRINTERS_RULES);
+    let program = fleet.person.path("printer");
+    std::fs::copy("/bin/cat", &program).unwrap();
+    let (program, rules) = (program.to_str().unwrap(), rules.to_str().unwrap());
+    let refused = stderr(&fleet.seatrial(&["runtimes", "add", program, "--rules", rules]).code(1));
+    assert!(refused.contains("nothing tells the version of printer"), "{refused}");
+    let add = ["runtimes", "add", program, "--rules", rules, "--version", "9.1"];
+    let added = stderr(&fleet.seatrial(&add).success());
+    assert!(added.contains("printer 9.1 for ") && added.contains("newest of track stable"), "{added}");
+    let model = fleet.person.write("words.gguf", "printer 9.1\navg 0.001 ms\n");
+    fleet.seatrial(&["models", "add", "words", model.to_str().unwrap()]).success();
+
+    let suite = fleet.person.write("printer-suite.toml", &measured("words", "printer", "\"quick\", \"sustained\""));
+    let run = fleet.json(&["run", suite.to_str().unwrap(), "--wait"]);
+    let job = &run["jobs"][0];
+    assert_eq!(job["outcome"], "ok", "{run:#}\n{}", fleet.logs());
+    let metrics = &job["metrics"];
+    assert_eq!(metrics["told.latency_avg"]["value"].as_f64(), Some(0.001), "{run:#}");
+    assert!(metrics["told.memory"]["absent"].as_str().unwrap().contains("does not tell it"), "{run:#}");
+    assert!(metrics["lat_p50_ms"]["value"].is_null(), "an average is no median: {run:#}");
+    let reason = run["misfits"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("it knows no profile sustained"), "{run:#}");
 }

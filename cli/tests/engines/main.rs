@@ -167,3 +167,25 @@ fn a_driver_that_is_too_old_is_never_a_pass_of_the_gpu() {
         assert!(job["metrics"]["top1"]["value"].is_null(), "{key}: {job:#}");
     }
 }
+
+#[test]
+fn a_vendors_program_is_a_runtime_like_any_other() {
+    let person = support::Person::new();
+    let data = person.path("server");
+    let mut fleet = Fleet::serve(person, &data);
+    fleet.start_agent_with(&[]);
+    let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../commands/llama-bench.toml");
+    let (program, model) = (variable("SEATRIAL_TEST_LLAMA_BENCH"), variable("SEATRIAL_TEST_GGUF"));
+    let (program, model) = (program.to_str().unwrap(), model.to_str().unwrap());
+    let add = ["runtimes", "add", program, "--rules", rules.to_str().unwrap(), "--version", "b11434"];
+    fleet.seatrial(&add).success();
+    fleet.seatrial(&["models", "add", "tiny", model]).success();
+    let suite = "name = \"llama\"\nmodels = [\"tiny\"]\nprofiles = [\"quick\"]\nbackends = [{ runtime = \"llama-bench\" }]\n\
+                 [gate]\nallow_invalid = true\n";
+    let path = fleet.person.write("llama.toml", suite);
+    let run = fleet.json(&["run", path.to_str().unwrap(), "--wait"]);
+    let job = &run["jobs"][0];
+    assert_eq!(job["outcome"], "ok", "{run:#}\n{}", fleet.logs());
+    assert!(value(job, "lat_p50_ms") > 0.0 && value(job, "told.generation_rate_avg") > 0.0, "{run:#}");
+    assert_eq!(version(&fleet, job), "llama-bench 11434");
+}

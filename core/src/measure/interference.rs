@@ -90,6 +90,9 @@ pub struct Conditions<'a> {
     pub affinity: Option<&'a [u16]>,
     /// Inference threads.
     pub threads: u16,
+    /// Whether a program measured itself: then the window holds its start and its load as well, and it need not tell
+    /// samples.
+    pub measures_itself: bool,
 }
 
 /// Every reason why the samples of the window are invalid, in words and numbers; empty when they are valid.
@@ -128,7 +131,8 @@ fn whole(number: f64) -> String {
 
 fn too_few(conditions: &Conditions<'_>) -> Option<Reason> {
     let (inferences, _) = conditions.series.totals();
-    (inferences < u64::from(conditions.min_samples))
+    let tells_none = conditions.measures_itself && inferences == 0;
+    (!tells_none && inferences < u64::from(conditions.min_samples))
         .then(|| Reason::new(Code::TooFewSamples, &[("samples", &inferences), ("least", &conditions.min_samples)]))
 }
 
@@ -207,7 +211,7 @@ fn stood_still(window: &Window, conditions: &Conditions<'_>, limits: &Limits) ->
         Accelerator::Gpu | Accelerator::Npu => false,
     };
     let running = window.own_cpu_ms / window.monotonic_ms;
-    (back_to_back && on_cpu && running < limits.running)
+    (back_to_back && on_cpu && !conditions.measures_itself && running < limits.running)
         .then(|| Reason::new(Code::StoodStill, &[("share", &percent(running)), ("least", &percent(limits.running))]))
 }
 

@@ -38,6 +38,7 @@ fn conditions<'a>(series: &'a Series, sensors: &'a [SensorTrace]) -> Conditions<
         span_ms: Some((1_000.0, 11_000.0)),
         affinity: None,
         threads: 1,
+        measures_itself: false,
     }
 }
 

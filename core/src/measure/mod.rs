@@ -7,6 +7,7 @@ pub mod binomial;
 pub mod interference;
 pub mod latency;
 pub mod paced;
+pub mod plausible;
 pub mod samples;
 pub mod stats;
 pub mod stop;
@@ -15,6 +16,7 @@ pub mod sustained;
 pub mod task;
 #[cfg(test)]
 mod testing;
+pub mod told;
 pub mod warmup;
 
 pub use summary::{EXACT_SQNR_DB, Summary, summarise};

@@ -78,7 +78,11 @@ impl Samples {
                     back_to_back(&latency_ms)
                 }
                 None => {
-                    problems.push(Reason::new(Code::StartsMissing, &[]).of_process(process));
+                    let record = report.processes.iter().find(|record| record.index == process);
+                    // A program that measures itself tells durations only.
+                    if record.is_none_or(|record| record.program.is_none()) {
+                        problems.push(Reason::new(Code::StartsMissing, &[]).of_process(process));
+                    }
                     back_to_back(&latency_ms)
                 }
             };

@@ -2,7 +2,7 @@
 
 use super::interference::{self, Conditions, sensor};
 use super::samples::{Samples, Series};
-use super::{latency, paced, stats, sustained, task};
+use super::{latency, paced, stats, sustained, task, told};
 use crate::accuracy::classification::{self, Classification};
 use crate::accuracy::golden::{self, Comparison};
 use crate::dataset::Task;
@@ -64,6 +64,10 @@ fn sort_as_registered(metrics: &mut [Metric]) {
 
 /// Why a number is missing that the report should have carried.
 fn missing(report: &Report, what: &str) -> String {
+    let program = latency_processes(report).find_map(|process| process.program.as_ref());
+    if let Some(program) = program.filter(|_| ran(report)) {
+        return Reason::new(Code::ToldByProgram, &[("program", &program.name)]).text().to_owned();
+    }
     match (report.outcome, report.failed_stage) {
         (Outcome::Ok | Outcome::OkFallback, _) => format!("the report carries no {what}"),
         (outcome, Some(stage)) => format!("the attempt ended as {outcome} at {stage}"),
@@ -235,8 +239,10 @@ fn temperature_rise(spec: &JobSpec, report: &Report) -> Metric {
 fn interfered(spec: &JobSpec, report: &Report, series: &[Series]) -> Vec<Reason> {
     let limits = interference::Limits::default();
     let affinity = report.actual.affinity.present().map(Vec::as_slice);
+    let silent: Vec<Series> = told::silent(report, series);
     let mut reasons = Vec::new();
-    for each in series {
+    for each in series.iter().chain(&silent) {
+        let record = latency_processes(report).find(|process| process.index == each.process);
         let conditions = Conditions {
             profile: spec.profile.kind,
             accelerator: spec.backend.accelerator,
@@ -246,8 +252,9 @@ fn interfered(spec: &JobSpec, report: &Report, series: &[Series]) -> Vec<Reason>
             span_ms: measure_span(report, each.process),
             affinity,
             threads: spec.backend.threads,
+            measures_itself: record.is_some_and(|record| record.program.is_some()),
         };
-        match latency_processes(report).find(|process| process.index == each.process) {
+        match record {
             Some(ProcessRecord { window: Some(window), .. }) => {
                 reasons.extend(interference::judge(window, &conditions, &limits));
             }
@@ -255,7 +262,8 @@ fn interfered(spec: &JobSpec, report: &Report, series: &[Series]) -> Vec<Reason>
             None => reasons.push(Reason::new(Code::ProcessUnlisted, &[]).of_process(each.process)),
         }
     }
-    let measured = series.len();
+    reasons.extend(told::implausible(report, series));
+    let measured = series.len() + silent.len();
     let asked = usize::from(spec.profile.processes);
     // What never came to be measured cannot be invalid, but what says that it went well was measured.
     if measured < asked && (measured > 0 || ran(report)) {

@@ -70,6 +70,7 @@ pub(super) fn process(index: u8, load_ms: f64) -> ProcessRecord {
         compile_ms: None,
         first_infer_ms: Some(load_ms / 10.0),
         thinned: None,
+        program: None,
         warmup_iterations: Some(50),
         window: Some(Window {
             wall_ms: 10_000.0,

@@ -9,6 +9,11 @@ fn onnx() -> VariantRow {
     variant(1, "fp32", Format::Onnx, Precision::Fp32)
 }
 
+fn can_run<'t>(variant: &VariantRow, backend: &Backend, device: &DeviceRow, tracks: &'t [TrackRow]) -> Fit<'t> {
+    let combination = Combination { variant, backend, profile: ProfileKind::Quick, has_dataset: false };
+    super::can_run(&combination, device, tracks)
+}
+
 fn reason(variant: &VariantRow, backend: &Backend, device: &DeviceRow) -> String {
     match can_run(variant, backend, device, &[]) {
         Fit::Fit(_) => "fits".to_owned(),
@@ -191,4 +196,33 @@ fn a_runner_needs_no_abi_and_a_device_with_its_interpreter() {
     );
     phone.profile.interpreters = [("python3".to_owned(), "3.11.7".to_owned())].into();
     assert!(matches!(can_run(&onnx(), &backend("caffe"), &phone, &tracks), Fit::Fit(Some(_))));
+}
+
+#[test]
+fn a_benchmark_program_is_not_given_what_it_cannot_do() {
+    let mut track = track("stable", "aarch64-linux-android", &[Accelerator::Cpu]);
+    track.runtime = "llama-bench".to_owned();
+    let package = &mut track.packages[0].package;
+    package.runtime = "llama-bench".to_owned();
+    package.kind = PackageKind::Command;
+    package.formats = vec![Format::Gguf];
+    let mut phone = phone(1);
+    phone.profile.abi = "aarch64-linux-android".to_owned();
+    let (tracks, gguf) = ([track], variant(1, "q4", Format::Gguf, Precision::Int4));
+    let judged = |backend: &Backend, profile: ProfileKind, has_dataset: bool| match super::can_run(
+        &Combination { variant: &gguf, backend, profile, has_dataset },
+        &phone,
+        &tracks,
+    ) {
+        Fit::Fit(package) => format!("fits {}", package.map_or("built in", |package| &package.runtime)),
+        Fit::Misfit(reason) => reason.into(),
+    };
+    let plain = backend("llama-bench");
+    assert_eq!(judged(&plain, ProfileKind::Full, false), "fits llama-bench");
+    let measures_itself = "llama-bench is a program that measures itself: it";
+    assert_eq!(judged(&plain, ProfileKind::Full, true), format!("{measures_itself} runs no dataset"));
+    assert_eq!(judged(&plain, ProfileKind::Paced, false), format!("{measures_itself} knows no profile paced"));
+    let gpu = Backend { accelerator: Accelerator::Gpu, ..plain };
+    let refused = judged(&gpu, ProfileKind::Quick, false);
+    assert_eq!(refused, "the package of llama-bench 1.31.1 holds nothing for gpu");
 }

@@ -3,6 +3,7 @@
 //! Users have wheels, AARs, npm tarballs, plain libraries. What such a file holds is recognised from the libraries
 //! themselves ([`recognise`]): names lie. Runners and benchmark programs are described by a file of their own.
 
+pub mod program;
 pub mod recognise;
 
 use std::fmt;
@@ -72,6 +73,8 @@ pub enum Libc {
 }
 
 impl Libc {
+    pub const ALL: [Self; 3] = [Self::Gnu, Self::Musl, Self::Bionic];
+
     /// The word at the end of a target's name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -144,7 +147,7 @@ impl FromStr for Abi {
         let (_, libc) = rest.split_once('-').ok_or_else(unknown)?;
         let machines = [Machine::X86_64, Machine::X86, Machine::Aarch64, Machine::Arm];
         let machine = machines.into_iter().find(|known| known.as_str() == machine).ok_or_else(unknown)?;
-        let abis = [Libc::Gnu, Libc::Musl, Libc::Bionic].map(|libc| Self { machine, libc });
+        let abis = Libc::ALL.map(|libc| Self { machine, libc });
         let is_meant = |abi: &Self| {
             libc.strip_prefix(abi.libc.as_str()).is_some_and(|rest| rest.is_empty() || rest == abi.convention())
         };

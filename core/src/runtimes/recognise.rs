@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::Path;
 
 use super::{Abi, Engine, Libc, Machine};
 use crate::backend::Accelerator;
@@ -115,6 +116,10 @@ pub enum Refusal {
     NoVersion {
         path: String,
     },
+    /// No program of this file name, or not beside the other.
+    NoProgram {
+        name: String,
+    },
 }
 
 impl fmt::Display for Refusal {
@@ -124,7 +129,7 @@ impl fmt::Display for Refusal {
                 "there is no Linux or Android shared library in it (a wheel \"none-any\" or one for another system?)",
             ),
             Self::NoEngine { known: Some(known), .. } => {
-                write!(f, "it holds {known}, which agents do not load (docs/runtimes.md lists what they do)")
+                write!(f, "it holds {known}, which agents do not load; a runner can speak for it (docs/runner.md)")
             }
             Self::NoEngine { known: None, libraries } => write!(
                 f,
@@ -152,6 +157,11 @@ impl fmt::Display for Refusal {
             Self::NoVersion { path } => {
                 write!(f, "nothing tells the version of {path}: give it, as in `--version 1.31.1`")
             }
+            Self::NoProgram { name } => write!(
+                f,
+                "there is no program {name} for Linux or Android in it (--program and --viewer name them, and a viewer \
+                 lies beside its program)"
+            ),
         }
     }
 }
@@ -211,16 +221,38 @@ fn known(contents: &Contents) -> Option<&'static str> {
     OTHERS.into_iter().find(|(export, _)| exports(export)).map(|(_, name)| name)
 }
 
+/// Whether a file is a shared library by its name.
+#[must_use]
+pub fn is_library(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|ending| ending == "so") || name.contains(".so.")
+}
+
+/// For which devices a program was built. One that is linked with no library needs no C library of the device, and is for
+/// each. `file_name` is that of its archive, or its own.
+pub fn abis_of_program(program: &Library, file_name: &str) -> Result<Vec<Abi>, Refusal> {
+    let contents = Contents { file_name: file_name.to_owned(), ..Contents::default() };
+    if !program.needed.is_empty() || program.android_note {
+        return abi_of(program, &contents).map(|abi| vec![abi]);
+    }
+    let machine = machine_of(program, &contents)?;
+    Ok(Libc::ALL.map(|libc| Abi { machine, libc }).to_vec())
+}
+
 fn abi_of(library: &Library, contents: &Contents) -> Result<Abi, Refusal> {
+    let machine = machine_of(library, contents)?;
+    let libc = libc_of(library).ok_or_else(|| Refusal::UnknownLibc { path: library.path.clone() })?;
+    Ok(Abi { machine, libc })
+}
+
+fn machine_of(library: &Library, contents: &Contents) -> Result<Machine, Refusal> {
     let path = || library.path.clone();
     let machine = library.machine.map_err(|machine| Refusal::ForeignMachine { path: path(), machine })?;
-    if let Some((claim, claimed)) = claimed_machine(&library.path, &contents.file_name, contents.declared.as_ref())
-        && claimed != machine
-    {
-        return Err(Refusal::NameLies { path: path(), claimed, claim, machine });
+    match claimed_machine(&library.path, &contents.file_name, contents.declared.as_ref()) {
+        Some((claim, claimed)) if claimed != machine => {
+            Err(Refusal::NameLies { path: path(), claimed, claim, machine })
+        }
+        Some(_) | None => Ok(machine),
     }
-    let libc = libc_of(library).ok_or_else(|| Refusal::UnknownLibc { path: path() })?;
-    Ok(Abi { machine, libc })
 }
 
 /// glibc is `libc.so.6`, Alpine's musl `libc.musl-x86_64.so.1`, Android's plain `libc.so`.
@@ -294,6 +326,19 @@ fn version_of(engine: Engine, library: &Library, contents: &Contents, given: Opt
         .or_else(|| version_in(&contents.file_name))
         .map(str::to_owned)
         .ok_or_else(|| Refusal::NoVersion { path: library.path.clone() })
+}
+
+/// What the user says, else what the archive's metadata or its name does: programs tell their version when they run.
+pub(super) fn version_of_program(
+    program: &Library,
+    contents: &Contents,
+    given: Option<&str>,
+) -> Result<String, Refusal> {
+    given
+        .or_else(|| contents.declared.as_ref().map(|declared| declared.version.as_str()))
+        .or_else(|| version_in(&contents.file_name))
+        .map(str::to_owned)
+        .ok_or_else(|| Refusal::NoVersion { path: program.path.clone() })
 }
 
 fn is_version(text: &str) -> bool {

@@ -38,7 +38,12 @@ use crate::i18n::Words;
 use crate::status;
 
 /// The metrics that tables and matrices of many jobs show of each: the latency, and the headline of its task.
-pub(crate) const HEADLINE: [&str; 8] = ["lat_p50_ms", "top1", "map", "miou", "cer", "f1_macro", "hit_1", "mae"];
+pub(crate) const HEADLINE: [&str; 9] =
+    ["lat_p50_ms", TOLD_LATENCY, "top1", "map", "miou", "cer", "f1_macro", "hit_1", "mae"];
+/// Those of the tasks.
+const TASK_HEADLINES: &[&str] = HEADLINE.split_at(2).1;
+/// What a program that measures itself tells of its latency. It stands in words, and never in the column of a metric.
+pub(crate) const TOLD_LATENCY: &str = "told.latency_avg";
 
 /// Metrics of one attempt, in the order in which the store gives them.
 #[derive(Debug, Clone, Default)]
@@ -60,7 +65,12 @@ impl Numbers {
     /// The name of the task's headline metric among these, when it has a value. A task that has `top1` beside its own
     /// headline is known by its own.
     pub(crate) fn headline(&self) -> Option<&'static str> {
-        HEADLINE[1..].iter().copied().rev().find(|name| self.estimate(name).is_some())
+        TASK_HEADLINES.iter().copied().rev().find(|name| self.estimate(name).is_some())
+    }
+
+    /// The latency that a program told of itself.
+    pub(crate) fn told_latency(&self) -> Option<Shown> {
+        self.get(TOLD_LATENCY).map(crate::format::told).filter(|shown| shown.absent.is_empty())
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Metric> {
@@ -111,6 +121,11 @@ pub(crate) fn run_number(number: i64) -> String {
 /// `digits-cnn v3 int8`.
 pub(crate) fn model_name(job: &JobRow) -> String {
     format!("{} v{} {}", job.model, job.version, job.variant)
+}
+
+/// The runtime's name in a backend's text, as in `benchncnn gpu ×4`.
+pub(crate) fn program(backend: &str) -> &str {
+    backend.split([' ', '@']).next().unwrap_or(backend)
 }
 
 /// A reading of a device as one line; a reason for what is absent.
@@ -213,6 +228,9 @@ pub(crate) fn job_line(job: &JobRow, numbers: Option<&Numbers>, moments: &Moment
         detail.extend((!rest.is_empty()).then(|| words.count("job.more_reasons", rest.len() as u64, &[])));
     }
     let p50 = numbers.and_then(|numbers| numbers.shown("lat_p50_ms"));
+    detail.extend(numbers.and_then(Numbers::told_latency).map(|told| {
+        words.with("job.told_latency", &[("value", &told.line(words)), ("program", program(&job.backend))])
+    }));
     JobLine {
         href: format!("/jobs/{}", job.id),
         short: job.short.clone(),
@@ -259,13 +277,13 @@ pub(crate) async fn nowhere(visit: crate::visit::Visit) -> crate::failure::Failu
 
 #[cfg(test)]
 mod tests {
-    use super::HEADLINE;
+    use super::TASK_HEADLINES;
 
     #[test]
     fn every_task_has_its_headline_among_those_that_are_read() {
         let headlines: Vec<&str> =
             seatrial_core::dataset::Task::ALL.into_iter().filter_map(seatrial_core::dataset::Task::headline).collect();
-        let mut read = HEADLINE[1..].to_vec();
+        let mut read = TASK_HEADLINES.to_vec();
         read.sort_unstable();
         let mut expected = headlines;
         expected.sort_unstable();

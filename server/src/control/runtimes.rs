@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use seatrial_core::ids::{RuntimePackageId, TrackId};
-use seatrial_core::runtimes::{PackageKind, RuntimePackage};
+use seatrial_core::runtimes::{Engine, PackageKind, RuntimePackage};
 use seatrial_core::store::NewRuntimePackage;
 use seatrial_core::time::Timestamp;
 use seatrial_proto::v1::runtimes_server::Runtimes;
@@ -46,10 +46,19 @@ fn checked(caller: &Caller, message: AddRuntimeRequest, now: Timestamp) -> Resul
     validate::name(&format!("{field}.runtime"), &package.runtime)?;
     validate::name(&format!("{field}.version"), &package.version)?;
     let refuse = |what: &str, why: String| Err(Error::field(format!("{field}.{what}"), why));
-    if let PackageKind::Library { engine } = &package.kind
-        && package.runtime != engine.as_str()
-    {
-        return refuse("runtime", format!("a library of {engine} is called {:?}", engine.as_str()));
+    match &package.kind {
+        PackageKind::Library { engine } if package.runtime != engine.as_str() => {
+            return refuse("runtime", format!("a library of {engine} is called {:?}", engine.as_str()));
+        }
+        PackageKind::Runner { .. } | PackageKind::Command if package.runtime.parse::<Engine>().is_ok() => {
+            let runtime = &package.runtime;
+            let why = format!("{runtime:?} is a library that agents load: give the program another name");
+            return refuse("runtime", why);
+        }
+        PackageKind::Runner { interpreter: Some(interpreter) } => {
+            validate::name(&format!("{field}.kind.runner.interpreter"), interpreter)?;
+        }
+        PackageKind::Library { .. } | PackageKind::Runner { interpreter: None } | PackageKind::Command => {}
     }
     if matches!(package.kind, PackageKind::Library { .. }) && package.abi.is_none() {
         return refuse("abi", "a library is machine code, and says for which ABI".to_owned());

@@ -198,6 +198,32 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn variants_and_what_refers_to_them_outlive_the_table_that_is_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options { file: folder.path().join("before.db"), synchronous: Synchronous::Normal };
+        let pools = connect(&options).await.unwrap();
+        MIGRATOR.run_to(2, &pools.write).await.unwrap();
+        let run = |sql: &'static str| sqlx::raw_sql(sql).execute(&pools.write);
+        run("INSERT INTO projects VALUES ('p', 'p', 0, 0); INSERT INTO principals VALUES ('m', 'mara', 0);
+             INSERT INTO models VALUES ('m', 'p', 'digits', 1, 0, 0);
+             INSERT INTO model_versions VALUES ('v', 'm', 1, NULL, NULL, NULL, '{}', NULL, NULL, 0, 'm');
+             INSERT INTO variants VALUES ('a', 'v', 0, 'fp32', 'onnx', 'fp32', '{}', 'claimed');
+             INSERT INTO artifacts VALUES (zeroblob(32), 7, 0);
+             INSERT INTO variant_files VALUES ('a', 0, 'model', zeroblob(32), 7, 'model.onnx')")
+        .await
+        .unwrap();
+        MIGRATOR.run(&pools.write).await.unwrap();
+        let format: String =
+            sqlx::query_scalar("SELECT format FROM variants WHERE id = 'a'").fetch_one(&pools.read).await.unwrap();
+        assert_eq!(format, "onnx");
+        run("INSERT INTO variants VALUES ('b', 'v', 1, 'int8', 'gguf', 'int8', '{}', 'claimed')").await.unwrap();
+        let orphan = "INSERT INTO variant_files VALUES ('c', 0, 'model', zeroblob(32), 7, 'model.onnx')";
+        assert!(matches!(Fault::from(run(orphan).await.unwrap_err()), Fault::Constraint(_)));
+        let deleted = run("DELETE FROM variants WHERE id = 'a'").await.unwrap_err();
+        assert!(matches!(Fault::from(deleted), Fault::Constraint(_)), "its file still refers to it");
+    }
+
     #[test]
     fn a_database_in_memory_has_no_file() {
         assert_eq!(file_of("sqlite:///data/a.db?mode=rwc"), Some(Path::new("/data/a.db")));

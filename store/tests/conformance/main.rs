@@ -65,6 +65,7 @@ conformance! {
     }
     models {
         a_version_brings_its_variants_its_bindings_and_the_alias_latest,
+        a_variant_of_every_format_and_precision_is_kept,
         a_version_whose_files_are_missing_is_refused_whole,
         a_version_can_only_have_a_parent_that_exists,
         an_alias_moves_and_only_to_what_exists,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use seatrial_core::dataset::{Binding, Task};
 use seatrial_core::digest::Digest;
 use seatrial_core::ids::{BindingId, DatasetId, ModelVersionId};
-use seatrial_core::model::{Signature, SignatureStanding, TensorSpec};
-use seatrial_core::store::{NewBinding, NewModelVersion, Store, StoreError};
+use seatrial_core::model::{Format, Precision, Signature, SignatureStanding, TensorSpec};
+use seatrial_core::store::{NewBinding, NewModelVersion, NewVariant, Store, StoreError};
 use seatrial_core::tensor::DType;
 
 use crate::world::*;
@@ -48,6 +48,26 @@ pub(crate) async fn a_version_brings_its_variants_its_bindings_and_the_alias_lat
         (2, 2, vec!["fp32".to_owned(), "int8".to_owned()])
     );
     assert_eq!(world.store.model(world.project, "resnet").await.unwrap(), None);
+}
+
+pub(crate) async fn a_variant_of_every_format_and_precision_is_kept(store: Arc<dyn Store>) {
+    let world = world(store).await;
+    let file = artifact(&*world.store, b"weights").await;
+    let mut new = new_model("every", world.project, world.person, file);
+    let of = |format: Format, precision: Precision| {
+        let name = format!("{}-{}", format.as_str(), precision.as_str());
+        NewVariant { format, precision, ..new_variant(&name, file) }
+    };
+    let formats = Format::ALL.into_iter().map(|format| of(format, Precision::Fp32));
+    new.variants =
+        formats.chain(Precision::ALL.map(|precision| of(Format::Onnx, precision)).into_iter().skip(1)).collect();
+    world.store.add_model_version(&new).await.unwrap();
+    let model = world.store.model(world.project, "every").await.unwrap().unwrap();
+    let kept: Vec<(Format, Precision)> =
+        model.versions[0].variants.iter().map(|variant| (variant.format, variant.precision)).collect();
+    let expected: Vec<(Format, Precision)> =
+        new.variants.iter().map(|variant| (variant.format, variant.precision)).collect();
+    assert_eq!(kept, expected);
 }
 
 async fn refused(store: &dyn Store, new: &NewModelVersion) -> String {

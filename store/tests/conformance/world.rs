@@ -316,6 +316,7 @@ pub(crate) fn report(outcome: Outcome) -> Report {
             load_ms: Some(12.5),
             first_infer_ms: Some(9.0),
             thinned: None,
+            program: None,
             warmup_iterations: Some(5),
             window: None,
         }],

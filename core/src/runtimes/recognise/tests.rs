@@ -147,3 +147,23 @@ fn a_version_comes_from_the_library_then_the_user_then_the_names() {
     let unknown = version(silent("libonnxruntime.so.1"), "libonnxruntime.so.1", None, None);
     assert!(unknown.unwrap_err().to_string().contains("--version"));
 }
+
+#[test]
+fn a_program_is_for_the_c_library_that_it_needs_and_without_one_for_each() {
+    let abis = |program: &Library| -> Result<Vec<String>, Refusal> {
+        Ok(abis_of_program(program, "run")?.iter().map(ToString::to_string).collect())
+    };
+    assert_eq!(abis(&library("run", Machine::Aarch64, &["libm.so", "libc.so"])).unwrap(), ["aarch64-linux-android"]);
+    let alone = library("run", Machine::Arm, &[]);
+    assert_eq!(abis(&alone).unwrap(), ["arm-linux-gnu", "arm-linux-musl", "arm-linux-android"]);
+    let mut bionic = alone.clone();
+    bionic.android_note = true;
+    assert_eq!(abis(&bionic).unwrap(), ["arm-linux-android"]);
+    let strange = library("run", Machine::X86_64, &["libstrange.so"]);
+    assert_eq!(abis(&strange), Err(Refusal::UnknownLibc { path: "run".to_owned() }));
+    let mut foreign = alone;
+    foreign.machine = Err(ForeignMachine { code: 243, bits: 64 });
+    assert!(matches!(abis(&foreign), Err(Refusal::ForeignMachine { .. })));
+    let lies = abis_of_program(&library("run", Machine::X86_64, &["libc.so.6"]), "linux_aarch64_run");
+    assert!(matches!(lies, Err(Refusal::NameLies { .. })), "{lies:?}");
+}

@@ -25,8 +25,8 @@ use self::accuracy::Accuracy;
 use self::minutes::{Minute, Minutes};
 use self::operators::{Operators, operators};
 use self::tables::{
-    AttemptLine, Golden, MetricLine, PercentileLine, SensorPart, accuracy, attempts, comparison, environment, golden,
-    guides, metric_lines, metrics_table, percentile_lines, sensors, strip,
+    AttemptLine, Golden, MetricLine, PercentileLine, SensorPart, Told, accuracy, attempts, comparison, environment,
+    golden, guides, metric_lines, metrics_table, percentile_lines, sensors, strip, told,
 };
 use self::words::{determinism, evidence, figures, now, processes, sentence, sub, tail_note, thinned, trace_note};
 use super::paired::{self, Answered, Comparison};
@@ -217,6 +217,7 @@ struct View {
     strip: Html,
     percentiles: Vec<PercentileLine>,
     percentiles_note: String,
+    told: Told,
     sensors: Vec<SensorPart>,
     confusion: Html,
     accuracy_note: String,
@@ -356,6 +357,7 @@ fn view(data: &Data, visit: &Visit) -> View {
         strip: strip(&numbers, words),
         percentiles: percentile_lines(&numbers, all.len(), words),
         percentiles_note: tail_note(all.len(), words),
+        told: told(data, &numbers, words),
         sensors: sensors(data, words),
         confusion,
         accuracy_note,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use seatrial_core::accuracy::golden::Comparison;
+use seatrial_core::measure::told::PREFIX;
 use seatrial_core::metric;
 use seatrial_core::reading::Reading;
 use seatrial_core::report::SensorTrace;
@@ -45,6 +46,14 @@ pub(super) struct PercentileLine {
     pub value: Html,
     pub upper: Html,
     pub rests_on: String,
+}
+
+/// Figures in the own words of the program that the job ran.
+#[derive(Default)]
+pub(super) struct Told {
+    /// Names the program, with its version where it tells one.
+    pub title: String,
+    pub rows: Vec<(String, Html)>,
 }
 
 pub(super) struct MetricLine {
@@ -318,7 +327,19 @@ pub(super) fn attempts(data: &Data, moments: &Moments) -> Vec<AttemptLine> {
     data.attempts.iter().map(line).collect()
 }
 
-/// In the order of the registry.
+/// What a program told, kept apart from what was measured.
+pub(super) fn told(data: &Data, numbers: &Numbers, words: Words) -> Told {
+    let program = data.report.iter().flat_map(|report| &report.processes).find_map(|process| process.program.as_ref());
+    let Some(program) = program else { return Told::default() };
+    let figure = |metric: &metric::Metric| {
+        let name = metric.name.strip_prefix(PREFIX)?.to_owned();
+        Some((name, html::shown(&format::told(metric), words)))
+    };
+    let title = words.with("job.told", &[("program", &program.title())]);
+    Told { title, rows: numbers.all().filter_map(figure).collect() }
+}
+
+/// In the order of the registry; what a program told stands apart.
 pub(super) fn metric_lines(numbers: &Numbers, words: Words) -> Vec<MetricLine> {
     let line = |kind: &metric::MetricKind| {
         let shown = numbers.shown(kind.name)?;
@@ -329,7 +350,8 @@ pub(super) fn metric_lines(numbers: &Numbers, words: Words) -> Vec<MetricLine> {
         })
     };
     let mut lines: Vec<MetricLine> = metric::REGISTRY.iter().filter_map(line).collect();
-    let unknown = numbers.all().filter(|metric| metric::kind(&metric.name).is_none());
+    let unknown =
+        numbers.all().filter(|metric| metric::kind(&metric.name).is_none() && !metric.name.starts_with(PREFIX));
     lines.extend(unknown.map(|metric| MetricLine {
         name: metric.name.clone(),
         value: html::shown(&format::metric(metric), words),

@@ -6,7 +6,7 @@ use seatrial_core::outcome::{Exit, Family, Outcome};
 use seatrial_core::reading::Reading;
 use seatrial_core::report::{ProcessRecord, ProcessRole};
 
-use super::super::Numbers;
+use super::super::{Numbers, program};
 use super::Data;
 use super::tables::PERCENTILES;
 use crate::charts::{progress, trace};
@@ -53,6 +53,10 @@ pub(super) fn sentence(data: &Data, numbers: &Numbers, words: Words) -> String {
     let mut parts = Vec::new();
     if let Some(p50) = numbers.shown("lat_p50_ms").filter(|shown| shown.absent.is_empty()) {
         parts.push(words.with("job.sentence_latency", &[("p50", &p50.line(words)), on[0], on[1]]));
+    }
+    if let (true, Some(told)) = (parts.is_empty(), numbers.told_latency()) {
+        let program = ("program", program(&job.backend));
+        parts.push(words.with("job.sentence_told", &[("value", &told.line(words)), program, on[0], on[1]]));
     }
     if let Some(top1) = right_answers(data, numbers, words) {
         let key = if parts.is_empty() { "job.sentence_accuracy_only" } else { "job.sentence_accuracy" };
