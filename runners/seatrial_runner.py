@@ -282,6 +282,7 @@ class Session:
         self.loaded = None
         self.inferred = False
         # The request that takes its time: its number, stage, and how far it is.
+        self.answering = threading.Lock()
         self.busy = None
 
     def run(self):
@@ -322,12 +323,13 @@ class Session:
     def live(self):
         while True:
             time.sleep(ALIVE)
-            busy = self.busy
-            if busy is not None:
-                number_of, stage, share = busy
-                known = share()
-                body = number(1, STAGES[stage]) + (b"" if known is None else double(2, known))
-                self.say(number_of, "progress", body)
+            with self.answering:
+                # Held until it is said: no sign of life comes after the last answer.
+                if self.busy is not None:
+                    number_of, stage, share = self.busy
+                    known = share()
+                    body = number(1, STAGES[stage]) + (b"" if known is None else double(2, known))
+                    self.say(number_of, "progress", body)
 
     def answer(self, number_of, kind, body):
         if kind == "shutdown":
@@ -347,7 +349,7 @@ class Session:
             last = self.error(stage, "out_of_memory", "the framework found no memory")
         except Exception as error:
             last = self.error(stage, "internal", "%s: %s" % (type(error).__name__, error))
-        finally:
+        with self.answering:
             self.busy = None
         self.say(number_of, *last)
 

@@ -1,7 +1,8 @@
 //! Between the two clock reads of a sample nothing of ours allocates: an allocator counts.
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use seatrial_agent::child::timing::{Samples, Timed, measure};
@@ -9,7 +10,10 @@ use seatrial_core::profile::StopRule;
 
 struct Counting;
 
-static WATCHING: AtomicBool = AtomicBool::new(false);
+thread_local! {
+    /// Set in the thread that measures: the runner of the tests allocates when it likes.
+    static WATCHING: Cell<bool> = const { Cell::new(false) };
+}
 static CALLS: AtomicU64 = AtomicU64::new(0);
 
 #[expect(unsafe_code, reason = "an allocator has no safe form; this one only counts and passes on")]
@@ -32,7 +36,7 @@ unsafe impl GlobalAlloc for Counting {
 static ALLOCATOR: Counting = Counting;
 
 fn count() {
-    if WATCHING.load(Ordering::Relaxed) {
+    if WATCHING.get() {
         CALLS.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -50,7 +54,7 @@ impl Timed for Work {
     fn make_ready(&mut self) {}
 
     fn infer(&mut self) -> Result<(), ()> {
-        WATCHING.store(self.left > 1, Ordering::Relaxed);
+        WATCHING.set(self.left > 1);
         self.left = self.left.saturating_sub(1);
         if self.allocates {
             std::hint::black_box(Box::new(1u64));

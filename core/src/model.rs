@@ -64,6 +64,24 @@ impl Format {
         }
     }
 
+    /// The role of a variant's main file.
+    #[must_use]
+    pub const fn main_role(self) -> &'static str {
+        match self {
+            Self::Caffe => "prototxt",
+            Self::Onnx
+            | Self::Nnef
+            | Self::Tflite
+            | Self::FrozenGraph
+            | Self::SavedModel
+            | Self::Gguf
+            | Self::Ncnn
+            | Self::Mnn
+            | Self::Rknn
+            | Self::Qnn => "model",
+        }
+    }
+
     /// The format that a file name suggests.
     #[must_use]
     pub fn of_file_name(name: &str) -> Option<Self> {

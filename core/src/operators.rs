@@ -73,7 +73,8 @@ impl Delegation {
     #[must_use]
     pub fn fallback(&self, accelerator: &str) -> Option<String> {
         let (on, all) = self.delegated;
-        (on < all).then(|| format!("{on} of {all} operators ran on the {accelerator}; not: {}", self.rest.join(", ")))
+        let rest = if self.rest.is_empty() { String::new() } else { format!("; not: {}", self.rest.join(", ")) };
+        (on < all).then(|| format!("{on} of {all} operators ran on the {accelerator}{rest}"))
     }
 }
 

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::backend::Accelerator;
 use crate::digest::Digest;
-use crate::operators::{MAX_OPERATORS, MAX_REST, OperatorProfile};
+use crate::model::TensorSpec;
+use crate::operators::{Delegation, MAX_OPERATORS, MAX_REST, OperatorProfile};
 use crate::outcome::{Exit, Outcome};
 use crate::profile::ProfileKind;
 use crate::reading::Reading;
@@ -27,6 +29,8 @@ pub const MAX_BOUNDS_HIT: usize = 64;
 pub const MAX_TOLD: usize = 64;
 /// Inputs and outputs of a model.
 pub const MAX_TENSORS: usize = 1024;
+/// Axes of one of them.
+const MAX_AXES: usize = 64;
 /// What stands at the end of a text that was cut.
 pub const CUT_MARK: &str = "… (cut)";
 
@@ -87,6 +91,10 @@ impl Report {
         for text in self.message.iter_mut().chain(&mut self.actual.fallback) {
             cut(text, MAX_TEXT);
         }
+        for reading in [&mut self.actual.accelerator, &mut self.actual.precision] {
+            let (Reading::Present(text) | Reading::Absent(text)) = reading;
+            cut(text, MAX_SHORT_TEXT);
+        }
         for record in &mut self.stages {
             record.note.iter_mut().for_each(|note| cut(note, MAX_TEXT));
         }
@@ -102,8 +110,14 @@ impl Report {
         keep_first(&mut self.golden, MAX_GOLDEN, "compared outputs", &mut bounds);
         if let Some(signature) = &self.actual.signature {
             let tensors = signature.inputs.len() + signature.outputs.len();
+            let is_long = |tensor: &TensorSpec| tensor.name.len() > MAX_SHORT_TEXT || tensor.shape.len() > MAX_AXES;
             if tensors > MAX_TENSORS {
                 bounds.push(format!("inputs and outputs dropped: {tensors} are more than {MAX_TENSORS}"));
+                self.actual.signature = None;
+            } else if signature.inputs.iter().chain(&signature.outputs).any(is_long) {
+                bounds.push(format!(
+                    "inputs and outputs dropped: a name over {MAX_SHORT_TEXT} bytes, or over {MAX_AXES} axes"
+                ));
                 self.actual.signature = None;
             }
         }
@@ -408,6 +422,23 @@ pub struct Actual {
     pub loaded: Vec<Digest>,
 }
 
+impl Actual {
+    /// What the counts say where nobody drew the conclusion: an operator beside the accelerator that was asked for is a
+    /// fallback, whichever engine told of it.
+    pub fn settle(&mut self, asked: Accelerator) {
+        if asked == Accelerator::Cpu || self.fallback.is_some() {
+            return;
+        }
+        let counted = match self.delegated {
+            Reading::Present(delegated) => Delegation { delegated, rest: self.rest.clone() }.fallback(asked.as_str()),
+            Reading::Absent(_) => None,
+        };
+        let named =
+            || (!self.rest.is_empty()).then(|| format!("not on the {}: {}", asked.as_str(), self.rest.join(", ")));
+        self.fallback = counted.or_else(named);
+    }
+}
+
 /// Comparison of one output with its reference, over all examples.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GoldenRecord {
@@ -433,7 +464,7 @@ pub struct Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Signature, TensorSpec};
+    use crate::model::Signature;
     use crate::tensor::DType;
 
     fn report() -> Report {
@@ -528,5 +559,24 @@ mod tests {
         many.bounds_hit.clear();
         let told = many.within_bounds().bounds_hit;
         assert_eq!(told[0], "stages cut at 512 (513 were there)");
+    }
+
+    #[test]
+    fn operators_beside_the_accelerator_are_a_fallback_whoever_counted_them() {
+        let settled = |delegated, rest: &[&str], asked| {
+            let mut actual = report().actual;
+            (actual.delegated, actual.fallback) = (delegated, None);
+            actual.rest = rest.iter().map(|&name| name.to_owned()).collect();
+            actual.settle(asked);
+            actual.fallback
+        };
+        let part = Reading::Present((5, 64));
+        let said = settled(part.clone(), &["a", "b"], Accelerator::Gpu).unwrap();
+        assert_eq!(said, "5 of 64 operators ran on the gpu; not: a, b");
+        assert_eq!(settled(part, &[], Accelerator::Cpu), None, "on the CPU nothing falls back");
+        assert_eq!(settled(Reading::Present((64, 64)), &[], Accelerator::Gpu), None, "the control: all of them");
+        let untold = Reading::absent("not told");
+        assert_eq!(settled(untold.clone(), &["a"], Accelerator::Npu).unwrap(), "not on the npu: a");
+        assert_eq!(settled(untold, &[], Accelerator::Npu), None);
     }
 }

@@ -873,3 +873,41 @@ async fn first_sentences_are_as_agreed() {
     }
     insta::assert_snapshot!(sentences);
 }
+
+#[tokio::test]
+async fn an_accelerator_is_held_against_the_cpu_of_each_device_and_a_fallback_has_no_speed_up() {
+    let lab = Lab::of_accelerators();
+    let data = get(lab.clone(), Role::Viewer, "/models/digits-cnn?format=json").await.json();
+    let pairs = data["against_cpu"].as_array().unwrap();
+    assert!(pairs.len() > 2, "{data:#}");
+    let page = get(lab.clone(), Role::Viewer, "/models/digits-cnn").await;
+    let text = page.text().replace('\u{a0}', " ");
+    assert!(text.contains("Accelerator against CPU"), "{text}");
+    let mut whole = 0;
+    for pair in pairs {
+        let (cpu, accelerated) = (&pair["cpu"], &pair["accelerated"]);
+        if cpu.is_null() {
+            continue;
+        }
+        assert_eq!(accelerated["job"]["profile"], cpu["job"]["profile"], "a long run is no match for a short one");
+        assert_eq!(accelerated["job"]["device_name"], cpu["job"]["device_name"], "{pair:#}");
+        assert_eq!(accelerated["job"]["variant"], cpu["job"]["variant"], "{pair:#}");
+        assert_eq!(
+            (&accelerated["job"]["backend"], &cpu["job"]["backend"]),
+            (&"litert gpu ×1".into(), &"tract cpu ×1".into())
+        );
+        let both = [cpu, accelerated].map(|side| side["job"]["invalid"].as_array().unwrap().is_empty());
+        whole += usize::from(accelerated["job"]["outcome"] == "ok" && both == [true, true]);
+    }
+    let card = text.split("Accelerator against CPU").nth(1).unwrap();
+    let card = card.split("On the same examples").next().unwrap().split("Last jobs").next().unwrap();
+    assert_eq!(
+        card.matches(" ×").count() - card.matches("cpu ×1").count() - card.matches("gpu ×1").count(),
+        whole,
+        "{card}"
+    );
+    let chinese = get(lab, Role::Viewer, "/models/digits-cnn?lang=zh").await;
+    assert!(chinese.text().contains("加速器与 CPU 对比"));
+    let without = get(Lab::full(), Role::Viewer, "/models/digits-cnn").await;
+    assert!(!without.text().contains("Accelerator against CPU"), "the control: nobody has tried one");
+}

@@ -31,11 +31,16 @@ impl Attempt<'_> {
         } else {
             let asked = self.ask(package);
             self.check_stop(Stage::Prepare)?;
-            let offer = asked.unwrap_or_else(|why| unknown(package, why));
-            if let Err(error) = probes.keep(package, &offer) {
-                tracing::warn!(%package, %error, "what a package offers cannot be remembered; it will be asked again");
+            match asked {
+                Ok(offer) => {
+                    if let Err(error) = probes.keep(package, &offer) {
+                        tracing::warn!(%package, %error, "what it offers cannot be remembered; it will be asked again");
+                    }
+                    offer
+                }
+                // A device that was busy may answer next time.
+                Err(why) => unknown(package, why),
             }
-            offer
         };
         self.journal.environment.facts.insert(FACT.to_owned(), offer.to_string());
         Ok(())

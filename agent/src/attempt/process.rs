@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use fs_err as fs;
 use rustix::process::{Pid, Signal, kill_process_group};
+use seatrial_core::backend::Accelerator;
 use seatrial_core::job::Limits;
 use seatrial_core::outcome::{Claim, Evidence, Exit};
+use seatrial_core::report::Actual;
 use seatrial_core::session::Stop;
 use seatrial_core::stage::Stage;
 use seatrial_core::time::Monotonic;
@@ -129,11 +131,15 @@ pub(super) fn run(launch: &Launch<'_>, watch: OnWatch<'_>) -> Result<Ended, Proc
     let own_kill = supervisor.ended_by.is_some();
     let failed = exit != Exit::Code(0);
     let (events, danger) = (supervisor.events, supervisor.danger);
+    let mut result = read_result(&spec.out);
+    if let Some(result) = &mut result {
+        settle(&mut result.actual, spec.job.backend.accelerator, &log);
+    }
     Ok(Ended {
         exit,
         sentinel: read_plain(&spec.out, SENTINEL_FILE, SENTINEL_TEXT.len() as u64)
             .is_ok_and(|text| text == SENTINEL_TEXT.as_bytes()),
-        result: read_result(&spec.out),
+        result,
         stages: events.seen,
         finished: clock::boot(),
         out_of_memory: !own_kill && grew(kills_before, launch.probe.oom_kills()),
@@ -351,6 +357,18 @@ fn kill_group(child: &Child, signal: Signal) {
 /// The file was written by a process that may have been out of its mind.
 fn read_result(out: &Path) -> Option<ChildResult> {
     serde_json::from_slice(&read_plain(out, RESULT_FILE, MAX_RESULT_BYTES).ok()?).ok()
+}
+
+/// What ran elsewhere than it was asked to, by the counts and by what engines admit in their output only.
+fn settle(actual: &mut Actual, asked: Accelerator, log: &str) {
+    const ADMITTED: [&str; 5] =
+        ["switching to cpu", "falling back to cpu", "fall back to cpu", "fallback to cpu", "using cpu instead"];
+    actual.settle(asked);
+    if asked == Accelerator::Cpu || actual.fallback.is_some() {
+        return;
+    }
+    let admits = |line: &&str| ADMITTED.iter().any(|words| line.to_ascii_lowercase().contains(words));
+    actual.fallback = log.lines().find(admits).map(|line| format!("its output says: {}", line.trim()));
 }
 
 fn grew(before: Option<u64>, after: Option<u64>) -> bool {

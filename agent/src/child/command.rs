@@ -1,7 +1,7 @@
 //! A child whose task a vendor's benchmark program does: it starts the program inside its own confinement, keeps what
 //! the program prints, and reads it by the rule file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
+use seatrial_core::backend::Accelerator;
 use seatrial_core::command::{Asked, Called, Left, MAX_OUTPUT_BYTES, MAX_RULE_BYTES, Reading as ProgramReading, Rule};
 use seatrial_core::model::Axis;
 use seatrial_core::outcome::{Claim, Exit};
@@ -58,9 +59,17 @@ impl Worker<'_> {
             (_, _) => Reading::absent("no viewer was started"),
         };
         let files = rule.files.iter().map(|name| (name.clone(), read_file(&output, name))).collect();
+        let was_cut = !ran.cut.is_empty();
         self.result.bounds_hit.extend(ran.cut);
         let left = Left { exit, stdout: ran.stdout, stderr: ran.stderr, viewer, files };
-        let reading = rule.read(self.spec.job.backend.accelerator, &left);
+        let accelerator = self.spec.job.backend.accelerator;
+        let mut reading = rule.read(accelerator, &left);
+        if was_cut && accelerator != Accelerator::Cpu && reading.failure.is_none() {
+            let name = &rule.name;
+            let unknown =
+                || format!("{name} wrote more than is read: it is not known whether it said that it fell back");
+            reading.fallback.get_or_insert_with(unknown);
+        }
         self.conclude(&rule, reading, exit, milliseconds(wall), allowed)
     }
 
@@ -243,20 +252,22 @@ struct Ran {
 
 /// The last bytes of a stream.
 struct Kept {
-    bytes: Vec<u8>,
+    bytes: VecDeque<u8>,
     total: u64,
 }
 
 impl Kept {
     fn text(&self) -> String {
-        String::from_utf8_lossy(&self.bytes).into_owned()
+        let (front, back) = self.bytes.as_slices();
+        String::from_utf8_lossy(&[front, back].concat()).into_owned()
     }
 }
 
 /// Reads a pipe to its end in a thread of its own, shows it to the parent, and sends its lines.
 fn drain(mut pipe: impl Read + Send + 'static, lines: SyncSender<String>) -> io::Result<JoinHandle<Kept>> {
     thread::Builder::new().name("program output".to_owned()).stack_size(256 << 10).spawn(move || {
-        let (mut kept, mut line, mut buffer) = (Kept { bytes: Vec::new(), total: 0 }, Vec::new(), vec![0; 1 << 14]);
+        let (mut kept, mut line, mut buffer) =
+            (Kept { bytes: VecDeque::new(), total: 0 }, Vec::new(), vec![0; 1 << 14]);
         while let Ok(count @ 1..) = pipe.read(&mut buffer) {
             let read = &buffer[..count];
             // Without the parent there is nobody to show it to.

@@ -78,7 +78,8 @@ fn readable_for(package: &PlacedPackage, with_drivers: bool) -> Vec<PathBuf> {
     if let Some(interpreter) = &package.interpreter {
         // A virtual environment's interpreter is a link to that of its base.
         let real = interpreter.canonicalize().ok();
-        readable.extend([installation(interpreter), real.as_deref().and_then(installation)].into_iter().flatten());
+        readable.push(installation(interpreter));
+        readable.extend(real.as_deref().map(installation));
     }
     if with_drivers {
         let named = named_by(DRIVER_PATHS);
@@ -97,11 +98,18 @@ fn named_by(variables: &[&str]) -> Vec<PathBuf> {
     named.filter(|path| path.is_absolute() && path.exists()).collect()
 }
 
-/// The folder above the `bin` in which a program lies, else the one in which it lies; never the whole file system.
-fn installation(program: &Path) -> Option<PathBuf> {
-    let folder = program.parent()?;
-    let above = folder.parent().filter(|_| folder.ends_with("bin"));
-    [above, Some(folder)].into_iter().flatten().find(|folder| folder.parent().is_some()).map(Path::to_owned)
+/// What belongs to a program: the folder above the `bin` in which it lies, where that is an installation, with what its
+/// libraries are; else the program alone. A home folder with a `bin` in it is none.
+fn installation(program: &Path) -> PathBuf {
+    let above = program.parent().filter(|folder| folder.ends_with("bin")).and_then(Path::parent);
+    above.filter(|above| is_installation(above)).unwrap_or(program).to_owned()
+}
+
+fn is_installation(folder: &Path) -> bool {
+    let is_home = std::env::var_os("HOME").is_some_and(|home| Path::new(&home) == folder);
+    let has_libraries =
+        folder.join("pyvenv.cfg").is_file() || ["lib", "lib64"].iter().any(|lib| folder.join(lib).is_dir());
+    folder.parent().is_some() && !is_home && has_libraries
 }
 
 /// What a child with a package may start: exactly its programs, or what runs its program, with what loads them.
@@ -195,14 +203,20 @@ mod tests {
 
     #[test]
     fn an_installation_is_what_a_program_came_with_and_never_everything() {
-        for (program, folder) in [
-            ("/opt/venv/bin/python", Some("/opt/venv")),
-            ("/usr/bin/python3.11", Some("/usr")),
-            ("/opt/tool/python", Some("/opt/tool")),
-            ("/bin/python3", Some("/bin")),
-            ("/python3", None),
-        ] {
-            assert_eq!(installation(Path::new(program)), folder.map(PathBuf::from), "{program}");
+        let home = tempfile::tempdir().unwrap();
+        for folder in ["venv/bin", "tool/bin", "tool/lib", "lab/bin"] {
+            std::fs::create_dir_all(home.path().join(folder)).unwrap();
         }
+        std::fs::write(home.path().join("venv/pyvenv.cfg"), "").unwrap();
+        for (program, readable) in [
+            ("venv/bin/python", "venv"),
+            ("tool/bin/python3.11", "tool"),
+            // A folder of somebody's own, with a program in its `bin`.
+            ("lab/bin/python", "lab/bin/python"),
+            ("lab/python", "lab/python"),
+        ] {
+            assert_eq!(installation(&home.path().join(program)), home.path().join(readable), "{program}");
+        }
+        assert_eq!(installation(Path::new("/bin/python3")), Path::new("/bin/python3"), "never the whole file system");
     }
 }

@@ -163,11 +163,11 @@ struct Worker<'a> {
 
 impl Worker<'_> {
     fn perform(&mut self) -> Result<(), Failure> {
-        if self.spec.package.is_some() {
-            self.enter(Stage::Load)?;
-        }
         if let Some(package) = self.spec.package.as_ref().filter(|package| package.kind == PackageKind::Command) {
             return self.program(package);
+        }
+        if self.spec.package.is_some() {
+            self.enter(Stage::Load)?;
         }
         let begun = Instant::now();
         let runtime = runtime::open(self.spec)?;
@@ -235,8 +235,8 @@ impl Worker<'_> {
         if let Some(Thinned { every, inferences, .. }) = self.result.thinned {
             self.result.bounds_hit.push(format!("{inferences} inferences: one of every {every} is kept as a sample"));
         }
-        // What cannot be true is no sample.
-        if !measured.as_ref().is_err_and(|error| error.claim == Claim::Protocol) {
+        // What an engine says of its own times is no sample until its caller could refute it.
+        if measured.is_ok() || session.outside().is_none() {
             self.keep_samples(&samples)?;
         }
         measured?;
@@ -444,7 +444,7 @@ impl Worker<'_> {
     fn keep_samples(&mut self, samples: &Samples) -> io::Result<()> {
         let latencies: Vec<i64> = samples.latencies().iter().map(|&ns| ns as i64).collect();
         let first = samples.starts().first().copied().unwrap_or(0);
-        let starts: Vec<i64> = samples.starts().iter().map(|&ns| (ns - first) as i64 / 1000).collect();
+        let starts: Vec<i64> = samples.starts().iter().map(|&ns| ns.saturating_sub(first) as i64 / 1000).collect();
         self.keep_block(BlockKind::LatencyNs, &latencies)?;
         self.keep_block(BlockKind::StartUs, &starts)
     }

@@ -135,9 +135,11 @@ impl RuntimeError {
 impl ModelFiles<'_> {
     /// The file that the engine is pointed to.
     pub fn main(&self) -> Result<PathBuf, RuntimeError> {
-        let main = self.files.iter().find(|file| file.role == "model").or_else(|| self.files.first());
-        main.map(|file| self.folder.join(&file.file_name))
-            .ok_or_else(|| RuntimeError::new(Claim::SpecError, "the variant has no file with the role \"model\""))
+        let main = self.files.iter().find(|file| file.role == self.format.main_role());
+        main.map(|file| self.folder.join(&file.file_name)).ok_or_else(|| {
+            let message = format!("the variant has no file with the role {:?}", self.format.main_role());
+            RuntimeError::new(Claim::SpecError, message)
+        })
     }
 }
 

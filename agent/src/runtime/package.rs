@@ -1,6 +1,6 @@
 //! Loading an engine's library from its package.
 
-use std::fmt::Display;
+use std::error::Error;
 use std::path::PathBuf;
 
 use seatrial_core::outcome::Claim;
@@ -15,12 +15,19 @@ impl PlacedPackage {
     }
 
     /// Why a library was not loaded, in the linker's words and in ours.
-    pub(super) fn refused(&self, error: &dyn Display) -> RuntimeError {
-        let said = error.to_string();
-        let advice = advice(&said).map(|advice| format!("; {advice}")).unwrap_or_default();
+    pub(super) fn refused(&self, said: &str) -> RuntimeError {
+        let advice = advice(said).map(|advice| format!("; {advice}")).unwrap_or_default();
         let message = format!("{} {} cannot be loaded: {said}{advice}", self.runtime, self.version);
         RuntimeError::new(Claim::UnsupportedBackend, message)
     }
+}
+
+/// An error with all that caused it: what the linker said is the cause of "dlopen failed".
+pub(super) fn in_full(error: &(dyn Error + 'static)) -> String {
+    std::iter::successors(Some(error), |error| Error::source(*error))
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }
 
 /// What the words of the dynamic linkers of glibc and Android mean.

@@ -13,7 +13,8 @@ pub(super) struct Device {
     pub name: String,
     /// It computes on the CPU.
     pub software: bool,
-    /// Its driver has what WebGPU cannot do without (`shaderUniformBufferArrayDynamicIndexing`).
+    /// Its driver has what WebGPU cannot do without: `shaderUniformBufferArrayDynamicIndexing` and
+    /// `shaderSampledImageArrayDynamicIndexing`. Mesa 22.3's software driver lacks the second, and ONNX Runtime dies of it.
     pub serves_webgpu: bool,
 }
 
@@ -56,10 +57,17 @@ fn list(instance: &Instance) -> Result<Vec<Device>, vk::Result> {
         Device {
             name: name.unwrap_or_else(|_| "a device without a name".to_owned()),
             software: properties.device_type == vk::PhysicalDeviceType::CPU,
-            serves_webgpu: features.shader_uniform_buffer_array_dynamic_indexing == vk::TRUE,
+            serves_webgpu: features.shader_uniform_buffer_array_dynamic_indexing == vk::TRUE
+                && features.shader_sampled_image_array_dynamic_indexing == vk::TRUE,
         }
     };
     Ok(found.into_iter().map(device).collect())
+}
+
+/// Why a GPU is none: whatever WebGPU can choose here computes on the CPU.
+pub(super) fn only_software(devices: &[Device]) -> Option<String> {
+    let real = devices.iter().any(|device| device.serves_webgpu && !device.software);
+    (!real).then(|| format!("the GPU is a program that computes on the CPU: {}", told(devices)))
 }
 
 /// For the record of a job: `llvmpipe (LLVM 15.0.6, 256 bits), software`.
@@ -77,6 +85,11 @@ mod tests {
     fn a_device_that_is_a_program_is_said_to_be_one() {
         let real = Device { name: "Mali-G720".to_owned(), software: false, serves_webgpu: true };
         let program = Device { name: "llvmpipe".to_owned(), software: true, serves_webgpu: true };
-        assert_eq!(told(&[real, program]), "Mali-G720; llvmpipe, software");
+        assert_eq!(told(&[real.clone(), program.clone()]), "Mali-G720; llvmpipe, software");
+        let said = only_software(std::slice::from_ref(&program)).unwrap();
+        assert_eq!(said, "the GPU is a program that computes on the CPU: llvmpipe, software");
+        assert_eq!(only_software(&[program.clone(), real.clone()]), None, "the control: a real one can be chosen");
+        let old = Device { serves_webgpu: false, ..real };
+        assert!(only_software(&[old, program]).is_some(), "one that WebGPU cannot use is none");
     }
 }

@@ -131,7 +131,7 @@ fn figures_are_the_programs_own_and_what_it_does_not_tell_is_absent() {
     let process = &report.processes[0];
     assert_eq!((process.load_ms, process.first_infer_ms, process.sentinel), (None, None, true));
     let window = process.window.as_ref().unwrap();
-    assert!(window.foreign_cpu.is_some() && window.run_queue_wait_ms.is_none(), "{window:?}");
+    assert!(window.foreign_allowed_ms.is_some() && window.run_queue_wait_ms.is_none(), "{window:?}");
 }
 
 #[test]
@@ -206,10 +206,13 @@ fn output_without_end_is_cut_and_the_program_is_ended() {
 #[test]
 fn a_run_elsewhere_than_asked_is_a_fallback_and_never_a_pass() {
     let gpu = |model| run(&Case { accelerator: Accelerator::Gpu, ..Case::cat(model) });
-    let there = gpu("avg 1 ms\non the gpu\n7 of 9 nodes\n");
+    let there = gpu("avg 1 ms\non the gpu\n9 of 9 nodes\n");
     assert_eq!(there.outcome, Outcome::Ok, "{:?}", there.message);
     assert_eq!(there.actual.accelerator, Reading::Present("gpu".to_owned()));
-    assert_eq!(there.actual.delegated, Reading::Present((7, 9)));
+    assert_eq!(there.actual.delegated, Reading::Present((9, 9)));
+    let partly = gpu("avg 1 ms\non the gpu\n7 of 9 nodes\n");
+    assert_eq!(partly.outcome, Outcome::OkFallback, "{:?}", partly.message);
+    assert!(partly.message.unwrap().ends_with("7 of 9 operators ran on the gpu"));
     for (model, why) in [
         ("avg 1 ms\non the gpu\nno gpu here\n", "no gpu"),
         ("avg 1 ms\n", "printer says nothing of having run on the gpu"),

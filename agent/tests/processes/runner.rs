@@ -306,6 +306,21 @@ fn another_accelerator_than_was_asked_for_is_never_a_pass() {
     assert_eq!(partly.outcome, Outcome::OkFallback, "{}", message(&partly));
     assert!(message(&partly).contains("3 of 10 nodes have no kernel"), "{}", message(&partly));
     assert_eq!(partly.actual.delegated, Reading::Present((7, 10)));
+    let uncounted = bench.run("gpu uncounted", gpu);
+    assert_eq!(uncounted.outcome, Outcome::OkFallback, "{}", message(&uncounted));
+    assert!(
+        message(&uncounted).contains("it is not known whether all of it ran on the gpu"),
+        "{}",
+        message(&uncounted)
+    );
+    let counted = bench.run("gpu partly", gpu);
+    assert_eq!(counted.outcome, Outcome::OkFallback, "{}", message(&counted));
+    assert!(message(&counted).contains("7 of 10 operators ran on the gpu"), "{}", message(&counted));
+    let admitted = bench.run("gpu admits", gpu);
+    assert_eq!(admitted.outcome, Outcome::OkFallback, "{}", message(&admitted));
+    assert!(message(&admitted).contains("its output says: DNN: tested with GPUs only, switching to CPU"));
+    let whole = bench.run("gpu whole", gpu);
+    assert_eq!(whole.outcome, Outcome::Ok, "the control: {}", message(&whole));
     let npu = bench.run("well", |spec| spec.backend.accelerator = Accelerator::Npu);
     assert!(message(&npu).contains("scripted 1.2 has cpu, gpu here, not npu"), "{}", message(&npu));
 }

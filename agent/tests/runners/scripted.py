@@ -43,10 +43,14 @@ class Scripted(Runner):
             raise RunnerError("bad_input", "the file is no model")
         fallback = "3 of 10 nodes have no kernel" if script == "fallback" else ""
         # Asked for a GPU, it has none.
-        accelerator = request.accelerator if script == "fallback" else "cpu"
+        accelerator = request.accelerator if script == "fallback" or script.startswith("gpu ") else "cpu"
+        counts = {"fallback": (7, 10), "gpu partly": (7, 10), "gpu whole": (10, 10), "gpu admits": (10, 10)}
+        delegated, nodes = counts.get(script, (None, None))
+        if script == "gpu admits":
+            print("DNN: tested with GPUs only, switching to CPU", file=sys.stderr, flush=True)
         return Loaded(inputs=[tensor("input", "f32", [1, 4])], outputs=[tensor("output", "f32", [1, 2])],
                       accelerator=accelerator, precision="fp32", threads=request.threads, fallback=fallback,
-                      delegated=7 if fallback else None, nodes=10 if fallback else None)  # fmt: skip
+                      delegated=delegated, nodes=nodes)  # fmt: skip
 
     def set_inputs(self, inputs):
         self.values = struct.unpack("<4f", inputs["input"].content)

@@ -253,7 +253,7 @@ member = "y.txt"
         ] {
             let source = folder(&[("dataset.toml", MANIFEST.as_bytes()), ("x.npy", b"xx"), ("y.txt", labels)]);
             let error = Package::open(source.path()).err().unwrap();
-            assert!(error.to_string().ends_with(said), "{error}");
+            assert!(error.to_string().contains(said), "{error}");
             let zip = source.path().join("package.zip");
             let mut writer = ZipWriter::new(fs_err::File::create(&zip).unwrap());
             for (name, bytes) in [("dataset.toml", MANIFEST.as_bytes()), ("x.npy", b"xx"), ("y.txt", labels)] {
@@ -262,7 +262,7 @@ member = "y.txt"
             }
             writer.finish().unwrap();
             let error = Package::open(&zip).err().unwrap();
-            assert!(error.to_string().ends_with(said), "{error}");
+            assert!(error.to_string().contains(said), "{error}");
         }
     }
 

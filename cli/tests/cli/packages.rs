@@ -15,7 +15,12 @@ fn library(person: &Person, name: &str, code: &str, options: &[&str]) -> String 
     let source =
         person.write(&format!("{name}.c"), &format!("#include <stdlib.h>\n#include <unistd.h>\n{code}\n{known}"));
     let library = person.path(&format!("lib{name}.so"));
-    let made = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).args(options).status();
+    let made = Command::new("cc")
+        .args(["-shared", "-fPIC", "-Wl,--no-as-needed", "-o"])
+        .arg(&library)
+        .arg(&source)
+        .args(options)
+        .status();
     assert!(made.unwrap().success(), "{name}");
     library.display().to_string()
 }
@@ -70,10 +75,10 @@ fn an_engine_that_crashes_leaves_hangs_or_floods_while_it_is_loaded_costs_its_ow
     let outcome = |track: &&'static str| (*track, jobs[*track]["outcome"].as_str().unwrap_or_default());
     let outcomes: Vec<_> = tracks.iter().map(outcome).collect();
     let expected = [
-        ("crashes", "crash_signal(11)"),
+        ("crashes", "crash_signal (11)"),
         ("leaves", "driver_exit0"),
         ("hangs", "hang_timeout"),
-        ("floods", "crash_signal(6)"),
+        ("floods", "crash_signal (6)"),
         ("works", "ok"),
     ];
     assert_eq!(outcomes, expected, "{jobs:#?}");

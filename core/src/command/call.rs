@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use super::{AcceleratorRule, Rule};
 use crate::backend::Accelerator;
@@ -199,8 +200,8 @@ impl Asked<'_> {
             Placeholder::Accelerator => rule.word.clone().ok_or(CallError::NoWord(self.accelerator))?,
             Placeholder::Runs => stop.min_samples.max(1).to_string(),
             Placeholder::Warmup => self.profile.warmup.min_iterations.to_string(),
-            Placeholder::Seconds => stop.min_time.as_secs().to_string(),
-            Placeholder::MaxSeconds => stop.max_time.as_secs().to_string(),
+            Placeholder::Seconds => whole_seconds(stop.min_time).to_string(),
+            Placeholder::MaxSeconds => whole_seconds(stop.max_time).to_string(),
             Placeholder::WarmupSeconds => self.profile.warmup.min_time.as_secs_f64().to_string(),
             Placeholder::Shapes => inner_first(self.shapes.ok_or(CallError::NoShapes)?),
             Placeholder::Inputs => self.inputs.ok_or(CallError::NoInputs)?.to_owned(),
@@ -218,6 +219,11 @@ impl Asked<'_> {
         }
         Ok(filled)
     }
+}
+
+/// Rounded up: no program measures for less than it was asked to.
+fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 
 /// `[224,224,3],[1000]`: the innermost axis first, without a leading axis of one.

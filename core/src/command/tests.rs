@@ -452,7 +452,8 @@ fn words_are_made_from_the_job_and_the_accelerators_words_come_first() {
     assert_eq!(arguments, ["64", "4", "0", "-1", "0", "param=/job/model/m", "shape=[224,224,3]"]);
     assert_eq!((environment, viewer), (vec![], None));
     let called_for_gpu = called("benchmark_model", Accelerator::Gpu).arguments;
-    assert_eq!(called_for_gpu[..3], ["--use_gpu=true", "--graph=/job/model/m", "--num_threads=4"]);
+    let full_precision = "--gpu_precision_loss_allowed=false";
+    assert_eq!(called_for_gpu[..4], ["--use_gpu=true", full_precision, "--graph=/job/model/m", "--num_threads=4"]);
     let called_for_npu = called("qnn-net-run", Accelerator::Npu);
     assert_eq!(called_for_npu.viewer.unwrap(), ["--input_log", "/job/out/qnn-profiling-data_0.log"]);
     assert!(

@@ -17,7 +17,7 @@ const EQUAL_SAMPLES: u64 = 16;
 const ACCOUNTED_SAMPLES: u64 = 16;
 /// Of the request's time, and of each inference, so much may lie outside of the samples: loops in slow languages.
 const UNACCOUNTED_SHARE: f64 = 0.2;
-const UNACCOUNTED_EACH: Duration = Duration::from_micros(100);
+const UNACCOUNTED_EACH: Duration = Duration::from_micros(25);
 
 /// What an engine claimed of one request, and how long the request took as its caller saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,5 +1,6 @@
 //! One file a page: what it reads, the sentence it opens with, the data it gives as JSON.
 
+pub(crate) mod against_cpu;
 pub(crate) mod dataset;
 pub(crate) mod device;
 pub(crate) mod examples;

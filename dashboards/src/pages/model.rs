@@ -10,9 +10,11 @@ use seatrial_core::ids::{DeviceId, JobId, RunId};
 use seatrial_core::job::AttemptRef;
 use seatrial_core::metric::{self, Better, Metric};
 use seatrial_core::model::{Precision, SignatureStanding, TensorSpec};
+use seatrial_core::outcome::Outcome;
 use seatrial_core::store::{DeviceRow, JobRow, ModelDetail, ModelRow, VariantRow, VersionRow};
 use serde::Serialize;
 
+use super::against_cpu;
 use super::list::{Asked, Column};
 use super::paired::{self, Answered, Comparison, Line};
 use super::{JobLines, Numbers, job_line, numbers_of};
@@ -132,6 +134,13 @@ struct Best {
     size_bytes: u64,
 }
 
+impl Best {
+    /// Ended well on what was asked for, with numbers that can be trusted.
+    fn is_comparable(&self) -> bool {
+        self.job.outcome == Some(Outcome::Ok) && self.job.invalid.is_empty()
+    }
+}
+
 #[derive(Serialize)]
 struct Data {
     model: ModelDetail,
@@ -140,6 +149,8 @@ struct Data {
     results: Vec<Best>,
     /// Results on the same examples, each against the variant of the highest precision and against the version before.
     paired: Vec<Comparison>,
+    /// Of every device that has tried an accelerator.
+    against_cpu: Vec<against_cpu::Pair>,
     jobs: Vec<JobRow>,
     #[serde(skip)]
     numbers: HashMap<JobId, Numbers>,
@@ -153,6 +164,7 @@ struct ResultLine {
     backend: String,
     profile: String,
     size: String,
+    load: Html,
     p50: Html,
     accuracy: Html,
     memory: Html,
@@ -204,6 +216,7 @@ struct Page {
     accuracy_head: String,
     results: Vec<ResultLine>,
     paired: Vec<Line>,
+    against_cpu: Vec<against_cpu::Line>,
     variants: Vec<VariantLine>,
     versions: Vec<VersionLine>,
     versions_left: String,
@@ -234,7 +247,8 @@ async fn read(state: &Dashboards, visit: &Visit, name: &str) -> Result<Data, Fai
     let results = results(state, &model, &jobs, chosen, newest).await?;
     let numbers = numbers_of(state, jobs.get(..LISTED).unwrap_or(&jobs)).await?;
     let paired = pair(state, &model, &results, &jobs).await?;
-    Ok(Data { model, device, results, paired, jobs, numbers, devices })
+    let against_cpu = against_cpu::read(state, &jobs, newest, accelerator).await?;
+    Ok(Data { model, device, results, paired, against_cpu, jobs, numbers, devices })
 }
 
 /// The newest valid job of each variant, backend and profile of the newest version, with its metrics. Those of a run
@@ -341,6 +355,9 @@ fn points(results: &[Best]) -> Vec<(usize, Point)> {
     let name = accuracy_metric(results)
         .filter(|name| is_share(name) && metric::kind(name).is_some_and(|kind| kind.better == Better::Higher));
     let Some(name) = name else { return Vec::new() };
+    let measured = |best: &&Best| best.is_comparable() && Numbers::new(best.metrics.clone()).estimate(name).is_some();
+    let newest = results.iter().filter(measured).max_by_key(|best| best.job.created_at);
+    let Some(dataset) = newest.map(|best| &best.job.dataset) else { return Vec::new() };
     let mut points: Vec<(usize, Point)> = Vec::new();
     let same = |a: &Best, b: &Best| a.job.variant == b.job.variant && a.job.backend == b.job.backend;
     for (i, best) in results.iter().enumerate() {
@@ -349,7 +366,8 @@ fn points(results: &[Best]) -> Vec<(usize, Point)> {
         let profile = if twice { format!(", {}", best.job.profile) } else { String::new() };
         let numbers = Numbers::new(best.metrics.clone());
         let (Some(p50), Some(accuracy)) = (numbers.estimate("lat_p50_ms"), numbers.estimate(name)) else { continue };
-        if !best.job.invalid.is_empty() {
+        // A fallback is no result of its accelerator, and another dataset is another question.
+        if !best.is_comparable() || best.job.dataset != *dataset {
             continue;
         }
         points.push((
@@ -412,6 +430,7 @@ pub(crate) async fn page(
             accuracy_head: accuracy_head(&data.results),
             results: result_lines(&data.results, &points, &beaten, words),
             paired: data.paired.iter().map(Comparison::line).collect(),
+            against_cpu: data.against_cpu.iter().map(|pair| pair.line(words)).collect(),
             variants: newest.map(|version| variant_lines(version, words)).unwrap_or_default(),
             versions: data
                 .model
@@ -516,11 +535,13 @@ fn result_lines(
             backend: best.job.backend.clone(),
             profile: best.job.profile.clone(),
             size: significant(best.size_bytes as f64 / 1e6),
+            load: cell("load_cold_ms", 1.0),
             p50: cell("lat_p50_ms", 1.0),
             accuracy: accuracy.map_or_else(|| Html::trusted(DASH.to_string()), |name| cell(name, factor)),
             memory: cell("mem_peak_rss_mb", 1.0),
             factor: numbers
                 .estimate("lat_p50_ms")
+                .filter(|_| best.is_comparable())
                 .filter(|p50| slowest > 0.0 && p50.value > 0.0)
                 .map_or_else(|| DASH.to_string(), |p50| format!("{} ×", significant(slowest / p50.value))),
             front: place.is_some() && rival.is_none(),

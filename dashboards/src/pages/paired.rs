@@ -28,7 +28,11 @@ impl Answered {
         let spec: Option<JobSpec> = document(state.read.job_spec(job.id).await?, "job specification", job);
         let Some(dataset) = spec.and_then(|spec| spec.dataset) else { return Ok(None) };
         let blocks = state.read.blocks(AttemptRef { job: job.id, attempt }).await?;
-        let right = task::right(dataset.task, dataset.examples, &blocks)
+        let (of, examples) = (dataset.task, dataset.examples);
+        let judged = tokio::task::spawn_blocking(move || task::right(of, examples, &blocks)).await;
+        let stopped = |error| Failure::Conflict(format!("judging the answers of job {} stopped: {error}", job.short));
+        let right = judged
+            .map_err(stopped)?
             .inspect_err(|why| tracing::warn!(job = %job.id, %why, "answers that cannot be paired"));
         let answered = |right| Self { job: job.clone(), dataset: dataset.digest, right };
         Ok(right.ok().flatten().map(answered))

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use seatrial_core::dataset::{Binding, MAX_LABEL_MAP};
 use seatrial_core::ids::{BindingId, ModelId, ModelVersionId, VariantId};
-use seatrial_core::model::{Manifest, ManifestEntry, Signature};
+use seatrial_core::model::{Format, Manifest, ManifestEntry, Signature};
 use seatrial_core::store::{NewBinding, NewModelVersion, NewVariant};
 use seatrial_core::time::Timestamp;
 use seatrial_proto::v1::models_server::Models;
@@ -23,8 +23,6 @@ const MAX_VARIANTS: usize = 32;
 const MAX_FILES: usize = 64;
 const MAX_BINDINGS: usize = 64;
 const MAX_TENSORS: usize = 256;
-/// The role that every variant's main file has.
-const MAIN_ROLE: &str = "model";
 
 #[tonic::async_trait]
 impl Models for Control {
@@ -156,17 +154,18 @@ fn checked_variant(field: &str, variant: v1::NewVariant, now: Timestamp) -> Resu
     if signature.inputs.len() > MAX_TENSORS || signature.outputs.len() > MAX_TENSORS {
         return Err(Error::field(format!("{field}.signature_json"), format!("more than {MAX_TENSORS} tensors")));
     }
+    let format: Format = validate::word(&format!("{field}.format"), &format)?;
     Ok(NewVariant {
         id: VariantId::new(now, entropy()),
         name: validate::name(&format!("{field}.name"), &name)?,
-        format: validate::word(&format!("{field}.format"), &format)?,
+        format,
         precision: validate::word(&format!("{field}.precision"), &precision)?,
-        manifest: checked_manifest(&format!("{field}.files"), files)?,
+        manifest: checked_manifest(&format!("{field}.files"), files, format)?,
         signature,
     })
 }
 
-fn checked_manifest(field: &str, files: Vec<v1::FileRef>) -> Result<Manifest, Error> {
+fn checked_manifest(field: &str, files: Vec<v1::FileRef>, format: Format) -> Result<Manifest, Error> {
     if files.len() > MAX_FILES {
         return Err(Error::field(field, format!("{} files; a variant has at most {MAX_FILES}", files.len())));
     }
@@ -186,8 +185,9 @@ fn checked_manifest(field: &str, files: Vec<v1::FileRef>) -> Result<Manifest, Er
         });
     }
     let manifest = Manifest { entries };
-    if manifest.role(MAIN_ROLE).is_none() {
-        return Err(Error::field(field, format!("no file has the role {MAIN_ROLE:?}")));
+    let main = format.main_role();
+    if manifest.role(main).is_none() {
+        return Err(Error::field(field, format!("no file has the role {main:?}")));
     }
     Ok(manifest)
 }

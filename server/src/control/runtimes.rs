@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use seatrial_core::command::{RULES_ROLE, VIEWER_ROLE};
 use seatrial_core::ids::{RuntimePackageId, TrackId};
 use seatrial_core::runtimes::{Engine, PackageKind, RuntimePackage};
 use seatrial_core::store::NewRuntimePackage;
@@ -63,6 +64,15 @@ fn checked(caller: &Caller, message: AddRuntimeRequest, now: Timestamp) -> Resul
     if matches!(package.kind, PackageKind::Library { .. }) && package.abi.is_none() {
         return refuse("abi", "a library is machine code, and says for which ABI".to_owned());
     }
+    if package.kind == PackageKind::Command {
+        let of = |role: &str| package.manifest.entries.iter().filter(|entry| entry.role == role).count();
+        if of(RULES_ROLE) != 1 || of(VIEWER_ROLE) > 1 {
+            let why = format!(
+                "a benchmark program has one file with the role {RULES_ROLE:?} and at most one {VIEWER_ROLE:?}"
+            );
+            return refuse("manifest.entries", why);
+        }
+    }
     if package.accelerators.is_empty() || package.formats.is_empty() {
         let why = "a package has code for at least one accelerator and reads at least one model format";
         return refuse("accelerators", why.to_owned());
@@ -80,7 +90,8 @@ fn checked(caller: &Caller, message: AddRuntimeRequest, now: Timestamp) -> Resul
         let field = format!("{field}.manifest.entries[{index}]");
         validate::file_name(&format!("{field}.file_name"), &entry.file_name)?;
         validate::name(&format!("{field}.role"), &entry.role)?;
-        if !seen.insert(entry.file_name.as_str()) {
+        // Some file systems do not tell case.
+        if !seen.insert(entry.file_name.to_lowercase()) {
             return Err(Error::field(format!("{field}.file_name"), format!("{:?} is given twice", entry.file_name)));
         }
     }

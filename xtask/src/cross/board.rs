@@ -13,6 +13,8 @@ pub struct Board {
     triple: &'static str,
     /// As GNU calls it: the prefix of its compiler and its folder under /usr.
     gnu: &'static str,
+    /// The engines of its agent; all when empty.
+    engines: &'static [&'static str],
     /// The emulator's program.
     pub emulator: &'static str,
     needs: [Need; 2],
@@ -22,6 +24,7 @@ pub const AARCH64: Board = Board {
     name: "AARCH64",
     triple: "aarch64-unknown-linux-gnu",
     gnu: "aarch64-linux-gnu",
+    engines: &[],
     emulator: "qemu-aarch64",
     needs: [
         Need {
@@ -41,6 +44,8 @@ pub const ARMV7: Board = Board {
     name: "ARMV7",
     triple: "armv7-unknown-linux-gnueabihf",
     gnu: "arm-linux-gnueabihf",
+    // No package of another engine exists for it, and LiteRT's bindings are for 64 bits.
+    engines: &["tract"],
     emulator: "qemu-arm",
     needs: [
         Need {
@@ -62,6 +67,9 @@ impl Board {
         self.install()?;
         let mut cargo = cross_cargo("build", self.triple, profile);
         compile_c_with(&mut cargo, self.triple, Path::new(&self.compiler()));
+        if !self.engines.is_empty() {
+            cargo.args(["--no-default-features", "--features", &self.engines.join(",")]);
+        }
         run(&mut cargo)?;
         Ok(built(self.triple, profile))
     }

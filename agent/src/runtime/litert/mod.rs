@@ -22,6 +22,7 @@ use seatrial_core::report::Actual;
 use seatrial_core::runtimes::Engine;
 use seatrial_core::tensor::{DType, Tensor};
 
+use super::package::in_full;
 use super::vulkan;
 use super::{LoadRequest, ModelFiles, Runtime, RuntimeError, Session};
 use crate::child::spec::PlacedPackage;
@@ -110,7 +111,7 @@ impl Litert {
     pub(super) fn open(package: &PlacedPackage) -> Result<Self, RuntimeError> {
         // SAFETY: the library's own start-up runs; it is one that the server knows by digest, and this process is a
         // child that holds nothing but one attempt.
-        let library = unsafe { Library::new(package.library()) }.map_err(|error| package.refused(&error))?;
+        let library = unsafe { Library::new(package.library()) }.map_err(|error| package.refused(&in_full(&error)))?;
         let missing = |name: &str| package.refused(&format!("it has no function {name}"));
         // SAFETY: the table is dropped before the library; the types are those of its headers.
         let functions = unsafe { LiteRtFunctions::try_load(&library) }.map_err(|error| missing(error.name()))?;
@@ -248,6 +249,9 @@ impl Runtime for Litert {
         let model = Model::open(&self.api, files)?;
         let signature = model.signature()?;
         let mut loaded = Loaded::new(model, signature, request)?;
+        if loaded.fallback.is_none() {
+            loaded.fallback = gpu.as_deref().and_then(vulkan::only_software);
+        }
         loaded.gpu = gpu.map(|devices| vulkan::told(&devices));
         Ok(Box::new(loaded))
     }
@@ -534,20 +538,16 @@ impl Loaded {
         if self.accelerator == Accelerator::Cpu {
             return Ok(None);
         }
-        let mut fully = false;
-        let (code, call) = match self.model.api.is_non_cpu_fully_accelerated {
-            // SAFETY: the compiled model is alive.
-            Some(ask) => (unsafe { ask(self.compiled, &raw mut fully) }, "LiteRtCompiledModelIsNonCpuFullyAccelerated"),
-            None => (
-                // SAFETY: as above.
-                unsafe {
-                    (self.model.api.functions.compiled_model_is_fully_accelerated)(self.compiled, &raw mut fully)
-                },
-                "LiteRtCompiledModelIsFullyAccelerated",
-            ),
+        let accelerator = self.accelerator.as_str();
+        let Some(ask) = self.model.api.is_non_cpu_fully_accelerated else {
+            let why = "this version of LiteRT does not tell the CPU's kernels apart";
+            return Ok(Some(format!("it is not known whether all of it ran on the {accelerator}: {why}")));
         };
-        check(code, call, Claim::LoadFail)?;
-        Ok((!fully).then(|| format!("litert: not every operator is on the {}", self.accelerator.as_str())))
+        let mut fully = false;
+        // SAFETY: the compiled model is alive.
+        let code = unsafe { ask(self.compiled, &raw mut fully) };
+        check(code, "LiteRtCompiledModelIsNonCpuFullyAccelerated", Claim::LoadFail)?;
+        Ok((!fully).then(|| format!("litert: not every operator is on the {accelerator}")))
     }
 
     fn wait_for_outputs(&self) -> Result<(), RuntimeError> {

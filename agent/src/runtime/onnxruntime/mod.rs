@@ -14,7 +14,7 @@ use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, Memory
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{IoBinding, Session as OrtSession};
 use ort::value::{DynTensor, DynValue, Outlet, TensorElementType};
-use ort::{AsPointer as _, sys};
+use ort::{AsPointer as _, LoadDynamicError, sys};
 use seatrial_core::backend::Accelerator;
 use seatrial_core::device::RuntimeOffer;
 use seatrial_core::model::{Axis, Format, Precision, Signature, TensorSpec};
@@ -26,6 +26,7 @@ use seatrial_core::runtimes::Engine;
 use seatrial_core::tensor::{DType, Tensor};
 
 use self::profile::Told;
+use super::package::in_full;
 use super::vulkan;
 use super::{LoadRequest, ModelFiles, Runtime, RuntimeError, Session};
 use crate::child::spec::PlacedPackage;
@@ -44,7 +45,7 @@ const PROFILE_PREFIX: &str = "operators";
 impl Onnxruntime {
     /// Loads the library of a package; its companions are found beside it.
     pub(super) fn open(package: &PlacedPackage) -> Result<Self, RuntimeError> {
-        let builder = ort::init_from(package.library()).map_err(|error| package.refused(&error))?;
+        let builder = ort::init_from(package.library()).map_err(|error| package.refused(&said(&error)))?;
         let environment = builder.with_name("seatrial").with_telemetry(false).build().map_err(|error| {
             RuntimeError::new(Claim::UnsupportedBackend, format!("onnxruntime does not start: {error}"))
         })?;
@@ -66,6 +67,16 @@ impl Onnxruntime {
     }
 }
 
+/// The wrapper's error leaves out what the linker said.
+fn said(error: &LoadDynamicError) -> String {
+    match error {
+        LoadDynamicError::Dlopen { error, .. } => in_full(error),
+        LoadDynamicError::MissingApi { .. }
+        | LoadDynamicError::InvalidVersionString
+        | LoadDynamicError::BadVersion { .. } => error.to_string(),
+    }
+}
+
 /// The engine's part for an accelerator, under the name that it has in a profile.
 struct Provider {
     name: &'static str,
@@ -79,8 +90,10 @@ impl Provider {
         let (name, dispatch) = match accelerator {
             Accelerator::Cpu => return None,
             Accelerator::Gpu => ("WebGpuExecutionProvider", ep::WebGPU::default().build()),
-            Accelerator::Npu if has(ep::QNN::is_available()) => ("QNNExecutionProvider", ep::QNN::default().build()),
-            Accelerator::Npu => ("NnapiExecutionProvider", ep::NNAPI::default().build()),
+            Accelerator::Npu if has(ep::QNN::is_available()) => {
+                ("QNNExecutionProvider", ep::QNN::default().with_backend_path("libQnnHtp.so").build())
+            }
+            Accelerator::Npu => ("NnapiExecutionProvider", ep::NNAPI::default().with_disable_cpu(true).build()),
         };
         Some(Self { name, dispatch: dispatch.error_on_failure() })
     }
@@ -139,7 +152,9 @@ impl Runtime for Onnxruntime {
             Accelerator::Cpu => load_error(&error),
             Accelerator::Gpu | Accelerator::Npu => accelerator_error(request.accelerator, &error),
         })?;
-        Ok(Box::new(Loaded { gpu: gpu.map(|devices| vulkan::told(&devices)), ..Loaded::new(session, request)? }))
+        let software = gpu.as_deref().and_then(vulkan::only_software);
+        let gpu = gpu.map(|devices| vulkan::told(&devices));
+        Ok(Box::new(Loaded { gpu, software, ..Loaded::new(session, request)? }))
     }
 }
 
@@ -254,6 +269,8 @@ struct Loaded {
     delegation: Option<Delegation>,
     /// The devices among which the provider chooses.
     gpu: Option<String>,
+    /// Why none of them is a GPU.
+    software: Option<String>,
 }
 
 impl Loaded {
@@ -278,6 +295,7 @@ impl Loaded {
             profile: request.operator_profile.map(Path::to_owned),
             delegation: None,
             gpu: None,
+            software: None,
         })
     }
 }
@@ -358,9 +376,10 @@ impl Session for Loaded {
 }
 
 impl Loaded {
-    /// Operators that the provider left to the CPU.
+    /// Operators that the provider left to the CPU, or a provider that itself computes there.
     fn fallback(&self) -> Option<String> {
-        self.delegation.as_ref().and_then(|delegation| delegation.fallback(self.accelerator.as_str()))
+        let left = self.delegation.as_ref().and_then(|delegation| delegation.fallback(self.accelerator.as_str()));
+        left.or_else(|| self.software.clone())
     }
 
     fn bound_outputs(&self) -> Result<Vec<DynValue>, RuntimeError> {

@@ -50,7 +50,8 @@ pub(super) fn read(folder: &Path, name: &str) -> Result<Told, String> {
 fn parse(bytes: &[u8]) -> Result<Told, String> {
     let events: Vec<Event> = serde_json::from_slice(bytes).map_err(|error| format!("the engine's profile: {error}"))?;
     let mut runs = 0;
-    let mut sums: BTreeMap<String, OperatorTime> = BTreeMap::new();
+    // Two operators may share a name, and only one of them the accelerator.
+    let mut sums: BTreeMap<(String, String, String), OperatorTime> = BTreeMap::new();
     for Event { cat, name, dur, args } in events {
         match (cat.as_str(), args) {
             ("Session", _) if name == "model_run" => runs += 1,
@@ -59,8 +60,9 @@ fn parse(bytes: &[u8]) -> Result<Told, String> {
                 if COPIES.contains(&kind.as_str()) {
                     continue;
                 }
+                let key = (name.to_owned(), kind.clone(), place.clone());
                 let start = || OperatorTime { name: name.to_owned(), kind, place, mean_us: 0.0 };
-                sums.entry(name.to_owned()).or_insert_with(start).mean_us += dur;
+                sums.entry(key).or_insert_with(start).mean_us += dur;
             }
             _ => {}
         }
@@ -96,6 +98,15 @@ mod tests {
         let told: Vec<(&str, &str, f64)> =
             profile.operators.iter().map(|one| (one.name.as_str(), one.place.as_str(), one.mean_us)).collect();
         assert_eq!(told, [("conv", "WebGpuExecutionProvider", 200.0), ("shape", "CPUExecutionProvider", 10.0)]);
+    }
+
+    #[test]
+    fn operators_of_one_name_on_two_providers_stay_two() {
+        let twin = PROFILE.replace("shape_kernel_time", "conv_kernel_time").replace("\"Shape\"", "\"Conv\"");
+        let mut places: Vec<String> =
+            parse(twin.as_bytes()).unwrap().operators.into_iter().map(|one| one.place).collect();
+        places.sort();
+        assert_eq!(places, ["CPUExecutionProvider", "WebGpuExecutionProvider"]);
     }
 
     #[test]

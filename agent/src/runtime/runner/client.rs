@@ -75,6 +75,10 @@ impl Client {
     ) -> Result<(), RuntimeError> {
         loop {
             let message = self.process.hear(LIVENESS)?;
+            if message.id < self.id && matches!(message.message, Some(Answer::Progress(_))) {
+                // A sign of life that was on its way when its request was answered.
+                continue;
+            }
             if message.id != self.id {
                 return Err(unexpected(&format!("an answer to request {}", self.id), &message));
             }

@@ -11,8 +11,8 @@ mod process;
 mod session;
 mod tensors;
 
-use std::collections::BTreeMap;
 use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use seatrial_core::backend::{Accelerator, Backend};

@@ -70,7 +70,7 @@ impl Loaded {
 
     /// Why what computes is not what was asked for.
     fn fallback(&self) -> Option<String> {
-        let v1::Loaded { accelerator, fallback, .. } = &self.told;
+        let v1::Loaded { accelerator, fallback, delegated, nodes, .. } = &self.told;
         let asked = &self.asked.accelerator;
         let software = self.client.hello().accelerators.iter().find(|one| one.kind == *asked && one.software);
         let because = if fallback.is_empty() { String::new() } else { format!(": {fallback}") };
@@ -78,6 +78,8 @@ impl Loaded {
             Some(format!("{asked} is asked for and {accelerator:?} computes{because}"))
         } else if !fallback.is_empty() {
             Some(fallback.clone())
+        } else if asked != "cpu" && delegated.zip(*nodes).is_none_or(|(on, all)| on > all || all == 0) {
+            Some(format!("it is not known whether all of it ran on the {asked}: the runner does not count operators"))
         } else {
             software
                 .filter(|one| one.kind != "cpu")
@@ -217,6 +219,10 @@ impl Session for Loaded {
             signature: None,
             loaded: Vec::new(),
         }
+    }
+
+    fn compiled_in(&self) -> Option<Duration> {
+        Some(Duration::from_nanos(self.told.compile_ns)).filter(|compiled| !compiled.is_zero())
     }
 
     fn set_inputs(&mut self, inputs: &[NamedTensor]) -> Result<(), RuntimeError> {

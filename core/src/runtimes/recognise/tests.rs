@@ -83,7 +83,7 @@ fn an_aar_is_a_package_for_each_abi() {
     let found = recognise(&contents("onnxruntime-android-1.20.0.aar", libraries), None).unwrap();
     let mut abis: Vec<String> = found.iter().map(|package| package.abi.to_string()).collect();
     abis.sort();
-    assert_eq!(abis, ["aarch64-linux-android", "arm-linux-android", "x86-linux-android", "x86_64-linux-android"]);
+    assert_eq!(abis, ["aarch64-linux-android", "arm-linux-androideabi", "x86-linux-android", "x86_64-linux-android"]);
     assert!(found.iter().all(|package| package.version == "1.20.0"));
 }
 
@@ -155,10 +155,10 @@ fn a_program_is_for_the_c_library_that_it_needs_and_without_one_for_each() {
     };
     assert_eq!(abis(&library("run", Machine::Aarch64, &["libm.so", "libc.so"])).unwrap(), ["aarch64-linux-android"]);
     let alone = library("run", Machine::Arm, &[]);
-    assert_eq!(abis(&alone).unwrap(), ["arm-linux-gnu", "arm-linux-musl", "arm-linux-android"]);
+    assert_eq!(abis(&alone).unwrap(), ["arm-linux-gnueabihf", "arm-linux-musleabihf", "arm-linux-androideabi"]);
     let mut bionic = alone.clone();
     bionic.android_note = true;
-    assert_eq!(abis(&bionic).unwrap(), ["arm-linux-android"]);
+    assert_eq!(abis(&bionic).unwrap(), ["arm-linux-androideabi"]);
     let strange = library("run", Machine::X86_64, &["libstrange.so"]);
     assert_eq!(abis(&strange), Err(Refusal::UnknownLibc { path: "run".to_owned() }));
     let mut foreign = alone;

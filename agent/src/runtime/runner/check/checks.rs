@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use seatrial_core::measure::plausible::Claimed;
 use seatrial_core::profile::StopRule;
 use seatrial_core::tensor::Tensor;
 use seatrial_proto::v1::from_runner::Message as Answer;
@@ -167,17 +168,29 @@ fn counts(bench: &mut Bench<'_>) -> Result<(), Failed> {
 fn believable(bench: &mut Bench<'_>) -> Result<(), Failed> {
     let model = bench.model()?;
     let inputs = bench.inputs(&model)?;
-    let Ran { claimed, .. } = bench.run(&rule(50, 0), v1::Run { inputs, ..last() })?;
-    claimed.refuted(&rule(50, 50), false).map_or(Ok(()), broken)
+    believed(&rule(50, 50), || Ok(bench.run(&rule(50, 0), v1::Run { inputs: inputs.clone(), ..last() })?.claimed))
+}
+
+/// Whether one of a few requests can be true: a busy machine takes the CPU away between two samples now and then, and a
+/// liar lies every time.
+fn believed(rule: &StopRule, mut ask: impl FnMut() -> Result<Claimed, Failed>) -> Result<(), Failed> {
+    const TRIES: u32 = 4;
+    let mut refuted = ask()?.refuted(rule, false);
+    for _ in 1..TRIES {
+        if refuted.is_none() {
+            return Ok(());
+        }
+        refuted = ask()?.refuted(rule, false);
+    }
+    refuted.map_or(Ok(()), broken)
 }
 
 fn least_duration(bench: &mut Bench<'_>) -> Result<(), Failed> {
     let model = bench.model()?;
     let inputs = bench.inputs(&model)?;
     let asked = StopRule { min_time: Duration::from_millis(300), ..rule(1, 0) };
-    let Ran { claimed, .. } = bench.run(&asked, v1::Run { inputs, ..last() })?;
-    let believed = StopRule { max_samples: u32::MAX, ..asked };
-    claimed.refuted(&believed, false).map_or(Ok(()), broken)
+    let kept = StopRule { max_samples: u32::MAX, ..asked };
+    believed(&kept, || Ok(bench.run(&asked, v1::Run { inputs: inputs.clone(), ..last() })?.claimed))
 }
 
 fn most_samples(bench: &mut Bench<'_>) -> Result<(), Failed> {
