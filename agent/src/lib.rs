@@ -14,6 +14,7 @@ pub mod cli;
 pub mod clock;
 mod command;
 pub mod data;
+mod drivers;
 pub mod folder;
 pub mod interpreters;
 pub mod isolation;

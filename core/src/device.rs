@@ -99,8 +99,9 @@ impl std::fmt::Display for RuntimeOffer {
     /// `cpu; no gpu: there is no Vulkan driver`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let offered: Vec<&str> = self.accelerators.iter().map(|one| one.as_str()).collect();
-        f.write_str(&offered.join(", "))?;
-        self.absent.iter().try_for_each(|(one, why)| write!(f, "; no {}: {why}", one.as_str()))
+        let offered = Some(offered.join(", ")).filter(|offered| !offered.is_empty());
+        let absent = self.absent.iter().map(|(one, why)| format!("no {}: {why}", one.as_str()));
+        f.write_str(&offered.into_iter().chain(absent).collect::<Vec<_>>().join("; "))
     }
 }
 
@@ -163,6 +164,20 @@ impl FromStr for DeviceState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::Accelerator;
+
+    #[test]
+    fn an_offer_is_told_with_what_it_lacks_and_why() {
+        let told = |accelerators: &[Accelerator], absent: &[(Accelerator, &str)]| {
+            let absent = absent.iter().map(|&(one, why)| (one, why.to_owned())).collect();
+            let (name, version) = ("litert".to_owned(), "2.3.0".to_owned());
+            RuntimeOffer { name, version, formats: Vec::new(), accelerators: accelerators.to_vec(), absent }.to_string()
+        };
+        let (cpu, gpu) = (Accelerator::Cpu, Accelerator::Gpu);
+        assert_eq!(told(&[cpu, gpu], &[]), "cpu, gpu");
+        assert_eq!(told(&[cpu], &[(gpu, "there is no driver")]), "cpu; no gpu: there is no driver");
+        assert_eq!(told(&[], &[(cpu, "it died by signal 11")]), "no cpu: it died by signal 11");
+    }
 
     #[test]
     fn a_processor_of_an_older_document_has_plain_numbers_and_lists() {

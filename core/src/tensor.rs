@@ -21,6 +21,21 @@ pub enum DType {
 }
 
 impl DType {
+    pub const ALL: [Self; 12] = [
+        Self::F32,
+        Self::F64,
+        Self::F16,
+        Self::I8,
+        Self::U8,
+        Self::I16,
+        Self::U16,
+        Self::I32,
+        Self::U32,
+        Self::I64,
+        Self::U64,
+        Self::Bool,
+    ];
+
     /// Size of one element in bytes.
     #[must_use]
     pub const fn size(self) -> usize {

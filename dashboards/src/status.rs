@@ -47,6 +47,11 @@ pub const fn has_result(outcome: Outcome) -> bool {
     matches!(outcome.family(), Family::Ok | Family::Fallback)
 }
 
+/// Ended well on what was asked for, with numbers that can be trusted: only such a result is held against others.
+pub fn is_comparable(row: &JobRow) -> bool {
+    row.outcome == Some(Outcome::Ok) && row.invalid.is_empty()
+}
+
 /// The family's word; for the two that only ended, the class in words.
 #[must_use]
 pub fn outcome(outcome: Outcome, words: Words) -> Status {

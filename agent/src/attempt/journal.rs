@@ -219,22 +219,30 @@ impl Journal {
         }
     }
 
-    /// One process that fell back is enough: what it executed stands for the attempt.
+    /// One process that fell back is enough: what it executed stands for the attempt. Every other reason is told too, and
+    /// so is what only a later process learns, as the one that asks the engine about its operators.
     fn take_actual(&mut self, index: u8, mut actual: Actual, loaded: bool) {
-        let fell_back = self.actual.as_ref().is_some_and(|known| known.fallback.is_some());
-        match actual.fallback.take() {
-            Some(_) if fell_back => {}
-            Some(reason) => {
-                let fallback = Some(format!("process {index}: {reason}"));
-                self.actual = Some(Actual { fallback, ..actual });
+        let reason = actual.fallback.take();
+        let told = reason.as_ref().map(|reason| format!("process {index}: {reason}"));
+        match (&mut self.actual, reason) {
+            (None, None) if !loaded => {}
+            (None, _) => self.actual = Some(Actual { fallback: told, ..actual }),
+            (Some(known), reason) => {
+                if known.delegated.present().is_none() && actual.delegated.present().is_some() {
+                    (known.delegated, known.rest) = (actual.delegated.clone(), actual.rest.clone());
+                }
+                match (&mut known.fallback, reason) {
+                    (_, None) => {}
+                    (Some(earlier), Some(reason)) if earlier.contains(&reason) => {}
+                    (Some(earlier), Some(_)) => earlier.extend(["; ", told.as_deref().unwrap_or_default()]),
+                    (None, Some(_)) => {
+                        if actual.delegated.present().is_none() {
+                            actual.delegated = known.delegated.clone();
+                        }
+                        *known = Actual { fallback: told, ..actual };
+                    }
+                }
             }
-            None if loaded => match &mut self.actual {
-                None => self.actual = Some(actual),
-                // Only the process that asks the engine about its operators can tell.
-                Some(known) if known.delegated.present().is_none() => known.delegated = actual.delegated,
-                Some(_) => {}
-            },
-            None => {}
         }
     }
 
@@ -293,5 +301,57 @@ pub(crate) fn unknown_actual(reason: &str) -> Actual {
         fallback: None,
         signature: None,
         loaded: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(fallback: Option<&str>, delegated: Option<(u32, u32)>) -> Actual {
+        Actual {
+            fallback: fallback.map(str::to_owned),
+            delegated: Reading::from_option(delegated, "not told"),
+            rest: delegated.filter(|(on, all)| on < all).map(|_| vec!["shape".to_owned()]).unwrap_or_default(),
+            ..unknown_actual("not told")
+        }
+    }
+
+    fn taken(processes: &[Actual]) -> Actual {
+        let mut journal = Journal::new(clock::boot());
+        for (index, actual) in (0..).zip(processes) {
+            journal.take_actual(index, actual.clone(), true);
+        }
+        journal.actual.unwrap()
+    }
+
+    #[test]
+    fn what_a_later_process_learns_of_operators_is_kept_whoever_fell_back_first() {
+        let software = Some("the GPU is a program");
+        let actual = taken(&[told(software, None), told(software, None), told(software, Some((9, 9)))]);
+        assert_eq!(actual.delegated, Reading::Present((9, 9)));
+        assert_eq!(actual.fallback.unwrap(), "process 0: the GPU is a program", "one reason is told once");
+
+        let left = Some("8 of 9 operators ran on the gpu; not: shape");
+        let actual = taken(&[told(software, None), told(left, Some((8, 9)))]);
+        assert_eq!((actual.delegated, actual.rest), (Reading::Present((8, 9)), vec!["shape".to_owned()]));
+        let both = "process 0: the GPU is a program; process 1: 8 of 9 operators ran on the gpu; not: shape";
+        assert_eq!(actual.fallback.unwrap(), both);
+
+        let actual = taken(&[told(None, None), told(left, Some((8, 9)))]);
+        assert_eq!(actual.fallback.unwrap(), "process 1: 8 of 9 operators ran on the gpu; not: shape");
+        let actual = taken(&[told(None, None), told(None, Some((9, 9)))]);
+        assert_eq!(
+            (actual.delegated, actual.fallback),
+            (Reading::Present((9, 9)), None),
+            "the control: none fell back"
+        );
+    }
+
+    #[test]
+    fn a_process_that_loaded_nothing_tells_nothing() {
+        let mut journal = Journal::new(clock::boot());
+        journal.take_actual(0, told(None, None), false);
+        assert!(journal.actual.is_none());
     }
 }

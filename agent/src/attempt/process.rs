@@ -29,7 +29,7 @@ use crate::child::spec::{ChildResult, ChildSpec, RESULT_FILE, SENTINEL_FILE, SEN
 use crate::isolation::{self, AGENT_VARIABLE, ATTEMPT_VARIABLE, Mark};
 use crate::plain::read_plain;
 use crate::probe::Probe;
-use crate::{clock, folder};
+use crate::{clock, drivers, folder};
 
 /// How often the parent looks: coarse enough to cost nothing, fine enough for every deadline.
 const LOOK: Duration = Duration::from_millis(50);
@@ -201,10 +201,8 @@ fn spawn(launch: &Launch<'_>, spec_path: &Path) -> io::Result<Child> {
 
 /// Tokens and addresses in the agent's environment are none of a model's business. Which GPU driver is used is.
 fn passes(name: &std::ffi::OsStr) -> bool {
-    const NAMES: [&str; 7] =
-        ["PATH", "LD_LIBRARY_PATH", "HOME", "FAILPOINTS", "LLVM_PROFILE_FILE", "XDG_RUNTIME_DIR", "XDG_DATA_DIRS"];
-    const DRIVERS: [&str; 5] = ["VK_", "MESA_", "GALLIUM_", "LIBGL_", "OCL_"];
-    name.to_str().is_some_and(|name| NAMES.contains(&name) || DRIVERS.iter().any(|prefix| name.starts_with(prefix)))
+    const NAMES: [&str; 5] = ["PATH", "LD_LIBRARY_PATH", "HOME", "FAILPOINTS", "LLVM_PROFILE_FILE"];
+    drivers::is_variable(name) || name.to_str().is_some_and(|name| NAMES.contains(&name))
 }
 
 fn drain(output: &Output, child: &mut Child) -> io::Result<Vec<thread::JoinHandle<()>>> {

@@ -12,6 +12,7 @@ use rustix::process::{
 };
 
 use super::spec::{ChildSpec, PlacedPackage};
+use crate::drivers;
 
 /// No file of a child on the CPU is longer, in bytes.
 const MAX_FILE_BYTES: u64 = 256 << 20;
@@ -35,6 +36,7 @@ const SYSTEM_LIBRARIES: &[&str] = &[
 
 /// Where it stands which drivers there are.
 const DRIVER_LISTS: &[&str] = &["/usr/share/vulkan", "/etc/vulkan", "/etc/OpenCL", "/usr/share/drirc.d"];
+
 /// What the kernel starts in the place of a program that is linked with shared libraries.
 const LOADERS: &[&str] = &[
     "/lib64/ld-linux-x86-64.so.2",
@@ -65,16 +67,15 @@ const ACCELERATOR_DEVICES: &[&str] = &[
     "/dev/vndbinder",
 ];
 
-/// Variables of the agent's environment that name libraries elsewhere, and drivers: lists of files and folders.
-const LIBRARY_PATHS: &[&str] = &["LD_LIBRARY_PATH"];
-const DRIVER_PATHS: &[&str] = &["VK_DRIVER_FILES", "VK_ICD_FILENAMES", "VK_ADD_DRIVER_FILES", "OCL_ICD_VENDORS"];
+/// Variables of the agent's environment that name libraries elsewhere: lists of files and folders.
+const LIBRARY_PATHS: [&str; 1] = ["LD_LIBRARY_PATH"];
 
 /// Where a child with a package may read: the package, the system's libraries, what whoever started the agent has named
 /// for them, and the installation of a runner's interpreter; drivers too when it has an accelerator to reach.
 fn readable_for(package: &PlacedPackage, with_drivers: bool) -> Vec<PathBuf> {
     let mut readable = existing(SYSTEM_LIBRARIES);
     readable.push(package.folder.clone());
-    readable.extend(named_by(LIBRARY_PATHS));
+    readable.extend(named_by(&LIBRARY_PATHS));
     if let Some(interpreter) = &package.interpreter {
         // A virtual environment's interpreter is a link to that of its base.
         let real = interpreter.canonicalize().ok();
@@ -82,7 +83,7 @@ fn readable_for(package: &PlacedPackage, with_drivers: bool) -> Vec<PathBuf> {
         readable.extend(real.as_deref().map(installation));
     }
     if with_drivers {
-        let named = named_by(DRIVER_PATHS);
+        let named = named_by(&drivers::PATHS);
         // A driver's description names its library, which mostly lies beside it.
         let beside = named.iter().filter(|path| path.is_file()).filter_map(|path| path.parent()).map(Path::to_owned);
         readable.extend(beside);

@@ -444,22 +444,8 @@ const fn datum_type(dtype: DType) -> DatumType {
 
 /// `None` for what is no plain number. Quantised types are their storage.
 fn dtype(datum: DatumType) -> Option<DType> {
-    const ALL: [DType; 12] = [
-        DType::F32,
-        DType::F64,
-        DType::F16,
-        DType::I8,
-        DType::U8,
-        DType::I16,
-        DType::U16,
-        DType::I32,
-        DType::U32,
-        DType::I64,
-        DType::U64,
-        DType::Bool,
-    ];
     let plain = if datum == DatumType::TDim { DatumType::I64 } else { datum.unquantized() };
-    ALL.into_iter().find(|&dtype| datum_type(dtype) == plain)
+    DType::ALL.into_iter().find(|&dtype| datum_type(dtype) == plain)
 }
 
 #[cfg(test)]

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use seatrial_core::backend::Accelerator;
 use seatrial_core::metric::Estimate;
-use seatrial_core::outcome::Outcome;
 use seatrial_core::store::JobRow;
 use serde::Serialize;
 
+use super::model::accelerator;
 use super::{Numbers, by_job};
 use crate::Dashboards;
 use crate::failure::Failure;
@@ -42,27 +42,18 @@ pub(crate) struct Tried {
     pub p50: Option<Estimate>,
 }
 
-/// Ended well on what was asked for, with numbers that can be trusted.
-fn is_whole(job: &JobRow) -> bool {
-    job.outcome == Some(Outcome::Ok) && job.invalid.is_empty()
-}
-
 impl Pair {
     /// How many times as fast the accelerator is. Only where both numbers are valid and the accelerator really ran it.
     pub(crate) fn factor(&self) -> Option<f64> {
         let Timed { job, p50: cpu } = self.cpu.as_ref()?;
         let Tried { job: other, p50 } = &self.accelerated;
-        p50.filter(|p50| is_whole(job) && is_whole(other) && p50.value > 0.0).map(|p50| cpu.value / p50.value)
+        p50.filter(|p50| status::is_comparable(job) && status::is_comparable(other) && p50.value > 0.0)
+            .map(|p50| cpu.value / p50.value)
     }
 }
 
 /// Compares the jobs of one version, which are given newest first.
-pub(crate) async fn read(
-    state: &Dashboards,
-    jobs: &[JobRow],
-    version: u32,
-    accelerator: impl Fn(&str) -> Accelerator,
-) -> Result<Vec<Pair>, Failure> {
+pub(crate) async fn read(state: &Dashboards, jobs: &[JobRow], version: u32) -> Result<Vec<Pair>, Failure> {
     // Of one profile: a long run in the heat is no match for a short one.
     let mut newest: BTreeMap<(&str, &str, &str), BTreeMap<&str, &JobRow>> = BTreeMap::new();
     for job in jobs.iter().filter(|job| job.version == version && job.outcome.is_some()) {
@@ -85,8 +76,11 @@ pub(crate) async fn read(
                 backends.values().copied().filter(|job| accelerator(&job.backend) == wanted).collect();
             let timed = jobs.iter().filter_map(|job| Some(Timed { job: (*job).clone(), p50: p50(job)? }));
             // A number that cannot be trusted stands only where there is no other.
-            let fastest =
-                timed.min_by(|a, b| is_whole(&b.job).cmp(&is_whole(&a.job)).then(a.p50.value.total_cmp(&b.p50.value)));
+            let fastest = timed.min_by(|a, b| {
+                status::is_comparable(&b.job)
+                    .cmp(&status::is_comparable(&a.job))
+                    .then(a.p50.value.total_cmp(&b.p50.value))
+            });
             (jobs.into_iter().max_by_key(|job| job.created_at).cloned(), fastest)
         };
         let (_, cpu) = of(Accelerator::Cpu);

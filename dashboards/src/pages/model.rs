@@ -10,7 +10,6 @@ use seatrial_core::ids::{DeviceId, JobId, RunId};
 use seatrial_core::job::AttemptRef;
 use seatrial_core::metric::{self, Better, Metric};
 use seatrial_core::model::{Precision, SignatureStanding, TensorSpec};
-use seatrial_core::outcome::Outcome;
 use seatrial_core::store::{DeviceRow, JobRow, ModelDetail, ModelRow, VariantRow, VersionRow};
 use serde::Serialize;
 
@@ -134,13 +133,6 @@ struct Best {
     size_bytes: u64,
 }
 
-impl Best {
-    /// Ended well on what was asked for, with numbers that can be trusted.
-    fn is_comparable(&self) -> bool {
-        self.job.outcome == Some(Outcome::Ok) && self.job.invalid.is_empty()
-    }
-}
-
 #[derive(Serialize)]
 struct Data {
     model: ModelDetail,
@@ -247,7 +239,7 @@ async fn read(state: &Dashboards, visit: &Visit, name: &str) -> Result<Data, Fai
     let results = results(state, &model, &jobs, chosen, newest).await?;
     let numbers = numbers_of(state, jobs.get(..LISTED).unwrap_or(&jobs)).await?;
     let paired = pair(state, &model, &results, &jobs).await?;
-    let against_cpu = against_cpu::read(state, &jobs, newest, accelerator).await?;
+    let against_cpu = against_cpu::read(state, &jobs, newest).await?;
     Ok(Data { model, device, results, paired, against_cpu, jobs, numbers, devices })
 }
 
@@ -337,7 +329,7 @@ fn newest_alone(jobs: &[JobRow], job: &JobRow) -> bool {
     jobs.iter().filter(|other| other.run == job.run).count() == 1
 }
 
-fn accelerator(backend: &str) -> Accelerator {
+pub(super) fn accelerator(backend: &str) -> Accelerator {
     [Accelerator::Gpu, Accelerator::Npu]
         .into_iter()
         .find(|accelerator| backend.split(' ').any(|word| word == accelerator.as_str()))
@@ -355,7 +347,8 @@ fn points(results: &[Best]) -> Vec<(usize, Point)> {
     let name = accuracy_metric(results)
         .filter(|name| is_share(name) && metric::kind(name).is_some_and(|kind| kind.better == Better::Higher));
     let Some(name) = name else { return Vec::new() };
-    let measured = |best: &&Best| best.is_comparable() && Numbers::new(best.metrics.clone()).estimate(name).is_some();
+    let measured =
+        |best: &&Best| status::is_comparable(&best.job) && Numbers::new(best.metrics.clone()).estimate(name).is_some();
     let newest = results.iter().filter(measured).max_by_key(|best| best.job.created_at);
     let Some(dataset) = newest.map(|best| &best.job.dataset) else { return Vec::new() };
     let mut points: Vec<(usize, Point)> = Vec::new();
@@ -367,7 +360,7 @@ fn points(results: &[Best]) -> Vec<(usize, Point)> {
         let numbers = Numbers::new(best.metrics.clone());
         let (Some(p50), Some(accuracy)) = (numbers.estimate("lat_p50_ms"), numbers.estimate(name)) else { continue };
         // A fallback is no result of its accelerator, and another dataset is another question.
-        if !best.is_comparable() || best.job.dataset != *dataset {
+        if !status::is_comparable(&best.job) || best.job.dataset != *dataset {
             continue;
         }
         points.push((
@@ -541,7 +534,7 @@ fn result_lines(
             memory: cell("mem_peak_rss_mb", 1.0),
             factor: numbers
                 .estimate("lat_p50_ms")
-                .filter(|_| best.is_comparable())
+                .filter(|_| status::is_comparable(&best.job))
                 .filter(|p50| slowest > 0.0 && p50.value > 0.0)
                 .map_or_else(|| DASH.to_string(), |p50| format!("{} ×", significant(slowest / p50.value))),
             front: place.is_some() && rival.is_none(),

@@ -238,21 +238,7 @@ const fn element_type(dtype: DType) -> TensorElementType {
 }
 
 fn dtype(element: TensorElementType) -> Option<DType> {
-    const ALL: [DType; 12] = [
-        DType::F32,
-        DType::F64,
-        DType::F16,
-        DType::I8,
-        DType::U8,
-        DType::I16,
-        DType::U16,
-        DType::I32,
-        DType::U32,
-        DType::I64,
-        DType::U64,
-        DType::Bool,
-    ];
-    ALL.into_iter().find(|&dtype| element_type(dtype) == element)
+    DType::ALL.into_iter().find(|&dtype| element_type(dtype) == element)
 }
 
 // --- running ---

@@ -1,6 +1,5 @@
 //! The process of a runner: started, heard, ended.
 
-use std::ffi::OsStr;
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
@@ -15,6 +14,7 @@ use seatrial_proto::v1::FromRunner;
 
 use super::Program;
 use super::frames::{self, FrameError};
+use crate::drivers;
 use crate::isolation::{AGENT_VARIABLE, ATTEMPT_VARIABLE};
 use crate::runtime::RuntimeError;
 
@@ -26,14 +26,8 @@ const LOOK: Duration = Duration::from_millis(5);
 
 /// Variables of the child's environment that a runner keeps.
 const KEPT: [&str; 4] = ["PATH", "LD_LIBRARY_PATH", ATTEMPT_VARIABLE, AGENT_VARIABLE];
-/// Beginnings of those that say which driver of a GPU is used, and where it may look.
-const DRIVERS: [&str; 6] = ["VK_", "MESA_", "GALLIUM_", "LIBGL_", "OCL_", "XDG_DATA_DIRS"];
 /// Variables that lead to a folder in which a program may write.
 const FOLDERS: [&str; 3] = ["HOME", "TMPDIR", "XDG_CACHE_HOME"];
-
-fn names_a_driver(name: &OsStr) -> bool {
-    name.to_str().is_some_and(|name| DRIVERS.iter().any(|prefix| name.starts_with(prefix)))
-}
 
 /// A running program. It ends with its value.
 #[derive(Debug)]
@@ -58,7 +52,7 @@ impl Process {
         let mut child = command
             .env_clear()
             .envs(KEPT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
-            .envs(std::env::vars_os().filter(|(name, _)| names_a_driver(name)))
+            .envs(std::env::vars_os().filter(|(name, _)| drivers::is_variable(name)))
             .envs(FOLDERS.map(|name| (name, folder)))
             // Libraries start their threads before anybody can tell them how many.
             .env("OMP_NUM_THREADS", threads.to_string())
