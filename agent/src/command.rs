@@ -192,6 +192,7 @@ fn run(args: &RunArgs, child_command: Vec<OsString>) -> Result<String, String> {
             runtime: rule.name.clone(),
             track: None,
             accelerator: args.accelerator.into(),
+            provider: None,
             threads: args.threads,
             affinity: Affinity::Any,
             precision: None,

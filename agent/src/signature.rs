@@ -101,6 +101,7 @@ fn spec(format: Format) -> JobSpec {
             runtime: "tract".to_owned(),
             track: None,
             accelerator: Accelerator::Cpu,
+            provider: None,
             threads: 1,
             affinity: Affinity::Any,
             precision: None,

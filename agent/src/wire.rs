@@ -172,7 +172,7 @@ pub(crate) fn decode_report(bytes: &[u8]) -> Result<v1::AgentMessage, prost::Dec
 
 #[cfg(test)]
 mod tests {
-    use seatrial_core::accuracy::golden::Accumulator;
+    use seatrial_core::accuracy::golden::{Accumulator, Standard};
     use seatrial_core::block;
     use seatrial_core::dataset::package::MAX_EXAMPLES;
     use seatrial_core::ids::JobId;
@@ -186,7 +186,7 @@ mod tests {
     use seatrial_proto::report_from_wire;
 
     use super::*;
-    use crate::attempt::unknown_actual;
+    use seatrial_core::actual::Actual;
 
     /// Numbers from 0 to 1 that look random and never change (SplitMix64).
     struct Noise(u64);
@@ -286,10 +286,11 @@ mod tests {
                 launch: "process".to_owned(),
                 facts: std::collections::BTreeMap::new(),
             },
-            actual: unknown_actual("not loaded"),
+            actual: Actual::unknown("not loaded"),
             golden: vec![GoldenRecord {
                 output: "logits".to_owned(),
                 comparison: Accumulator::new().finish(),
+                standard: Standard::default(),
                 kept: Some(1),
             }],
             determinism: Reading::Present(true),

@@ -187,6 +187,7 @@ fn attempt_us(model: &str, library: Option<&Path>) -> anyhow::Result<f64> {
             runtime: package.as_ref().map_or("tract", |package| package.runtime.as_str()).to_owned(),
             track: None,
             accelerator: Accelerator::Cpu,
+            provider: None,
             threads: 1,
             affinity: Affinity::Any,
             precision: None,

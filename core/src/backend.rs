@@ -37,6 +37,40 @@ impl std::str::FromStr for Accelerator {
     }
 }
 
+/// A part of an engine that computes: its own choice for an accelerator is meant where none is named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Provider {
+    Xnnpack,
+    Webgpu,
+    Qnn,
+    Nnapi,
+}
+
+impl Provider {
+    pub const ALL: [Self; 4] = [Self::Xnnpack, Self::Webgpu, Self::Qnn, Self::Nnapi];
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Xnnpack => "xnnpack",
+            Self::Webgpu => "webgpu",
+            Self::Qnn => "qnn",
+            Self::Nnapi => "nnapi",
+        }
+    }
+
+    /// What it computes on.
+    #[must_use]
+    pub const fn accelerator(self) -> Accelerator {
+        match self {
+            Self::Xnnpack => Accelerator::Cpu,
+            Self::Webgpu => Accelerator::Gpu,
+            Self::Qnn | Self::Nnapi => Accelerator::Npu,
+        }
+    }
+}
+
 /// On which cores the inference threads may run.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, Default)]
 #[serde(rename_all = "snake_case")]
@@ -73,7 +107,7 @@ impl fmt::Display for Affinity {
     }
 }
 
-/// Runtime track × accelerator × threads × affinity × precision.
+/// Runtime track × accelerator and provider × threads × affinity × precision.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Backend {
     /// The inference engine: `tract`, `onnxruntime`, `litert`, …
@@ -81,6 +115,9 @@ pub struct Backend {
     /// The named line of versions of the runtime; `None` for the version built into the agent.
     pub track: Option<String>,
     pub accelerator: Accelerator,
+    /// One of several parts of the engine for this accelerator; `None` leaves the choice to the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<Provider>,
     /// Inference threads, at least 1.
     pub threads: u16,
     pub affinity: Affinity,
@@ -89,13 +126,17 @@ pub struct Backend {
 }
 
 impl fmt::Display for Backend {
-    /// `tract cpu ×2`, with track, affinity and precision only where they differ from the default.
+    /// `tract cpu ×2`, with track, provider, affinity and precision only where they differ from the default.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.runtime)?;
         if let Some(track) = &self.track {
             write!(f, "@{track}")?;
         }
-        write!(f, " {} ×{}", self.accelerator.as_str(), self.threads)?;
+        write!(f, " {}", self.accelerator.as_str())?;
+        if let Some(provider) = self.provider {
+            write!(f, " by {}", provider.as_str())?;
+        }
+        write!(f, " ×{}", self.threads)?;
         if self.affinity != Affinity::Any {
             write!(f, " {}", self.affinity)?;
         }

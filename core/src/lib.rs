@@ -5,6 +5,7 @@
 //! `store`), which call into this crate to decide.
 
 pub mod accuracy;
+pub mod actual;
 pub mod agents;
 pub mod answers;
 pub mod backend;

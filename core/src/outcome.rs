@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     Ok,
-    /// Ran, but not on the accelerator that was asked for. Never a pass of that accelerator.
+    /// Ran, but not on the accelerator or in the precision that was asked for. Never a pass of either.
     OkFallback,
     NumericsFail,
     AccuracyFail,

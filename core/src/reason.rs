@@ -275,6 +275,8 @@ codes! {
     OutputInfinite, "output_infinite", "output {output}: {count} values are infinite where the reference is not";
     OutputCosine, "output_cosine", "output {output}: cosine similarity {value}, limit {limit}";
     OutputSqnr, "output_sqnr", "output {output}: signal to noise {value} dB, limit {limit} dB";
+    OutputMaxAbs, "output_max_abs", "output {output}: largest difference {value}, limit {limit}";
+    OutputArgmax, "output_argmax", "output {output}: argmax as the reference's {value}, limit {limit}";
     AndMore, "and_more", "and {count} more";
     // Why a combination cannot run.
     Quarantined, "quarantined", "the device is quarantined";

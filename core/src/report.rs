@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::Accelerator;
-use crate::digest::Digest;
+use crate::actual::Actual;
 use crate::model::TensorSpec;
-use crate::operators::{Delegation, MAX_OPERATORS, MAX_REST, OperatorProfile};
+use crate::operators::{MAX_OPERATORS, MAX_REST, OperatorProfile};
 use crate::outcome::{Exit, Outcome};
 use crate::profile::ProfileKind;
 use crate::reading::Reading;
@@ -91,7 +90,12 @@ impl Report {
         for text in self.message.iter_mut().chain(&mut self.actual.fallback) {
             cut(text, MAX_TEXT);
         }
-        for reading in [&mut self.actual.accelerator, &mut self.actual.precision] {
+        let Actual { accelerator, provider, precision, device, .. } = &mut self.actual;
+        match device {
+            Reading::Present(device) => cut(&mut device.name, MAX_SHORT_TEXT),
+            Reading::Absent(why) => cut(why, MAX_SHORT_TEXT),
+        }
+        for reading in [accelerator, provider, precision] {
             let (Reading::Present(text) | Reading::Absent(text)) = reading;
             cut(text, MAX_SHORT_TEXT);
         }
@@ -400,50 +404,14 @@ pub struct Environment {
     pub facts: BTreeMap<String, String>,
 }
 
-/// What really executed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Actual {
-    pub accelerator: Reading<String>,
-    /// Operators on the accelerator asked for, of all operators.
-    pub delegated: Reading<(u32, u32)>,
-    /// Names of those that are not on it, at most [`crate::operators::MAX_REST`].
-    #[serde(default)]
-    pub rest: Vec<String>,
-    pub precision: Reading<String>,
-    pub threads: Reading<u16>,
-    /// CPUs that the inference threads were allowed.
-    pub affinity: Reading<Vec<u16>>,
-    /// Why the engine fell back, when it did.
-    pub fallback: Option<String>,
-    /// Inputs and outputs as the engine found them in the model's file; absent when no process read it to its end.
-    #[serde(default)]
-    pub signature: Option<crate::model::Signature>,
-    /// Digests of what was loaded.
-    pub loaded: Vec<Digest>,
-}
-
-impl Actual {
-    /// What the counts say where nobody drew the conclusion: an operator beside the accelerator that was asked for is a
-    /// fallback, whichever engine told of it.
-    pub fn settle(&mut self, asked: Accelerator) {
-        if asked == Accelerator::Cpu || self.fallback.is_some() {
-            return;
-        }
-        let counted = match self.delegated {
-            Reading::Present(delegated) => Delegation { delegated, rest: self.rest.clone() }.fallback(asked.as_str()),
-            Reading::Absent(_) => None,
-        };
-        let named =
-            || (!self.rest.is_empty()).then(|| format!("not on the {}: {}", asked.as_str(), self.rest.join(", ")));
-        self.fallback = counted.or_else(named);
-    }
-}
-
 /// Comparison of one output with its reference, over all examples.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GoldenRecord {
     pub output: String,
     pub comparison: crate::accuracy::golden::Comparison,
+    /// What the dataset says of its references.
+    #[serde(default)]
+    pub standard: crate::accuracy::golden::Standard,
     /// Values that one example has in the block of outputs; absent when this output was not kept.
     #[serde(default)]
     pub kept: Option<u32>,
@@ -495,6 +463,8 @@ mod tests {
             },
             actual: Actual {
                 accelerator: absent(),
+                provider: Reading::absent("not read"),
+                device: Reading::absent("not read"),
                 delegated: Reading::absent("not read"),
                 rest: Vec::new(),
                 precision: absent(),
@@ -559,24 +529,5 @@ mod tests {
         many.bounds_hit.clear();
         let told = many.within_bounds().bounds_hit;
         assert_eq!(told[0], "stages cut at 512 (513 were there)");
-    }
-
-    #[test]
-    fn operators_beside_the_accelerator_are_a_fallback_whoever_counted_them() {
-        let settled = |delegated, rest: &[&str], asked| {
-            let mut actual = report().actual;
-            (actual.delegated, actual.fallback) = (delegated, None);
-            actual.rest = rest.iter().map(|&name| name.to_owned()).collect();
-            actual.settle(asked);
-            actual.fallback
-        };
-        let part = Reading::Present((5, 64));
-        let said = settled(part.clone(), &["a", "b"], Accelerator::Gpu).unwrap();
-        assert_eq!(said, "5 of 64 operators ran on the gpu; not: a, b");
-        assert_eq!(settled(part, &[], Accelerator::Cpu), None, "on the CPU nothing falls back");
-        assert_eq!(settled(Reading::Present((64, 64)), &[], Accelerator::Gpu), None, "the control: all of them");
-        let untold = Reading::absent("not told");
-        assert_eq!(settled(untold.clone(), &["a"], Accelerator::Npu).unwrap(), "not on the npu: a");
-        assert_eq!(settled(untold, &[], Accelerator::Npu), None);
     }
 }

@@ -47,6 +47,15 @@ pub const fn has_result(outcome: Outcome) -> bool {
     matches!(outcome.family(), Family::Ok | Family::Fallback)
 }
 
+/// Whether an outcome says something of the model and its backend: neither the lab's faults do, nor what somebody ended.
+#[must_use]
+pub const fn is_of_the_model(outcome: Outcome) -> bool {
+    match outcome.family() {
+        Family::Ok | Family::Fallback | Family::Died | Family::Hung | Family::WrongOutput | Family::CannotLoad => true,
+        Family::LabOrRom | Family::Ended => false,
+    }
+}
+
 /// Ended well on what was asked for, with numbers that can be trusted: only such a result is held against others.
 pub fn is_comparable(row: &JobRow) -> bool {
     row.outcome == Some(Outcome::Ok) && row.invalid.is_empty()

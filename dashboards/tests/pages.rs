@@ -411,6 +411,14 @@ async fn a_run_exports_in_every_format() {
     assert_eq!(junit.text().matches("<skipped ").count(), 2, "a misfit is never a pass");
     assert_eq!(junit.text().matches("<error ").count(), 1, "the lost device");
     assert!(junit.text().contains("type=\"crash_signal SEGV\"") && junit.text().contains("type=\"invalid\""));
+    let mut lenient = Lab::build();
+    let run = lenient.runs.iter_mut().find(|run| run.number == 610).unwrap();
+    let mut judgement: serde_json::Value = serde_json::from_str(run.gate.as_ref().unwrap()).unwrap();
+    judgement["findings"] = serde_json::json!([]);
+    (run.gate_passed, run.gate) = (Some(true), Some(judgement.to_string()));
+    let junit = get(lenient.into(), Role::Viewer, "/runs/610/export.xml").await;
+    assert!(!junit.text().contains("<failure ") && !junit.text().contains("<error "), "as the gate says");
+    assert!(junit.text().contains("<system-out>allowed by the gate: crash_signal SEGV"), "and what it was stays told");
     let json = get(Lab::full(), Role::Viewer, "/runs/610/export.json").await;
     let json: serde_json::Value = serde_json::from_slice(&json.body).unwrap();
     assert_eq!(json["jobs"].as_array().unwrap().len(), jobs);

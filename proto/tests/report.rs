@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use seatrial_core::actual::Actual;
 use seatrial_core::ids::JobId;
 use seatrial_core::job::AttemptRef;
 use seatrial_core::outcome::Outcome;
 use seatrial_core::reading::Reading;
-use seatrial_core::report::{Actual, Block, BlockKind, Environment, REPORT_SCHEMA, Report};
+use seatrial_core::report::{Block, BlockKind, Environment, REPORT_SCHEMA, Report};
 use seatrial_core::time::Timestamp;
 use seatrial_proto::{ConvertError, MAX_BLOCKS, MAX_DOCUMENT, report_from_wire, report_to_wire, v1};
 
@@ -38,6 +39,8 @@ fn report() -> Report {
         },
         actual: Actual {
             accelerator: Reading::Present("cpu".to_owned()),
+            provider: Reading::absent("not told"),
+            device: Reading::absent("not told"),
             delegated: Reading::absent("not an accelerator"),
             rest: Vec::new(),
             precision: Reading::absent("not known"),

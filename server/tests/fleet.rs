@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use seatrial_core::accuracy::golden::Comparison;
+use seatrial_core::accuracy::golden::{Comparison, Standard};
 use seatrial_core::job::{AttemptRef, JobState};
 use seatrial_core::live::Live as _;
 use seatrial_core::model::{Axis, Signature, SignatureStanding, TensorSpec};
@@ -96,7 +96,12 @@ async fn outputs_beyond_their_limits_are_a_failure_of_numerics_that_says_which_a
         nan_count: 0,
         inf_count: 0,
     };
-    wrong.golden.push(GoldenRecord { output: "logits".to_owned(), comparison, kept: None });
+    wrong.golden.push(GoldenRecord {
+        output: "logits".to_owned(),
+        comparison,
+        standard: Standard::default(),
+        kept: None,
+    });
     agent.report(attempt, &wrong).await.unwrap();
     assert_eq!(agent.verdict(attempt).await.unwrap(), Ok(()));
     assert_eq!(lab.outcome(jobs[0]).await, Outcome::NumericsFail);

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use seatrial_core::actual::Actual;
 use seatrial_core::block;
 use seatrial_core::outcome::{Exit, Outcome};
 use seatrial_core::reading::Reading;
 use seatrial_core::report::{
-    Actual, Block, BlockKind, Environment, ProcessRecord, ProcessRole, REPORT_SCHEMA, Report, StageRecord, Window,
+    Block, BlockKind, Environment, ProcessRecord, ProcessRole, REPORT_SCHEMA, Report, StageRecord, Window,
 };
 use seatrial_core::stage::Stage;
 
@@ -160,6 +161,8 @@ pub fn ended(outcome: Outcome) -> Report {
         },
         actual: Actual {
             accelerator: Reading::Present("cpu".to_owned()),
+            provider: Reading::absent("simulated"),
+            device: Reading::absent("not an accelerator"),
             delegated: Reading::absent("not an accelerator"),
             rest: Vec::new(),
             precision: Reading::absent("simulated"),

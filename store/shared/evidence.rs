@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sqlx::{QueryBuilder, query};
 
+use seatrial_core::actual::Actual;
 use seatrial_core::digest::Digest;
 use seatrial_core::ids::{JobId, RunId};
 use seatrial_core::job::AttemptRef;
@@ -14,7 +15,7 @@ use seatrial_core::metric::{Estimate, Metric};
 use seatrial_core::operators::OperatorProfile;
 use seatrial_core::outcome::Outcome;
 use seatrial_core::reading::Reading;
-use seatrial_core::report::{Actual, Block, GoldenRecord, Memory, ProcessRecord, Report, SensorTrace, StageRecord};
+use seatrial_core::report::{Block, GoldenRecord, Memory, ProcessRecord, Report, SensorTrace, StageRecord};
 use seatrial_core::stage::Stage;
 use seatrial_core::store::{Completion, Part};
 use seatrial_core::time::Timestamp;

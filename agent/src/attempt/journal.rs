@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use seatrial_core::actual::Actual;
 use seatrial_core::digest::Digest;
 use seatrial_core::job::JobSpec;
 use seatrial_core::model::Signature;
@@ -11,7 +12,7 @@ use seatrial_core::operators::OperatorProfile;
 use seatrial_core::outcome::Outcome;
 use seatrial_core::reading::Reading;
 use seatrial_core::report::{
-    Actual, Block, Environment, GoldenRecord, Memory, ProcessRecord, ProcessRole, REPORT_SCHEMA, Report, StageRecord,
+    Block, Environment, GoldenRecord, Memory, ProcessRecord, ProcessRole, REPORT_SCHEMA, Report, StageRecord,
 };
 use seatrial_core::stage::Stage;
 use seatrial_core::time::Monotonic;
@@ -169,7 +170,7 @@ impl Journal {
         };
         let (sensors, cut) = self.sensors.into_parts();
         self.bounds_hit.extend(cut);
-        let mut actual = self.actual.unwrap_or_else(|| unknown_actual("no process got as far as loading the model"));
+        let mut actual = self.actual.unwrap_or_else(|| Actual::unknown("no process got as far as loading the model"));
         actual.loaded = self.loaded;
         actual.signature = self.signature;
         self.environment.runtime_version = self.runtime_version.unwrap_or_else(|| spec.backend.runtime.clone());
@@ -290,20 +291,6 @@ fn unknown_environment() -> Environment {
     }
 }
 
-pub(crate) fn unknown_actual(reason: &str) -> Actual {
-    Actual {
-        accelerator: Reading::absent(reason),
-        delegated: Reading::absent(reason),
-        rest: Vec::new(),
-        precision: Reading::absent(reason),
-        threads: Reading::absent(reason),
-        affinity: Reading::absent(reason),
-        fallback: None,
-        signature: None,
-        loaded: Vec::new(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -313,7 +300,7 @@ mod tests {
             fallback: fallback.map(str::to_owned),
             delegated: Reading::from_option(delegated, "not told"),
             rest: delegated.filter(|(on, all)| on < all).map(|_| vec!["shape".to_owned()]).unwrap_or_default(),
-            ..unknown_actual("not told")
+            ..Actual::unknown("not told")
         }
     }
 

@@ -38,7 +38,6 @@ use crate::{clock, isolation, page_cache};
 pub use guard::Guard;
 use guard::Watchman;
 use journal::Journal;
-pub(crate) use journal::unknown_actual;
 pub use preflight::Preflight;
 use process::{Ended, Launch, Watch};
 
@@ -272,7 +271,8 @@ impl Attempt<'_> {
     /// A process more, where somebody will look: what an accelerator left to the CPU, and the whole of a full profile.
     fn asks_for_operators(&self) -> bool {
         let JobSpec { backend, package, profile, .. } = &self.order.spec;
-        let wanted = backend.accelerator != Accelerator::Cpu || profile.kind == ProfileKind::Full;
+        let chosen = backend.accelerator != Accelerator::Cpu || backend.provider.is_some();
+        let wanted = chosen || profile.kind == ProfileKind::Full;
         wanted && crate::runtime::tells_operators(backend, package.as_ref().map(|package| &package.kind))
     }
 

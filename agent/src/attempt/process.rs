@@ -11,16 +11,15 @@ use std::time::Duration;
 
 use fs_err as fs;
 use rustix::process::{Pid, Signal, kill_process_group};
-use seatrial_core::backend::Accelerator;
+use seatrial_core::actual::Wanted;
 use seatrial_core::job::Limits;
 use seatrial_core::outcome::{Claim, Evidence, Exit};
-use seatrial_core::report::Actual;
 use seatrial_core::session::Stop;
 use seatrial_core::stage::Stage;
 use seatrial_core::time::Monotonic;
 
 use super::guard::Danger;
-use super::output::Output;
+use super::output::{Output, Printed};
 use super::{StopSignal, claim_word};
 use crate::child::FULL;
 use crate::child::events::{EventReader, StageEvent};
@@ -64,6 +63,9 @@ pub(super) struct Launch<'a> {
     pub outlast_orphans: bool,
 }
 
+/// What drivers compile they keep here, and it goes with the child: a load is as cold on the second night as on the first.
+const CACHE_FOLDER: &str = "cache";
+
 /// What the caller may want to know while a child runs.
 pub(super) enum Watch {
     Stage(Stage),
@@ -103,6 +105,7 @@ pub(super) struct Ended {
 pub(super) fn run(launch: &Launch<'_>, watch: OnWatch<'_>) -> Result<Ended, ProcessError> {
     let spec = launch.spec;
     fs::create_dir_all(&spec.out).map_err(io_error("creating the child's folder"))?;
+    fs::create_dir_all(spec.out.join(CACHE_FOLDER)).map_err(io_error("creating the child's folder"))?;
     let spec_path = spec.out.join("child.json");
     let text = serde_json::to_vec(spec).map_err(|error| io_error("writing the specification")(error.into()))?;
     folder::write_whole(&spec_path, &text, 0o600).map_err(io_error("writing the specification"))?;
@@ -126,14 +129,14 @@ pub(super) fn run(launch: &Launch<'_>, watch: OnWatch<'_>) -> Result<Ended, Proc
         let _ = reader.join();
     }
 
-    let (log, cut) = output.finish();
+    let Printed { log, cut, admitted } = output.finish();
     let exit = supervisor.exit(status);
     let own_kill = supervisor.ended_by.is_some();
     let failed = exit != Exit::Code(0);
     let (events, danger) = (supervisor.events, supervisor.danger);
     let mut result = read_result(&spec.out);
     if let Some(result) = &mut result {
-        settle(&mut result.actual, spec.job.backend.accelerator, &log);
+        result.actual.settle(&Wanted::of(&spec.job), admitted.as_deref());
     }
     Ok(Ended {
         exit,
@@ -190,6 +193,8 @@ fn spawn(launch: &Launch<'_>, spec_path: &Path) -> io::Result<Child> {
         .envs(std::env::vars_os().filter(|(name, _)| passes(name)))
         .env(ATTEMPT_VARIABLE, &launch.mark.attempt)
         .env(AGENT_VARIABLE, &launch.mark.agent)
+        .envs(["XDG_CACHE_HOME", "MESA_SHADER_CACHE_DIR"].map(|name| (name, launch.spec.out.join(CACHE_FOLDER))))
+        .envs(launch.spec.package.as_ref().map(|package| ("ADSP_LIBRARY_PATH", coprocessor_path(&package.folder))))
         .current_dir(&launch.spec.out)
         // Its end is how a child learns that its parent is gone.
         .stdin(Stdio::piped())
@@ -197,6 +202,11 @@ fn spawn(launch: &Launch<'_>, spec_path: &Path) -> io::Result<Child> {
         .stderr(Stdio::piped())
         .process_group(0)
         .spawn()
+}
+
+/// Where Qualcomm's coprocessor finds its part of a library: the package, then the device's own folders.
+fn coprocessor_path(package: &Path) -> String {
+    format!("{};/vendor/lib/rfsa/adsp;/vendor/dsp/cdsp;/dsp", package.display())
 }
 
 /// Tokens and addresses in the agent's environment are none of a model's business. Which GPU driver is used is.
@@ -355,18 +365,6 @@ fn kill_group(child: &Child, signal: Signal) {
 /// The file was written by a process that may have been out of its mind.
 fn read_result(out: &Path) -> Option<ChildResult> {
     serde_json::from_slice(&read_plain(out, RESULT_FILE, MAX_RESULT_BYTES).ok()?).ok()
-}
-
-/// What ran elsewhere than it was asked to, by the counts and by what engines admit in their output only.
-fn settle(actual: &mut Actual, asked: Accelerator, log: &str) {
-    const ADMITTED: [&str; 5] =
-        ["switching to cpu", "falling back to cpu", "fall back to cpu", "fallback to cpu", "using cpu instead"];
-    actual.settle(asked);
-    if asked == Accelerator::Cpu || actual.fallback.is_some() {
-        return;
-    }
-    let admits = |line: &&str| ADMITTED.iter().any(|words| line.to_ascii_lowercase().contains(words));
-    actual.fallback = log.lines().find(admits).map(|line| format!("its output says: {}", line.trim()));
 }
 
 fn grew(before: Option<u64>, after: Option<u64>) -> bool {

@@ -9,12 +9,15 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
+use seatrial_core::actual::Actual;
 use seatrial_core::backend::Accelerator;
-use seatrial_core::command::{Asked, Called, Left, MAX_OUTPUT_BYTES, MAX_RULE_BYTES, Reading as ProgramReading, Rule};
+use seatrial_core::command::{
+    Asked, CallError, Called, Left, MAX_OUTPUT_BYTES, MAX_RULE_BYTES, Reading as ProgramReading, Rule,
+};
 use seatrial_core::model::Axis;
 use seatrial_core::outcome::{Claim, Exit};
 use seatrial_core::reading::Reading;
-use seatrial_core::report::{Actual, BlockKind, ProgramRun, Told};
+use seatrial_core::report::{BlockKind, ProgramRun, Told};
 use seatrial_core::stage::Stage;
 
 use super::spec::PlacedPackage;
@@ -70,11 +73,10 @@ impl Worker<'_> {
                 || format!("{name} wrote more than is read: it is not known whether it said that it fell back");
             reading.fallback.get_or_insert_with(unknown);
         }
-        self.conclude(&rule, reading, exit, milliseconds(wall), allowed)
+        self.conclude(&rule, reading, exit, milliseconds(wall), allowed, called.precision)
     }
 
     fn called(&mut self, rule: &Rule, package: &PlacedPackage, output: &Path) -> Result<Called, Failure> {
-        let refuse = |message: String| Failure { claim: Claim::SpecError, message };
         let job = &self.spec.job;
         let model = self.files().main()?;
         let (model, output, package) = (text(&model)?, text(output)?, text(&package.folder)?);
@@ -96,12 +98,22 @@ impl Worker<'_> {
             package: &package,
             output: &output,
             accelerator: job.backend.accelerator,
+            precision: job.backend.precision,
+            variant: job.model.precision,
             threads: job.backend.threads.max(1),
             profile: &job.profile,
             shapes: shapes.as_deref().filter(|shapes| !shapes.is_empty()),
             inputs: list.as_deref(),
         };
-        rule.call(&asked).map_err(|error| refuse(format!("{} cannot be called: {error}", rule.name)))
+        rule.call(&asked).map_err(|error| {
+            let claim = match error {
+                CallError::NoAccelerator(_) | CallError::NoPrecision(_) => Claim::UnsupportedBackend,
+                CallError::NoFile(_) | CallError::NoShapes | CallError::NoInputs | CallError::NoWord(_) => {
+                    Claim::SpecError
+                }
+            };
+            Failure { claim, message: format!("{} cannot be called: {error}", rule.name) }
+        })
     }
 
     /// Generated inputs as raw little-endian files, and their list: one line, `name:=path` for each input.
@@ -188,6 +200,7 @@ impl Worker<'_> {
         exit: Exit,
         wall_ms: f64,
         affinity: Reading<Vec<u16>>,
+        precision: Reading<String>,
     ) -> Result<(), Failure> {
         let ProgramReading { samples_ns, told, version, threads, accelerator, delegated, fallback, failure } = reading;
         let told = told.into_iter();
@@ -205,10 +218,11 @@ impl Worker<'_> {
         self.result.actual = Actual {
             accelerator,
             delegated,
+            precision,
             threads,
             affinity,
             fallback,
-            ..crate::attempt::unknown_actual("a program that measures itself does not tell it")
+            ..Actual::unknown("a program that measures itself does not tell it")
         };
         if let Reading::Present(samples) = samples_ns {
             let samples: Vec<i64> = samples.into_iter().map(|ns| i64::try_from(ns).unwrap_or(i64::MAX)).collect();

@@ -20,6 +20,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use seatrial_core::actual::Actual;
 use seatrial_core::backend::Accelerator;
 use seatrial_core::block;
 use seatrial_core::evidence::MAX_VALUES;
@@ -28,7 +29,7 @@ use seatrial_core::measure::warmup::Warmup;
 use seatrial_core::outcome::Claim;
 use seatrial_core::reading::Reading;
 use seatrial_core::reason::Code;
-use seatrial_core::report::{Actual, BlockKind, Memory, Thinned, max_evidence_bytes};
+use seatrial_core::report::{BlockKind, Memory, Thinned, max_evidence_bytes};
 use seatrial_core::runtimes::PackageKind;
 use seatrial_core::stage::Stage;
 use seatrial_core::time::Monotonic;
@@ -377,7 +378,9 @@ impl Worker<'_> {
         let request = LoadRequest {
             accelerator: job.backend.accelerator,
             threads: job.backend.threads.max(1),
+            provider: job.backend.provider,
             precision: job.backend.precision,
+            variant: job.model.precision,
             inputs,
             operator_profile: matches!(self.spec.task, Task::Operators).then_some(self.spec.out.as_path()),
         };
@@ -505,7 +508,9 @@ impl Worker<'_> {
         let first = once()?;
         let mut same = true;
         for _ in 1..REPEATS {
-            same &= once()?.iter().zip(&first).all(|((_, one), (_, other))| one.bytes() == other.bytes());
+            let again = once()?;
+            let alike = |((_, one), (_, other)): (&NamedTensor, &NamedTensor)| one.bytes() == other.bytes();
+            same &= again.len() == first.len() && again.iter().zip(&first).all(alike);
         }
         self.result.determinism = Some(Reading::Present(same));
         Ok(())

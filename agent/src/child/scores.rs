@@ -2,7 +2,7 @@
 //! number.
 
 use seatrial_core::accuracy::classification::top_classes;
-use seatrial_core::accuracy::golden::Accumulator;
+use seatrial_core::accuracy::golden::{Accumulator, Standard};
 use seatrial_core::answers::{AnswerError, Answers, Outputs, mapped};
 use seatrial_core::dataset::Binding;
 use seatrial_core::dataset::frame::Frame;
@@ -54,7 +54,8 @@ pub(super) struct Kept {
 impl Scores {
     /// Where `judged` is false, the labels do not matter, and how outputs are read as answers need not be known.
     pub(super) fn new(binding: &Binding, examples: &mut Examples, judged: bool) -> Result<Self, Failure> {
-        let golden = examples.golden_names().map(Compared::new).collect();
+        let standard = *examples.standard();
+        let golden = examples.golden_names().map(|output| Compared::new(output, standard)).collect();
         let asked = match examples.take_truth().filter(|_| judged) {
             None => Asked::References,
             Some(Truth::Classes(labels)) => Asked::Classes(FirstClasses {
@@ -121,7 +122,7 @@ impl Scores {
 /// The comparisons, the bits of the outputs that are kept, and what was not kept.
 fn finish_golden(golden: Vec<Compared>) -> (Vec<GoldenRecord>, Vec<i64>, Vec<String>) {
     let (mut records, mut bits, mut cut) = (Vec::new(), Vec::new(), Vec::new());
-    for Compared { output, accumulator, outputs } in golden {
+    for Compared { output, standard, accumulator, outputs } in golden {
         let kept = match outputs.finish(MAX_OUTPUT_VALUES as usize - bits.len()) {
             Ok((values_an_example, values)) => {
                 bits.extend(values);
@@ -132,7 +133,7 @@ fn finish_golden(golden: Vec<Compared>) -> (Vec<GoldenRecord>, Vec<i64>, Vec<Str
                 None
             }
         };
-        records.push(GoldenRecord { output, comparison: accumulator.finish(), kept });
+        records.push(GoldenRecord { output, comparison: accumulator.finish(), standard, kept });
     }
     (records, bits, cut)
 }
@@ -148,13 +149,15 @@ impl From<AnswerError> for Failure {
 /// One output, compared with its reference and kept as far as there is room.
 struct Compared {
     output: String,
+    standard: Standard,
     accumulator: Accumulator,
     outputs: outputs::Outputs,
 }
 
 impl Compared {
-    fn new(output: &str) -> Self {
-        Self { output: output.to_owned(), accumulator: Accumulator::new(), outputs: outputs::Outputs::default() }
+    fn new(output: &str, standard: Standard) -> Self {
+        let (accumulator, outputs) = (Accumulator::new(), outputs::Outputs::default());
+        Self { output: output.to_owned(), standard, accumulator, outputs }
     }
 }
 

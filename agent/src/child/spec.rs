@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use seatrial_core::actual::Actual;
 use seatrial_core::backend::Accelerator;
 use seatrial_core::command::{RULES_ROLE, VIEWER_ROLE};
 use seatrial_core::device::RuntimeOffer;
@@ -11,7 +12,7 @@ use seatrial_core::model::Signature;
 use seatrial_core::operators::OperatorProfile;
 use seatrial_core::outcome::Claim;
 use seatrial_core::reading::Reading;
-use seatrial_core::report::{Actual, BlockKind, GoldenRecord, Memory, ProgramRun, Thinned, Window};
+use seatrial_core::report::{BlockKind, GoldenRecord, Memory, ProgramRun, Thinned, Window};
 use seatrial_core::runtimes::{PackageKind, RuntimePackage};
 use seatrial_core::time::Monotonic;
 use serde::{Deserialize, Serialize};
@@ -166,7 +167,7 @@ impl Default for ChildResult {
             warmup_iterations: None,
             window: None,
             thinned: None,
-            actual: crate::attempt::unknown_actual("the model was not loaded"),
+            actual: Actual::unknown("the model was not loaded"),
             golden: Vec::new(),
             determinism: None,
             memory: None,

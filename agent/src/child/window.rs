@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use seatrial_core::report::Window;
 use seatrial_core::time::Monotonic;
@@ -117,6 +118,14 @@ fn sum(threads: &[Thread], of: impl Fn(&Thread) -> Option<u64>) -> Option<u64> {
 /// A file of a process, or of this one.
 pub(crate) fn of_process(process: Option<u32>, name: &str) -> String {
     process.map_or_else(|| format!("/proc/self/{name}"), |process| format!("/proc/{process}/{name}"))
+}
+
+/// How long the main thread of a process, or of this one, has wanted a CPU in its life and had none; zero where the kernel
+/// does not tell.
+pub(crate) fn waited(process: Option<u32>) -> Duration {
+    let schedule = read(&of_process(process, "schedstat")).unwrap_or_default();
+    let waited = schedule.split_whitespace().nth(1).and_then(|text| text.parse().ok());
+    Duration::from_nanos(waited.unwrap_or_default())
 }
 
 fn threads(folder: &str) -> BTreeMap<i32, Thread> {

@@ -8,6 +8,7 @@ mod seeded;
 
 use std::path::Path;
 
+use seatrial_core::accuracy::golden::Standard;
 use seatrial_core::dataset::frame::Frame;
 use seatrial_core::dataset::package::{PackageManifest, TensorData, TensorSource};
 use seatrial_core::dataset::truth::{self, Truth};
@@ -45,6 +46,7 @@ pub struct Examples {
     /// Classes that the dataset names.
     classes: u32,
     goldens: Vec<(String, Column)>,
+    standard: Standard,
 }
 
 /// A model's input and where it comes from.
@@ -77,7 +79,7 @@ impl Examples {
             goldens.push((source.name.clone(), read_column(&mut package, source, manifest.examples)?));
         }
         let classes = manifest.classes.len() as u32;
-        Ok(Self { package, count: manifest.examples, inputs, truth, classes, goldens })
+        Ok(Self { package, count: manifest.examples, inputs, truth, classes, goldens, standard: manifest.standard })
     }
 
     pub fn count(&self) -> u32 {
@@ -91,6 +93,11 @@ impl Examples {
 
     pub fn classes(&self) -> u32 {
         self.classes
+    }
+
+    /// What the package says of its goldens.
+    pub fn standard(&self) -> &Standard {
+        &self.standard
     }
 
     pub fn golden_names(&self) -> impl Iterator<Item = &str> {

@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::{Signal, getpid, getppid, kill_process, setsid};
+use seatrial_core::actual::Actual;
 use seatrial_core::backend::Accelerator;
 use seatrial_core::device::RuntimeOffer;
 use seatrial_core::model::{Axis, Format, Signature, TensorSpec};
 use seatrial_core::outcome::Claim;
 use seatrial_core::reading::Reading;
-use seatrial_core::report::Actual;
 use seatrial_core::stage::Stage;
 use seatrial_core::tensor::{DType, Tensor};
 
@@ -233,6 +233,8 @@ impl Session for Loaded {
         let fallback = in_process || self.script.behaviour == Behaviour::Fallback;
         Actual {
             accelerator: Reading::Present("cpu".to_owned()),
+            provider: Reading::absent("the fake has no providers"),
+            device: Reading::absent("the fake has no device"),
             delegated: if fallback { Reading::Present((3, 10)) } else { Reading::absent("the fake has no delegates") },
             rest: Vec::new(),
             precision: Reading::Present("fp32".to_owned()),

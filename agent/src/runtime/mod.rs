@@ -18,12 +18,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use seatrial_core::backend::{Accelerator, Backend};
+use seatrial_core::actual::Actual;
+use seatrial_core::backend::{Accelerator, Backend, Provider};
 use seatrial_core::device::RuntimeOffer;
 use seatrial_core::model::{Format, Precision, Signature};
 use seatrial_core::operators::OperatorProfile;
 use seatrial_core::outcome::Claim;
-use seatrial_core::report::Actual;
 use seatrial_core::runtimes::{Engine, PackageKind};
 use seatrial_core::tensor::Tensor;
 
@@ -111,7 +111,11 @@ pub struct LoadRequest<'a> {
     pub accelerator: Accelerator,
     /// At least 1.
     pub threads: u16,
+    /// Which of the engine's parts for the accelerator, where one is asked for.
+    pub provider: Option<Provider>,
     pub precision: Option<Precision>,
+    /// The precision of the variant's own numbers.
+    pub variant: Precision,
     /// What it will be given, with every axis decided.
     pub inputs: &'a [NamedTensor],
     /// The folder for what the engine tells of its operators, in the one process that asks.
@@ -208,6 +212,18 @@ fn load<'a>(package: &'a PlacedPackage, spec: &'a ChildSpec) -> Result<Box<dyn R
 #[cfg(not(all(feature = "onnxruntime", feature = "litert")))]
 fn not_built(package: &PlacedPackage) -> RuntimeError {
     RuntimeError::new(Claim::UnsupportedBackend, format!("this agent is built without {}", package.runtime))
+}
+
+/// For an engine that computes in whatever the model's file says: it can be asked for nothing else.
+fn own_precision(engine: &str, request: &LoadRequest<'_>) -> Result<(), RuntimeError> {
+    match request.precision.filter(|asked| *asked != request.variant) {
+        None => Ok(()),
+        Some(asked) => {
+            let (asked, own) = (asked.as_str(), request.variant.as_str());
+            let message = format!("{engine} computes in the model's own precision, {own}, and is asked for {asked}");
+            Err(RuntimeError::new(Claim::UnsupportedBackend, message))
+        }
+    }
 }
 
 /// The tensor for an input.

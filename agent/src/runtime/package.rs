@@ -1,8 +1,10 @@
 //! Loading an engine's library from its package.
+#![expect(unsafe_code, reason = "libraries run code when they are loaded")]
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use libloading::Library;
 use seatrial_core::outcome::Claim;
 
 use super::RuntimeError;
@@ -20,6 +22,13 @@ impl PlacedPackage {
         let message = format!("{} {} cannot be loaded: {said}{advice}", self.runtime, self.version);
         RuntimeError::new(Claim::UnsupportedBackend, message)
     }
+}
+
+/// A library that can be loaded here, by its name or path.
+#[cfg(feature = "onnxruntime")]
+pub(super) fn is_here(library: &Path) -> Result<(), String> {
+    // SAFETY: in a child, whose crash in the initialisers of a library is what it is there for.
+    unsafe { Library::new(library) }.map(drop).map_err(|error| in_full(&error))
 }
 
 /// An error with all that caused it: what the linker said is the cause of "dlopen failed".

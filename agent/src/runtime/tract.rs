@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rayon::ThreadPoolBuilder;
+use seatrial_core::actual::{AS_IN_THE_MODEL, Actual};
 use seatrial_core::backend::Accelerator;
 use seatrial_core::device::RuntimeOffer;
-use seatrial_core::model::{Axis, Format, Precision, Signature, TensorSpec};
+use seatrial_core::model::{Axis, Format, Signature, TensorSpec};
 use seatrial_core::operators::{OperatorProfile, OperatorTime};
 use seatrial_core::outcome::Claim;
 use seatrial_core::reading::Reading;
-use seatrial_core::report::Actual;
 use seatrial_core::tensor::{DType, Tensor};
 use tract_linalg::multithread::{Executor, set_default_executor};
 use tract_onnx::prelude::{
@@ -75,10 +75,7 @@ fn check(request: &LoadRequest<'_>) -> Result<(), RuntimeError> {
     if request.accelerator != Accelerator::Cpu {
         return refuse(format!("tract runs on the CPU only, not on {}", request.accelerator.as_str()));
     }
-    match request.precision {
-        None | Some(Precision::Fp32) => Ok(()),
-        Some(precision) => refuse(format!("tract is asked for {} and computes in fp32", precision.as_str())),
-    }
+    super::own_precision("tract", request)
 }
 
 /// A pool in which this thread, the one that times, is one of the threads.
@@ -364,9 +361,11 @@ impl Session for Loaded {
     fn actual(&self) -> Actual {
         Actual {
             accelerator: Reading::Present(Accelerator::Cpu.as_str().to_owned()),
+            provider: Reading::absent("tract has no providers"),
+            device: Reading::absent("the CPU is no accelerator"),
             delegated: Reading::absent("tract has no delegates"),
             rest: Vec::new(),
-            precision: Reading::Present("as in the model".to_owned()),
+            precision: Reading::Present(AS_IN_THE_MODEL.to_owned()),
             threads: Reading::Present(self.threads),
             affinity: Reading::absent("read by the process"),
             fallback: None,
@@ -451,6 +450,7 @@ fn dtype(datum: DatumType) -> Option<DType> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use seatrial_core::model::Precision;
 
     #[test]
     fn the_version_that_is_reported_is_the_one_that_is_built() {
@@ -472,11 +472,30 @@ mod tests {
         let request = LoadRequest {
             accelerator: Accelerator::Gpu,
             threads: 1,
+            provider: None,
             precision: None,
+            variant: Precision::Fp32,
             inputs: &[],
             operator_profile: None,
         };
         assert_eq!(check(&request).unwrap_err().claim, Claim::UnsupportedBackend);
+    }
+
+    #[test]
+    fn a_precision_other_than_the_models_own_is_refused() {
+        let request = LoadRequest {
+            accelerator: Accelerator::Cpu,
+            threads: 1,
+            provider: None,
+            precision: Some(Precision::Fp32),
+            variant: Precision::Int8,
+            inputs: &[],
+            operator_profile: None,
+        };
+        let error = check(&request).unwrap_err();
+        assert_eq!(error.claim, Claim::UnsupportedBackend);
+        assert_eq!(error.message, "tract computes in the model's own precision, int8, and is asked for fp32");
+        assert_eq!(check(&LoadRequest { variant: Precision::Fp32, ..request }), Ok(()));
     }
 
     #[test]

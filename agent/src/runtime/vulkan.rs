@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "Vulkan is a C library that is loaded at run time")]
 
 use ash::{Entry, Instance, vk};
+use seatrial_core::actual::ComputeDevice;
 use seatrial_core::outcome::Claim;
 
 use super::RuntimeError;
@@ -18,31 +19,50 @@ pub(super) struct Device {
     pub serves_webgpu: bool,
 }
 
-/// The devices, at least one of which can do WebGPU; an engine that computes by it has no backend without.
+/// The devices, at least one of which can do WebGPU; an engine that computes by it has no backend without. Where one of
+/// them is real, programs that compute on the CPU are hidden: an engine does not say which it takes.
 pub(super) fn devices(engine: &str) -> Result<Vec<Device>, RuntimeError> {
-    let refuse = |why: String| {
-        let message = format!("{engine} needs a Vulkan driver for the GPU, and there is none here: {why}");
-        RuntimeError::new(Claim::UnsupportedBackend, message)
+    let mut found = every();
+    if found.as_ref().is_ok_and(|devices| is_mixed(devices)) {
+        // SAFETY: this process is a child that does one thing, and Vulkan's loader reads it when it is asked next.
+        unsafe { std::env::set_var("VK_LOADER_DRIVERS_DISABLE", SOFTWARE_DRIVERS) };
+        found = every();
+    }
+    let message = match found {
+        Ok(devices) if devices.iter().any(|device| device.serves_webgpu) => return Ok(devices),
+        Ok(devices) if devices.is_empty() => no_driver(engine, "its loader finds no device"),
+        Ok(devices) => {
+            let found = told(&devices);
+            format!("{engine} computes by WebGPU, for which the Vulkan driver here is too old: {found}")
+        }
+        Err(why) => no_driver(engine, &why),
     };
+    Err(RuntimeError::new(Claim::UnsupportedBackend, message))
+}
+
+fn no_driver(engine: &str, why: &str) -> String {
+    format!("{engine} needs a Vulkan driver for the GPU, and there is none here: {why}")
+}
+
+/// Manifests of Mesa's lavapipe and of SwiftShader.
+const SOFTWARE_DRIVERS: &str = "*lvp*,*swiftshader*";
+
+fn is_mixed(devices: &[Device]) -> bool {
+    let is_real = |device: &Device| device.serves_webgpu && !device.software;
+    devices.iter().any(is_real) && devices.iter().any(|device| device.software)
+}
+
+fn every() -> Result<Vec<Device>, String> {
     // SAFETY: the system's own loader; this process is a child that holds nothing but one attempt.
-    let entry = unsafe { Entry::load() }.map_err(|error| refuse(error.to_string()))?;
+    let entry = unsafe { Entry::load() }.map_err(|error| error.to_string())?;
     let application = vk::ApplicationInfo::default().api_version(vk::API_VERSION_1_1);
     let wanted = vk::InstanceCreateInfo::default().application_info(&application);
     // SAFETY: what is wanted lives until the call returns.
-    let instance = unsafe { entry.create_instance(&wanted, None) }.map_err(|error| refuse(error.to_string()))?;
+    let instance = unsafe { entry.create_instance(&wanted, None) }.map_err(|error| error.to_string())?;
     let devices = list(&instance);
     // SAFETY: made above, and nothing of it is left.
     unsafe { instance.destroy_instance(None) };
-    match devices {
-        Ok(devices) if devices.is_empty() => Err(refuse("its loader finds no device".to_owned())),
-        Ok(devices) if !devices.iter().any(|device| device.serves_webgpu) => {
-            let found = told(&devices);
-            let message = format!("{engine} computes by WebGPU, for which the Vulkan driver here is too old: {found}");
-            Err(RuntimeError::new(Claim::UnsupportedBackend, message))
-        }
-        Ok(devices) => Ok(devices),
-        Err(error) => Err(refuse(error.to_string())),
-    }
+    devices.map_err(|error| error.to_string())
 }
 
 fn list(instance: &Instance) -> Result<Vec<Device>, vk::Result> {
@@ -64,10 +84,10 @@ fn list(instance: &Instance) -> Result<Vec<Device>, vk::Result> {
     Ok(found.into_iter().map(device).collect())
 }
 
-/// Why a GPU is none: whatever WebGPU can choose here computes on the CPU.
-pub(super) fn only_software(devices: &[Device]) -> Option<String> {
-    let real = devices.iter().any(|device| device.serves_webgpu && !device.software);
-    (!real).then(|| format!("the GPU is a program that computes on the CPU: {}", told(devices)))
+/// What WebGPU computes on here. Of several it may be any: where one of them is a program, it may be that.
+pub(super) fn chosen(devices: &[Device]) -> ComputeDevice {
+    let can: Vec<Device> = devices.iter().filter(|device| device.serves_webgpu).cloned().collect();
+    ComputeDevice { name: told(&can), software: can.iter().any(|device| device.software) }
 }
 
 /// For the record of a job: `llvmpipe (LLVM 15.0.6, 256 bits), software`.
@@ -86,10 +106,14 @@ mod tests {
         let real = Device { name: "Mali-G720".to_owned(), software: false, serves_webgpu: true };
         let program = Device { name: "llvmpipe".to_owned(), software: true, serves_webgpu: true };
         assert_eq!(told(&[real.clone(), program.clone()]), "Mali-G720; llvmpipe, software");
-        let said = only_software(std::slice::from_ref(&program)).unwrap();
-        assert_eq!(said, "the GPU is a program that computes on the CPU: llvmpipe, software");
-        assert_eq!(only_software(&[program.clone(), real.clone()]), None, "the control: a real one can be chosen");
-        let old = Device { serves_webgpu: false, ..real };
-        assert!(only_software(&[old, program]).is_some(), "one that WebGPU cannot use is none");
+        let software = |devices: &[Device]| chosen(devices).software;
+        assert_eq!(chosen(std::slice::from_ref(&program)).name, "llvmpipe, software");
+        assert!(software(std::slice::from_ref(&program)));
+        assert!(!software(std::slice::from_ref(&real)), "the control: a real one");
+        let both = [program.clone(), real.clone()];
+        assert!(is_mixed(&both) && software(&both), "it may be either, if the program could not be hidden");
+        let old = Device { serves_webgpu: false, ..real.clone() };
+        assert!(software(&[old.clone(), program.clone()]), "one that WebGPU cannot use is none");
+        assert!(!is_mixed(&[old, program]) && !is_mixed(&[real]));
     }
 }

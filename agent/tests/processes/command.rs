@@ -227,7 +227,7 @@ fn a_run_elsewhere_than_asked_is_a_fallback_and_never_a_pass() {
 #[test]
 fn an_accelerator_that_the_rules_do_not_have_is_no_question_to_the_program() {
     let report = run(&Case { accelerator: Accelerator::Npu, ..Case::cat(WELL) });
-    assert_eq!(report.outcome, Outcome::SpecError);
+    assert_eq!(report.outcome, Outcome::UnsupportedBackend);
     assert!(message(&report).contains("printer cannot be called: its rule file has no accelerator npu"), "{report:?}");
 }
 

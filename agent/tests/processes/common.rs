@@ -57,6 +57,7 @@ pub(crate) fn job(runtime: &str, file_name: &str, bytes: &[u8]) -> JobSpec {
             runtime: runtime.into(),
             track: None,
             accelerator: Accelerator::Cpu,
+            provider: None,
             threads: 1,
             affinity: Affinity::Any,
             precision: None,

@@ -6,6 +6,7 @@ use std::path::Path;
 use seatrial_agent::attempt::{REFERENCES_FILE, ReferenceFile};
 use seatrial_core::dataset::package::MANIFEST_NAME;
 use seatrial_core::measure;
+use seatrial_core::model::Precision;
 use seatrial_core::outcome::Outcome;
 use seatrial_core::profile::{MeasurementProfile, ProfileKind};
 use seatrial_core::reason::Reason;
@@ -49,7 +50,8 @@ pub(super) async fn run(args: GoldenArgs, context: &Context) -> Result<Exit> {
     );
     let references = read_references(scratch.path())?;
     let name = name.unwrap_or_else(|| format!("{}-golden", package.manifest.name));
-    write(&package, scratch.path(), &references, &name, &reference, &out)?;
+    let precision = model.precision;
+    write(&package, scratch.path(), &references, &name, (&reference, precision), &out)?;
     let outputs: Vec<&str> = references.iter().map(|file| file.output.as_str()).collect();
     if context.output(output).is_json() {
         output::print_json(&json!({ "name": name, "folder": out, "outputs": outputs, "reference": reference }))?;
@@ -72,7 +74,7 @@ fn write(
     outputs: &Path,
     references: &[ReferenceFile],
     name: &str,
-    reference: &str,
+    (reference, precision): (&str, Precision),
     out: &Path,
 ) -> Result<()> {
     let failed = |error: std::io::Error| CliError::failed(format!("write {}", out.display()), error);
@@ -88,6 +90,8 @@ fn write(
         let keys = [("name", file.output.as_str()), ("kind", "npy"), ("member", file.file_name.as_str())];
         Value::Table(keys.into_iter().map(|(key, value)| (key.to_owned(), Value::from(value))).collect())
     };
+    let told = Table::from_iter([("precision".to_owned(), Value::from(precision.as_str()))]);
+    table.insert("reference".to_owned(), Value::Table(told));
     table.insert("goldens".to_owned(), Value::Array(references.iter().map(golden).collect()));
     let mut members = package.manifest.members();
     let replaced: Vec<String> = package.manifest.golden_members();

@@ -83,6 +83,7 @@ impl LocalJob {
                 runtime,
                 track: None,
                 accelerator: args.accelerator,
+                provider: None,
                 threads: args.threads,
                 affinity: Affinity::Any,
                 precision: None,

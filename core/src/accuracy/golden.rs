@@ -4,6 +4,7 @@ use std::fmt::Display;
 
 use serde::{Deserialize, Serialize};
 
+use crate::dataset::Task;
 use crate::model::Precision;
 use crate::reason::{Code, Reason};
 use crate::tensor::Tensor;
@@ -163,27 +164,72 @@ fn argmax(values: &[f64]) -> Option<usize> {
         .map(|(index, _)| index)
 }
 
+/// What a dataset says of its references, and of how near to them outputs must come. What it leaves open, [`Limits::of`]
+/// fills in.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Standard {
+    /// In which the references were computed; fp32 when absent.
+    pub precision: Option<Precision>,
+    pub cosine: Option<f64>,
+    pub sqnr_db: Option<f64>,
+    pub max_abs: Option<f64>,
+    /// A share of the examples.
+    pub argmax_agree: Option<f64>,
+}
+
 /// What an output must keep to.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
     pub least_cosine: f64,
     pub least_sqnr_db: f64,
+    pub most_abs: Option<f64>,
+    /// A share of the examples, of the output that the task reads; one example may differ in any case.
+    pub least_argmax: Option<f64>,
 }
 
 impl Limits {
-    /// The limits for a variant that is compared with an fp32 reference. Integers of 8 bits and fewer carry
-    /// quantisation noise by design, so they get 10 dB more of it.
+    /// The dataset's own limits, else the defaults of `docs/measurement.md`: stricter for what is compared with the likes
+    /// of it than for integers of 8 bits and fewer against floating-point numbers, which carry quantisation noise by
+    /// design; and for tasks whose answer is one class, as many equal answers.
     #[must_use]
-    pub const fn for_precision(precision: Precision) -> Self {
-        match precision {
-            Precision::Fp32 | Precision::Fp16 | Precision::Bf16 => Self { least_cosine: 0.99, least_sqnr_db: 30.0 },
-            Precision::Int8 | Precision::Int4 => Self { least_cosine: 0.99, least_sqnr_db: 20.0 },
+    pub fn of(task: Task, variant: Precision, standard: &Standard) -> Self {
+        let whole = |precision| matches!(precision, Precision::Int8 | Precision::Int4);
+        let quantised = whole(variant) && standard.precision.unwrap_or(Precision::Fp32) != variant;
+        let least_argmax = match task {
+            Task::Classification => Some(if quantised { 0.95 } else { 0.99 }),
+            Task::Detection
+            | Task::Segmentation
+            | Task::Text
+            | Task::Multilabel
+            | Task::Retrieval
+            | Task::Regression
+            | Task::Golden => None,
+        };
+        let cosine = match task {
+            // Embeddings are compared by nothing else.
+            Task::Retrieval if !quantised => 0.999,
+            Task::Retrieval
+            | Task::Classification
+            | Task::Detection
+            | Task::Segmentation
+            | Task::Text
+            | Task::Multilabel
+            | Task::Regression
+            | Task::Golden => 0.99,
+        };
+        Self {
+            least_cosine: standard.cosine.unwrap_or(cosine),
+            least_sqnr_db: standard.sqnr_db.unwrap_or(if quantised { 20.0 } else { 30.0 }),
+            most_abs: standard.max_abs,
+            least_argmax: standard.argmax_agree.or(least_argmax),
         }
     }
 
-    /// What the comparison of an output breaks, in words and numbers; empty when it keeps to all of it.
+    /// What the comparison of an output breaks, in words and numbers; empty when it keeps to all of it. `is_answer`: it is
+    /// the one that the task reads.
     #[must_use]
-    pub fn broken_by(&self, output: &str, comparison: &Comparison) -> Vec<Reason> {
+    pub fn broken_by(&self, output: &str, is_answer: bool, comparison: &Comparison) -> Vec<Reason> {
         let output: String = output.chars().take(MAX_SHOWN_NAME).collect();
         let beside = |code, value: &dyn Display, limit: &dyn Display| {
             Reason::new(code, &[("output", &output), ("value", value), ("limit", limit)])
@@ -206,6 +252,17 @@ impl Limits {
         if let Some(sqnr) = comparison.sqnr_db.filter(|&sqnr| sqnr < self.least_sqnr_db) {
             let (value, limit) = (format!("{sqnr:.1}"), format!("{:.1}", self.least_sqnr_db));
             broken.push(beside(Code::OutputSqnr, &value, &limit));
+        }
+        if let Some(limit) = self.most_abs.filter(|&limit| comparison.max_abs > limit) {
+            broken.push(beside(Code::OutputMaxAbs, &comparison.max_abs, &limit));
+        }
+        if let Some(limit) = self.least_argmax.filter(|_| is_answer) {
+            let Comparison { examples, argmax_agree, .. } = *comparison;
+            let differ = f64::from(examples.saturating_sub(argmax_agree));
+            if differ > ((1.0 - limit) * f64::from(examples)).max(1.0) {
+                let value = format!("{argmax_agree} / {examples}");
+                broken.push(beside(Code::OutputArgmax, &value, &format!("{limit:.3}")));
+            }
         }
         broken
     }
@@ -300,12 +357,12 @@ mod tests {
 
     #[test]
     fn each_broken_limit_is_named() {
-        let limits = Limits::for_precision(Precision::Fp32);
+        let limits = of(Task::Golden, Precision::Fp32, None);
         let good = compare(&[(&[1.0, 2.0], &[1.001, 2.0])]);
-        assert!(limits.broken_by("y", &good).is_empty(), "{:?}", limits.broken_by("y", &good));
+        assert_eq!(limits.broken_by("y", true, &good), Vec::<Reason>::new());
         let bad = compare(&[(&[1.0, 2.0, 0.0, 0.0], &[2.0, 1.0, f32::NAN, f32::INFINITY])]);
         assert_eq!(
-            limits.broken_by("y", &bad),
+            limits.broken_by("y", true, &bad),
             [
                 "output y: 1 values are not a number where the reference is one",
                 "output y: 1 values are infinite where the reference is not",
@@ -313,14 +370,46 @@ mod tests {
                 "output y: signal to noise 4.0 dB, limit 30.0 dB",
             ]
         );
-        assert_eq!(limits.broken_by("y", &compare(&[])), ["output y: no element could be compared"]);
+        assert_eq!(limits.broken_by("y", true, &compare(&[])), ["output y: no element could be compared"]);
+    }
+
+    fn of(task: Task, variant: Precision, reference: Option<Precision>) -> Limits {
+        Limits::of(task, variant, &Standard { precision: reference, ..Standard::default() })
     }
 
     #[test]
-    fn eight_bit_variants_may_carry_their_quantisation_noise() {
+    fn eight_bit_variants_may_carry_their_quantisation_noise_but_not_against_eight_bits() {
         let result = compare(&[(&[1.0, 2.0], &[1.08, 1.94])]);
-        assert_eq!(Limits::for_precision(Precision::Fp16).broken_by("y", &result).len(), 1);
-        assert!(Limits::for_precision(Precision::Int8).broken_by("y", &result).is_empty());
+        let broken = |variant, reference| of(Task::Golden, variant, reference).broken_by("y", true, &result).len();
+        assert_eq!(broken(Precision::Fp16, None), 1);
+        assert_eq!(broken(Precision::Int8, None), 0);
+        assert_eq!(broken(Precision::Int8, Some(Precision::Fp16)), 0);
+        assert_eq!(broken(Precision::Int8, Some(Precision::Int8)), 1, "the same noise is in the reference");
+        assert_eq!(broken(Precision::Int4, Some(Precision::Int8)), 0);
+    }
+
+    #[test]
+    fn classes_must_agree_but_for_one_example_and_only_where_the_task_reads_them() {
+        let same: (&[f32], &[f32]) = (&[100.0, 99.99], &[100.0, 99.99]);
+        let other: (&[f32], &[f32]) = (&[100.0, 99.99], &[99.99, 100.0]);
+        let with = |others: usize| compare(&[vec![other; others], vec![same; 50 - others]].concat());
+        let broken = |task, others, answer| of(task, Precision::Fp32, None).broken_by("y", answer, &with(others));
+        assert_eq!(broken(Task::Classification, 2, true), ["output y: argmax as the reference's 48 / 50, limit 0.990"]);
+        assert_eq!(broken(Task::Classification, 1, true), Vec::<Reason>::new(), "one may be a tie");
+        assert_eq!(broken(Task::Classification, 2, false), Vec::<Reason>::new());
+        assert_eq!(broken(Task::Golden, 2, true), Vec::<Reason>::new());
+    }
+
+    #[test]
+    fn what_a_dataset_says_goes_before_the_defaults() {
+        let standard = Standard { sqnr_db: Some(60.0), max_abs: Some(0.05), ..Standard::default() };
+        let limits = Limits::of(Task::Retrieval, Precision::Fp32, &standard);
+        assert_eq!((limits.least_cosine, limits.least_sqnr_db), (0.999, 60.0));
+        let broken = limits.broken_by("y", true, &compare(&[(&[10.0, 20.0], &[10.0, 20.5])]));
+        assert_eq!(
+            broken,
+            ["output y: signal to noise 33.0 dB, limit 60.0 dB", "output y: largest difference 0.5, limit 0.05"]
+        );
     }
 
     proptest! {

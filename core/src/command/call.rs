@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::{AcceleratorRule, Rule};
+use super::{AcceleratorRule, PrecisionRule, Rule};
+use crate::actual::AS_IN_THE_MODEL;
 use crate::backend::Accelerator;
+use crate::model::Precision;
 use crate::profile::MeasurementProfile;
+use crate::reading::Reading;
+use crate::reason::{Code, Reason};
 
 /// What a placeholder stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +28,8 @@ pub(super) enum Placeholder {
     Threads,
     /// The accelerator's word.
     Accelerator,
+    /// The word for the precision.
+    Precision,
     /// Least inferences.
     Runs,
     /// Least inferences before them.
@@ -41,7 +47,7 @@ pub(super) enum Placeholder {
 }
 
 impl Placeholder {
-    pub(super) const NAMES: [&str; 14] = [
+    pub(super) const NAMES: [&str; 15] = [
         "model",
         "file:ROLE",
         "folder",
@@ -49,6 +55,7 @@ impl Placeholder {
         "output",
         "threads",
         "accelerator",
+        "precision",
         "runs",
         "warmup",
         "seconds",
@@ -66,6 +73,7 @@ impl Placeholder {
             "output" => Self::Output,
             "threads" => Self::Threads,
             "accelerator" => Self::Accelerator,
+            "precision" => Self::Precision,
             "runs" => Self::Runs,
             "warmup" => Self::Warmup,
             "seconds" => Self::Seconds,
@@ -152,6 +160,10 @@ pub struct Asked<'a> {
     pub package: &'a str,
     pub output: &'a str,
     pub accelerator: Accelerator,
+    /// What the suite asks for, if anything.
+    pub precision: Option<Precision>,
+    /// The precision of the variant's own numbers.
+    pub variant: Precision,
     /// At least 1.
     pub threads: u16,
     pub profile: &'a MeasurementProfile,
@@ -168,6 +180,8 @@ pub struct Called {
     pub environment: Vec<(String, String)>,
     /// Arguments of the second program, where the rule has one.
     pub viewer: Option<Vec<String>>,
+    /// In what the program computes when it is called so.
+    pub precision: Reading<String>,
 }
 
 /// Why a program cannot be called so.
@@ -185,6 +199,8 @@ pub enum CallError {
     NoInputs,
     #[error("its rule file gives no word for {}", .0.as_str())]
     NoWord(Accelerator),
+    #[error("its rule file knows no way to have it compute in {} there", .0.as_str())]
+    NoPrecision(Precision),
 }
 
 impl Asked<'_> {
@@ -197,6 +213,9 @@ impl Asked<'_> {
             Placeholder::Package => self.package.to_owned(),
             Placeholder::Output => self.output.to_owned(),
             Placeholder::Threads => rule.threads.clone().unwrap_or_else(|| self.threads.to_string()),
+            Placeholder::Precision => {
+                self.word_of_precision(rule)?.map_or_else(String::new, |(_, word)| word.to_owned())
+            }
             Placeholder::Accelerator => rule.word.clone().ok_or(CallError::NoWord(self.accelerator))?,
             Placeholder::Runs => stop.min_samples.max(1).to_string(),
             Placeholder::Warmup => self.profile.warmup.min_iterations.to_string(),
@@ -206,6 +225,25 @@ impl Asked<'_> {
             Placeholder::Shapes => inner_first(self.shapes.ok_or(CallError::NoShapes)?),
             Placeholder::Inputs => self.inputs.ok_or(CallError::NoInputs)?.to_owned(),
         })
+    }
+
+    /// In what it is to compute, with the word for it, where it has to be told. Where nobody asks, that is the variant's
+    /// own precision, or else fp32: never fewer bits than the model has.
+    fn word_of_precision<'r>(&self, rule: &'r AcceleratorRule) -> Result<Option<(Precision, &'r str)>, CallError> {
+        let no_way = CallError::NoPrecision(self.precision.unwrap_or(self.variant));
+        match &rule.precision {
+            PrecisionRule::Unknown if self.precision.is_none() => Ok(None),
+            PrecisionRule::Own if self.precision.is_none_or(|asked| asked == self.variant) => Ok(None),
+            PrecisionRule::Unknown | PrecisionRule::Own => Err(no_way),
+            PrecisionRule::Words(words) => {
+                let candidates = match self.precision {
+                    Some(asked) => [asked; 2],
+                    None => [self.variant, Precision::Fp32],
+                };
+                let known = candidates.iter().find_map(|one| words.get_key_value(one));
+                known.map(|(precision, word)| Some((*precision, word.as_str()))).ok_or(no_way)
+            }
+        }
     }
 
     fn fill(&self, all: &[Words], rule: &AcceleratorRule) -> Result<Vec<String>, CallError> {
@@ -244,6 +282,13 @@ impl Rule {
     /// The words with which the program is started.
     pub fn call(&self, asked: &Asked<'_>) -> Result<Called, CallError> {
         let rule = self.accelerators.get(&asked.accelerator).ok_or(CallError::NoAccelerator(asked.accelerator))?;
+        let precision = match (asked.word_of_precision(rule)?, &rule.precision) {
+            (Some((precision, _)), _) => Reading::Present(precision.as_str().to_owned()),
+            (None, PrecisionRule::Own) => Reading::Present(AS_IN_THE_MODEL.to_owned()),
+            (None, PrecisionRule::Unknown | PrecisionRule::Words(_)) => {
+                Reading::absent(Reason::new(Code::NotTold, &[("program", &self.name)]).text())
+            }
+        };
         let mut arguments: Vec<String> =
             rule.arguments.iter().map(|each| each.fill(asked, rule)).collect::<Result<_, _>>()?;
         arguments.extend(asked.fill(&self.arguments, rule)?);
@@ -252,6 +297,7 @@ impl Rule {
             arguments,
             environment: environment.collect::<Result<_, CallError>>()?,
             viewer: self.viewer.as_ref().map(|words| asked.fill(words, rule)).transpose()?,
+            precision,
         })
     }
 
@@ -266,7 +312,7 @@ impl Rule {
         self.uses(&Placeholder::Threads)
     }
 
-    fn uses(&self, placeholder: &Placeholder) -> bool {
+    pub(super) fn uses(&self, placeholder: &Placeholder) -> bool {
         let words = self.arguments.iter().flat_map(|words| &words.words);
         words.chain(self.environment.iter().map(|(_, value)| value)).any(|word| word.uses(placeholder))
     }

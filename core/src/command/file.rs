@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Class, RuleStage, Unit};
-use crate::model::Format;
+use crate::model::{Format, Precision};
 
 /// How a benchmark program is called and what its output says.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -101,6 +101,9 @@ pub(super) struct AcceleratorTable {
     #[serde(default)]
     #[schemars(length(max = 16))]
     pub arguments: Vec<String>,
+    /// In what it computes here. Not known when absent.
+    #[serde(default)]
+    pub precision: Option<PrecisionEntry>,
     /// What must all be found for a run to have been on this accelerator.
     #[serde(default)]
     #[schemars(length(max = 8))]
@@ -109,10 +112,28 @@ pub(super) struct AcceleratorTable {
     #[serde(default)]
     #[schemars(length(max = 16))]
     pub fallback: Vec<TakeEntry>,
-    /// How many nodes ran on it: groups `on` and `of`, or `on` and `rest`. The first that is found counts.
+    /// What must all be found for every node to have run on it, where it does not tell how many did.
+    #[serde(default)]
+    #[schemars(length(max = 8))]
+    pub whole: Vec<TakeEntry>,
+    /// Why it cannot be known that every node ran on it. Then no run passes.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 256))]
+    pub doubt: Option<String>,
+    /// How many nodes ran on it: groups `on` and `of`, or `on` and `rest`. The first that is found counts; its matches
+    /// that differ are parts of a graph, and are added up.
     #[serde(default)]
     #[schemars(length(max = 4))]
     pub delegated: Vec<TakeEntry>,
+}
+
+/// Either `"model"`, when it computes in the precision of the model's file, or what `{precision}` stands for in each
+/// precision that it can be asked for.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum PrecisionEntry {
+    Own(#[schemars(length(min = 1, max = 16))] String),
+    Words(BTreeMap<Precision, String>),
 }
 
 /// Where something is read: a regular expression over all that the program printed, or a table.

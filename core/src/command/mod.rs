@@ -23,7 +23,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::backend::Accelerator;
-use crate::model::Format;
+use crate::model::{Format, Precision};
 use crate::outcome::Claim;
 use crate::profile::ProfileKind;
 use crate::reason::{Code, Reason};
@@ -67,9 +67,22 @@ struct AcceleratorRule {
     word: Option<String>,
     threads: Option<String>,
     arguments: Vec<call::Word>,
+    precision: PrecisionRule,
     ran: Vec<Take>,
     fallback: Vec<Take>,
+    whole: Vec<Take>,
+    doubt: Option<String>,
     delegated: Vec<Take>,
+}
+
+/// In what a program computes.
+#[derive(Debug)]
+enum PrecisionRule {
+    Unknown,
+    /// In what the model's file says.
+    Own,
+    /// In what it is asked for, by these words.
+    Words(BTreeMap<Precision, String>),
 }
 
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::take::Texts;
+use super::take::{Take, Texts};
 use super::{Rule, Unit};
 use crate::backend::Accelerator;
 use crate::outcome::{Claim, Exit};
@@ -72,7 +72,7 @@ impl Rule {
             .iter()
             .map(|rule| Figure { name: rule.name.clone(), unit: rule.unit, value: rule.value.number(&texts) })
             .collect();
-        let one = |take: &Option<super::Take>, group| match take {
+        let one = |take: &Option<Take>, group| match take {
             Some(take) => take.one(&texts, group),
             None => Read::absent(not_told()),
         };
@@ -86,13 +86,17 @@ impl Rule {
         let delegated = self.accelerators.get(&accelerator).map(|rule| rule.delegated.as_slice()).unwrap_or_default();
         let shares: Vec<Read<(u32, u32)>> = delegated.iter().map(|take| take.share(&texts)).collect();
         let known = shares.iter().find(|share| share.reason() != Some(not_told().as_str()));
+        let delegated = known.cloned().unwrap_or_else(|| Read::absent(not_told()));
+        let fallback = fallback.or_else(|| {
+            actual.present().filter(|_| delegated.present().is_none()).and_then(|_| self.in_doubt(accelerator, &texts))
+        });
         Reading {
             samples_ns,
             told,
             version: one(&self.version, "version"),
             threads,
             accelerator: actual,
-            delegated: known.cloned().unwrap_or_else(|| Read::absent(not_told())),
+            delegated,
             fallback,
             failure,
         }
@@ -114,6 +118,18 @@ impl Rule {
         }
         // Nothing that would be printed there was printed, so that it cannot pass as a run there.
         (not_told(), Some(texts.why(Code::RanElsewhere, &[("accelerator", &asked.as_str())])))
+    }
+
+    /// Why it is not known that all of it ran on an accelerator, where nodes are not counted.
+    fn in_doubt(&self, asked: Accelerator, texts: &Texts<'_>) -> Option<String> {
+        let rule = self.accelerators.get(&asked).filter(|_| asked != Accelerator::Cpu)?;
+        let found = |take: &Take| take.find(texts).is_some_and(|found| !found.is_empty());
+        let why = match &rule.doubt {
+            None if !rule.whole.is_empty() && rule.whole.iter().all(found) => return None,
+            None => texts.why(Code::NotTold, &[]),
+            Some(doubt) => doubt.clone(),
+        };
+        Some(format!("it is not known whether all of it ran on the {}: {why}", asked.as_str()))
     }
 
     fn failure(&self, texts: &Texts<'_>, exit: Exit, samples: &Read<Vec<u64>>, told: &[Figure]) -> Option<Failure> {

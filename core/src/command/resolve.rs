@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use regex::{Regex, RegexBuilder};
 
 use super::call::{Placeholder, Word, Words};
-use super::file::{AcceleratorTable, RuleFile, TakeEntry, TakeTable, WordEntry};
+use super::file::{AcceleratorTable, PrecisionEntry, RuleFile, TakeEntry, TakeTable, WordEntry};
 use super::take::{How, Source, Take};
-use super::{AcceleratorRule, FailureRule, Rule, ToldRule};
+use super::{AcceleratorRule, FailureRule, PrecisionRule, Rule, ToldRule};
 use crate::backend::Accelerator;
 use crate::suite::document::Reporter;
 use crate::suite::problem::suggest;
@@ -83,13 +83,13 @@ pub(super) fn resolve(written: RuleFile, reporter: &mut Reporter<'_>) -> Option<
         Some(FailureRule { class: table.class, found, advice: table.advice })
     });
     let failures: Option<Vec<_>> = failures.collect();
-    Some(Rule {
+    let rule = Rule {
         name,
         written_for,
         formats,
         arguments: arguments?,
         environment: environment?,
-        files: resolver.files,
+        files: resolver.files.clone(),
         viewer: match viewer {
             Some(viewer) => Some(viewer?),
             None => None,
@@ -101,7 +101,9 @@ pub(super) fn resolve(written: RuleFile, reporter: &mut Reporter<'_>) -> Option<
         samples: samples?,
         told: told?,
         failures: failures?,
-    })
+    };
+    resolver.judge_precisions(&rule);
+    Some(rule)
 }
 
 impl Resolver<'_, '_> {
@@ -129,17 +131,58 @@ impl Resolver<'_, '_> {
                 "list what it prints only when it runs there: else a run on the CPU would pass for one".to_owned();
             self.reporter.at(&path, format!("`{path}`: key `ran` is missing"), Some(hint));
         }
-        let AcceleratorTable { word, threads, arguments, ran, fallback, delegated } = table;
+        let AcceleratorTable { word, threads, arguments, precision, ran, fallback, whole, doubt, delegated } = table;
+        let precision = match precision {
+            None => PrecisionRule::Unknown,
+            Some(PrecisionEntry::Own(word)) => {
+                if word != "model" {
+                    let path = format!("{path}.precision");
+                    let hint = "\"model\", or a table such as { fp32 = \"0\", fp16 = \"1\" }".to_owned();
+                    self.reporter.at(&path, format!("`{path}`: {word:?} is nothing to compute in"), Some(hint));
+                }
+                PrecisionRule::Own
+            }
+            Some(PrecisionEntry::Words(words)) => PrecisionRule::Words(words),
+        };
         let arguments = arguments.iter().enumerate();
         let arguments: Option<Vec<Word>> =
             arguments.map(|(index, word)| self.word(word, &format!("{path}.arguments[{index}]"))).collect();
         let ran = self.takes(ran, &format!("{path}.ran"));
         let fallback = self.takes(fallback, &format!("{path}.fallback"));
+        let told = [!whole.is_empty(), doubt.is_some(), !delegated.is_empty()].into_iter().filter(|told| *told).count();
+        if which != Accelerator::Cpu && (told == 0 || (told > 1 && doubt.is_some())) {
+            let message = format!("`{path}`: nothing says how it is known that every node ran there");
+            let hint = "one of `delegated` (it tells how many), `whole` (what it prints only then), `doubt` (why nobody \
+                        can know; then every run is a fallback)";
+            self.reporter.at(&path, message, Some(hint.to_owned()));
+        }
+        let whole = self.takes(whole, &format!("{path}.whole"));
         let delegated = delegated.into_iter().enumerate();
         let delegated: Option<Vec<Take>> =
             delegated.map(|(index, entry)| self.share(entry, &format!("{path}.delegated[{index}]"))).collect();
-        let (arguments, ran, fallback, delegated) = (arguments?, ran?, fallback?, delegated?);
-        Some(AcceleratorRule { word, threads, arguments, ran, fallback, delegated })
+        let (arguments, ran, fallback, whole, delegated) = (arguments?, ran?, fallback?, whole?, delegated?);
+        Some(AcceleratorRule { word, threads, arguments, precision, ran, fallback, whole, doubt, delegated })
+    }
+
+    /// Words for a precision and the place for them go together.
+    fn judge_precisions(&mut self, rule: &Rule) {
+        for (which, accelerator) in &rule.accelerators {
+            let path = format!("accelerators.{}", which.as_str());
+            let of_its_own = accelerator.arguments.iter().any(|word| word.uses(&Placeholder::Precision));
+            let placed = of_its_own || rule.uses(&Placeholder::Precision);
+            match (&accelerator.precision, placed) {
+                (PrecisionRule::Words(_), false) => {
+                    let hint = "put {precision} where the program is told".to_owned();
+                    let path = format!("{path}.precision");
+                    self.reporter.at(&path, format!("`{path}`: no argument uses these words"), Some(hint));
+                }
+                (PrecisionRule::Unknown | PrecisionRule::Own, true) => {
+                    let hint = "say what {precision} stands for, as in { fp32 = \"0\", fp16 = \"1\" }".to_owned();
+                    self.reporter.at(&path, format!("`{path}`: key `precision` is missing"), Some(hint));
+                }
+                (PrecisionRule::Words(_), true) | (PrecisionRule::Unknown | PrecisionRule::Own, false) => {}
+            }
+        }
     }
 
     /// A share has two forms, so that its groups are judged here.

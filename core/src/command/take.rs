@@ -1,6 +1,7 @@
 //! Where in a run's output something stands, and taking it from there.
 
 use std::cell::OnceCell;
+use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use regex::{Captures, Regex};
@@ -176,7 +177,8 @@ impl Take {
         Reading::Present(numbers)
     }
 
-    /// Nodes on the accelerator, of all nodes.
+    /// Nodes on the accelerator, of all nodes. A graph in parts is told part by part, and some more than once: what differs
+    /// is added up, so that no part hides what another leaves to the CPU.
     pub(super) fn share(&self, texts: &Texts<'_>) -> Reading<(u32, u32)> {
         let group = |captures: &Captures<'_>, name: &str| captures.name(name)?.as_str().parse::<u32>().ok();
         let How::Pattern { pattern, .. } = &self.how else { return Reading::absent(texts.why(Code::NotTold, &[])) };
@@ -186,12 +188,11 @@ impl Take {
             (on <= of).then_some((on, of))
         };
         let text = self.searched(texts).unwrap_or_default();
-        let mut found: Vec<(u32, u32)> = pattern.captures_iter(text).filter_map(share).collect();
-        found.dedup();
-        match found[..] {
-            [] => Reading::absent(texts.why(Code::NotTold, &[])),
-            [only] => Reading::Present(only),
-            [..] => Reading::absent(texts.why(Code::ToldTwice, &[("count", &found.len())])),
+        let found: BTreeSet<(u32, u32)> = pattern.captures_iter(text).filter_map(share).collect();
+        let add = |(on, of): (u32, u32), part: &(u32, u32)| (on.saturating_add(part.0), of.saturating_add(part.1));
+        match found.iter().fold((0, 0), add) {
+            (_, 0) => Reading::absent(texts.why(Code::NotTold, &[])),
+            sum => Reading::Present(sum),
         }
     }
 }

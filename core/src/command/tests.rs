@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
+use crate::actual::AS_IN_THE_MODEL;
 use crate::outcome::Exit;
 use crate::profile::MeasurementProfile;
 use crate::reading::Reading as Read;
@@ -54,6 +55,8 @@ fn called(name: &str, accelerator: Accelerator) -> Called {
         package: "/job/runtime",
         output: "/job/out",
         accelerator,
+        precision: None,
+        variant: Precision::Fp32,
         threads: 4,
         profile: &MeasurementProfile::of(ProfileKind::Quick),
         shapes: Some(&[vec![1, 3, 224, 224]]),
@@ -145,10 +148,10 @@ fn nodes_on_the_accelerator_are_counted_in_either_wording() {
     // https://github.com/ValYouW/tflite-dist and others print the rest instead of the whole.
     let rest = "63 operations will run on the GPU, and the remaining 1 operations will run on the CPU.";
     assert_eq!(rule.read(Accelerator::Gpu, &left(0, "", rest)).delegated, Read::Present((63, 64)));
-    let twice = TFLITE_DELEGATED
-        .replace("INFO: Created", "Replacing 3 out of 58 node(s) with delegate (TfLiteGpuDelegateV2)\nINFO: Created");
-    let reading = rule.read(Accelerator::Gpu, &left(0, "", &twice));
-    assert!(reading.delegated.reason().unwrap().contains("2 times"), "{:?}", reading.delegated);
+    let parts = TFLITE_DELEGATED
+        .replace("INFO: Created", "Replacing 3 out of 6 node(s) with delegate (TfLiteGpuDelegateV2)\nINFO: Created");
+    let reading = rule.read(Accelerator::Gpu, &left(0, "", &parts));
+    assert_eq!(reading.delegated, Read::Present((61, 64)), "no part hides what another leaves to the CPU");
 }
 
 #[test]
@@ -246,7 +249,8 @@ fn benchncnn_has_run_on_the_gpu_only_when_it_says_that_it_used_it() {
     let rule = rule("benchncnn");
     let gpu = rule.read(Accelerator::Gpu, &left(0, "", NCNN_GPU));
     assert_eq!((told(&gpu, "latency_avg"), told(&gpu, "latency_min")), (Some(38.44), Some(38.04)));
-    assert_eq!((gpu.accelerator, gpu.fallback), (Read::Present("gpu".to_owned()), None));
+    assert_eq!(gpu.accelerator, Read::Present("gpu".to_owned()));
+    assert!(gpu.fallback.unwrap().contains("layers without a Vulkan kernel"), "and whether wholly, it does not say");
     let not = rule.read(Accelerator::Gpu, &left(0, "", NCNN_CPU));
     assert_eq!(not.fallback.as_deref(), Some("benchncnn says nothing of having run on the gpu"));
     let cpu = rule.read(Accelerator::Cpu, &left(0, "", NCNN_CPU));
@@ -303,6 +307,7 @@ fn mnn_says_opencl_and_runs_on_the_cpu() {
     let gpu = rule.read(Accelerator::Gpu, &left(0, MNN_OPENCL, ""));
     assert_eq!((told(&gpu, "latency_avg"), gpu.accelerator), (Some(699.978), Read::Present("gpu".to_owned())));
     assert_eq!(gpu.threads.present(), None, "4 is a way of tuning there");
+    assert!(gpu.fallback.unwrap().contains("in the system's log only"), "the heading is only what was asked for");
     // The line that MNN prints when its OpenCL part is not there; the heading stays the same.
     let fell_back = format!("Can't Find type=3 backend, use 0 instead\n{MNN_OPENCL}");
     let reading = rule.read(Accelerator::Gpu, &left(0, &fell_back, ""));
@@ -336,6 +341,34 @@ fn llama_bench_gives_samples_and_its_rates_stand_apart() {
     assert_eq!(told(&reading, "prompt_rate_avg"), None, "the first test was left out");
     assert_eq!((reading.version, reading.threads), (Read::Present("5145".to_owned()), Read::Present(192)));
     assert_eq!((reading.accelerator, reading.failure), (Read::Present("gpu".to_owned()), None));
+}
+
+#[test]
+fn llama_bench_passes_as_a_gpu_only_with_every_layer_on_it() {
+    let told = |said: &str| rule("llama-bench").read(Accelerator::Gpu, &left(0, LLAMA_NPU, said));
+    let whole = told("load_tensors: offloaded 29/29 layers to GPU");
+    assert_eq!((whole.delegated, whole.fallback), (Read::Present((29, 29)), None));
+    let part = told("load_tensors: offloaded 20/29 layers to GPU");
+    assert_eq!(part.delegated, Read::Present((20, 29)), "which is a fallback for every engine");
+    let silent = told("");
+    assert!(silent.fallback.unwrap().starts_with("it is not known whether all of it ran on the gpu"));
+}
+
+#[test]
+fn how_it_is_known_that_all_of_it_ran_there_stands_in_every_rule_of_an_accelerator() {
+    let gpu = |keys: &str| {
+        let table = format!("[accelerators.gpu]\nran = ['on gpu']\n{keys}\n[[told]]");
+        with_arguments("[\"{model}\"]").replacen("[[told]]", &table, 1)
+    };
+    for keys in ["doubt = \"nobody knows\"", "whole = ['all on gpu']", "delegated = ['(?<on>\\d+) of (?<of>\\d+)']"] {
+        assert!(Rule::parse(&gpu(keys), "p").is_ok(), "{keys}");
+    }
+    assert!(problems(&gpu("")).contains("nothing says how it is known"));
+    assert!(problems(&gpu("doubt = \"x\"\nwhole = ['y']")).contains("nothing says how it is known"));
+    let rule = Rule::parse(&gpu("whole = ['all on gpu']"), "p").unwrap();
+    let said = |text: &str| rule.read(Accelerator::Gpu, &left(0, text, "")).fallback;
+    assert_eq!(said("5 on gpu, all on gpu"), None);
+    assert!(said("5 on gpu").unwrap().contains("not known whether all of it"));
 }
 
 #[test]
@@ -431,6 +464,7 @@ fn rknn_benchmark_gives_samples_without_those_of_the_warm_up() {
         (reading.version, reading.accelerator),
         (Read::Present("2.1.0".to_owned()), Read::Present("npu".to_owned()))
     );
+    assert!(reading.fallback.unwrap().starts_with("it is not known whether all of it ran on the npu"));
 }
 
 #[test]
@@ -448,7 +482,7 @@ fn an_npu_that_cannot_be_opened_is_no_device_though_the_model_is_what_did_not_lo
 
 #[test]
 fn words_are_made_from_the_job_and_the_accelerators_words_come_first() {
-    let Called { arguments, environment, viewer } = called("benchncnn", Accelerator::Cpu);
+    let Called { arguments, environment, viewer, .. } = called("benchncnn", Accelerator::Cpu);
     assert_eq!(arguments, ["64", "4", "0", "-1", "0", "param=/job/model/m", "shape=[224,224,3]"]);
     assert_eq!((environment, viewer), (vec![], None));
     let called_for_gpu = called("benchmark_model", Accelerator::Gpu).arguments;
@@ -462,8 +496,59 @@ fn words_are_made_from_the_job_and_the_accelerators_words_come_first() {
             .iter()
             .any(|(name, value)| name == "ADSP_LIBRARY_PATH" && value.starts_with("/job/runtime;/vendor"))
     );
-    assert_eq!(called("mnn-benchmark", Accelerator::Gpu).arguments[3..], ["3", "4", "0"]);
+    assert_eq!(called("mnn-benchmark", Accelerator::Gpu).arguments[3..], ["3", "4", "1"]);
     assert_eq!(called("rknn_benchmark", Accelerator::Npu).arguments, ["/job/model/m", "", "64", "0"]);
+}
+
+#[test]
+fn a_program_is_told_to_keep_the_models_bits_unless_the_suite_asks_for_fewer() {
+    let (profile, files) = (MeasurementProfile::of(ProfileKind::Quick), BTreeMap::new());
+    let asked = Asked {
+        model: "m",
+        folder: "f",
+        files: &files,
+        package: "p",
+        output: "o",
+        accelerator: Accelerator::Gpu,
+        precision: None,
+        variant: Precision::Fp32,
+        threads: 4,
+        profile: &profile,
+        shapes: Some(&[vec![1, 3]]),
+        inputs: None,
+    };
+    let half = Asked { precision: Some(Precision::Fp16), ..asked };
+    let call = |name: &str, asked: &Asked<'_>| rule(name).call(asked);
+    for (asked, word, precision) in [
+        (&asked, "--gpu_precision_loss_allowed=false", "fp32"),
+        (&half, "--gpu_precision_loss_allowed=true", "fp16"),
+        (&Asked { variant: Precision::Int8, ..asked }, "--gpu_precision_loss_allowed=false", "fp32"),
+    ] {
+        let called = call("benchmark_model", asked).unwrap();
+        assert!(called.arguments.iter().any(|argument| argument == word), "{:?}", called.arguments);
+        assert_eq!(called.precision, Read::Present(precision.to_owned()));
+    }
+    let own = call("llama-bench", &Asked { variant: Precision::Int4, ..asked }).unwrap();
+    assert_eq!(own.precision, Read::Present(AS_IN_THE_MODEL.to_owned()));
+    let unknown = call("benchncnn", &asked).unwrap();
+    assert_eq!(unknown.precision.reason(), Some("benchncnn does not tell it"));
+    for name in ["llama-bench", "benchncnn"] {
+        assert_eq!(call(name, &half).unwrap_err(), CallError::NoPrecision(Precision::Fp16), "{name}");
+    }
+}
+
+#[test]
+fn words_for_a_precision_and_the_place_for_them_go_together() {
+    let cpu = |key: &str| {
+        with_arguments("[\"{model}\", \"PLACE\"]")
+            .replace("[accelerators.cpu]\n", &format!("[accelerators.cpu]\n{key}\n"))
+    };
+    let words = "precision = { fp32 = \"0\" }";
+    let whole = cpu(words).replace("PLACE", "{precision}");
+    assert!(Rule::parse(&whole, "p").is_ok(), "the control: both are there");
+    assert!(problems(&cpu(words)).contains("no argument uses these words"));
+    assert!(problems(&cpu("").replace("PLACE", "{precision}")).contains("key `precision` is missing"));
+    assert!(problems(&cpu("precision = \"fp16\"")).contains("\"fp16\" is nothing to compute in"));
 }
 
 #[test]
@@ -476,6 +561,8 @@ fn a_call_that_cannot_be_made_says_what_is_missing() {
         package: "p",
         output: "o",
         accelerator: Accelerator::Cpu,
+        precision: None,
+        variant: Precision::Fp32,
         threads: 1,
         profile: &profile,
         shapes: None,
@@ -514,6 +601,8 @@ fn a_group_goes_when_what_it_is_for_is_not_there_and_braces_are_written_twice() 
         package: "p",
         output: "o",
         accelerator: Accelerator::Cpu,
+        precision: None,
+        variant: Precision::Fp32,
         threads: 3,
         profile: &profile,
         shapes: None,

@@ -70,6 +70,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::Task;
+use crate::accuracy::golden::Standard;
 use crate::suite::Problem;
 use crate::suite::document;
 use crate::tensor::DType;
@@ -88,7 +89,7 @@ pub const MAX_TENSOR_BYTES: u64 = 4 << 30;
 pub const MAX_LABEL_BYTES: u64 = 512 << 20;
 
 /// A package's manifest without faults.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PackageManifest {
     pub name: String,
     pub task: Task,
@@ -104,6 +105,8 @@ pub struct PackageManifest {
     pub labels: Option<LabelSource>,
     /// Reference outputs; at least one when the task is golden.
     pub goldens: Vec<TensorSource>,
+    /// What the goldens are, and how near outputs must come to them.
+    pub standard: Standard,
 }
 
 /// A named tensor of the package: an input, or a reference output.

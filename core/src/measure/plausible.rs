@@ -31,6 +31,8 @@ pub struct Claimed {
     /// A sample began before the one before it had ended.
     pub overlap: bool,
     pub wall: Duration,
+    /// How long its process and the caller's wanted a CPU in this time and had none: nobody's lie.
+    pub waited: Duration,
 }
 
 impl Claimed {
@@ -47,10 +49,10 @@ impl Claimed {
     /// Why it cannot be true; `None` when it can. `paced` says that the engine waited between inferences.
     #[must_use]
     pub fn refuted(&self, rule: &StopRule, paced: bool) -> Option<String> {
-        let Self { samples, sum, span, least, most, overlap, wall } = *self;
+        let Self { samples, sum, span, least, most, overlap, wall, waited } = *self;
         let count = u32::try_from(samples).unwrap_or(u32::MAX);
         let most_time = wall.mul_f64(1.0 + CLOCK_SHARE).saturating_add(CLOCK_SLACK);
-        let missing = wall.saturating_sub(sum);
+        let missing = wall.saturating_sub(sum).saturating_sub(waited);
         if count > rule.max_samples {
             Some(format!("{samples} samples came, and at most {} were asked for", rule.max_samples))
         } else if !stop::is_met(rule, count, most_time) {
@@ -147,6 +149,8 @@ mod tests {
         let tenth = Claimed { sum: honest.sum / 10, ..honest };
         assert!(tenth.refuted(&rule(64, 64), false).unwrap().starts_with("64 samples are claimed to take 25."));
         assert_eq!(tenth.refuted(&rule(64, 64), true), None, "the control: one that is paced waits between them");
+        let crowded = Claimed { waited: honest.sum * 9 / 10, ..tenth };
+        assert_eq!(crowded.refuted(&rule(64, 64), false), None, "the control: it stood in the queue for a CPU");
         let nine_tenths = Claimed { sum: honest.sum.mul_f64(0.9), ..honest };
         assert_eq!(nine_tenths.refuted(&rule(64, 64), false), None, "the control");
     }

@@ -13,7 +13,7 @@ use crate::outcome::Outcome;
 use crate::profile::ProfileKind;
 use crate::reading::Reading;
 use crate::reason::{Code, Reason};
-use crate::report::{BlockKind, Memory, ProcessRecord, ProcessRole, Report, SensorTrace};
+use crate::report::{BlockKind, GoldenRecord, Memory, ProcessRecord, ProcessRole, Report, SensorTrace};
 use crate::stage::Stage;
 
 /// What a report comes to.
@@ -417,8 +417,13 @@ fn wrong(spec: &JobSpec, report: &Report) -> Vec<Reason> {
     if !ran(report) {
         return Vec::new();
     }
-    let limits = golden::Limits::for_precision(spec.model.precision);
-    let broken = report.golden.iter().flat_map(|record| limits.broken_by(&record.output, &record.comparison));
+    let task = spec.dataset.as_ref().map_or(Task::Golden, |dataset| dataset.task);
+    let answer =
+        spec.binding.scores.as_ref().or_else(|| spec.model.signature.outputs.first().map(|output| &output.name));
+    let broken = report.golden.iter().flat_map(|GoldenRecord { output, comparison, standard, .. }| {
+        let limits = golden::Limits::of(task, spec.model.precision, standard);
+        limits.broken_by(output, Some(output) == answer, comparison)
+    });
     let mut broken: Vec<Reason> = broken.collect();
     if let Some(more) = broken.len().checked_sub(MAX_WRONG).filter(|&more| more > 0) {
         broken.truncate(MAX_WRONG);

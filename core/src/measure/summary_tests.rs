@@ -54,6 +54,7 @@ fn golden_report(comparisons: &[Comparison]) -> Report {
     let golden = comparisons.iter().enumerate().map(|(index, &comparison)| GoldenRecord {
         output: format!("output_{index}"),
         comparison,
+        standard: golden::Standard::default(),
         kept: None,
     });
     Report { golden: golden.collect(), ..report() }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::actual::Actual;
 use crate::backend::{Accelerator, Affinity, Backend};
 use crate::block;
 use crate::dataset::{Binding, Task};
@@ -11,7 +12,7 @@ use crate::model::{Axis, Format, Manifest, ManifestEntry, Precision, Signature, 
 use crate::outcome::{Exit, Outcome};
 use crate::profile::{MeasurementProfile, ProfileKind};
 use crate::reading::Reading;
-use crate::report::{Actual, Block, BlockKind, Environment, ProcessRecord, ProcessRole, REPORT_SCHEMA, Report, Window};
+use crate::report::{Block, BlockKind, Environment, ProcessRecord, ProcessRole, REPORT_SCHEMA, Report, Window};
 use crate::tensor::DType;
 
 pub(super) fn block(metric: BlockKind, process: u8, values: &[i64]) -> Block {
@@ -40,6 +41,8 @@ pub(super) fn report() -> Report {
         },
         actual: Actual {
             accelerator: Reading::absent("not read"),
+            provider: Reading::absent("not read"),
+            device: Reading::absent("not read"),
             delegated: Reading::absent("not read"),
             rest: Vec::new(),
             precision: Reading::absent("not read"),
@@ -131,6 +134,7 @@ pub(super) fn spec(kind: ProfileKind, task: Option<Task>, batch: u64) -> JobSpec
             runtime: "tract".to_owned(),
             track: None,
             accelerator: Accelerator::Cpu,
+            provider: None,
             threads: 1,
             affinity: Affinity::Any,
             precision: None,

@@ -99,6 +99,7 @@ pub(crate) fn backend(runtime: &str) -> Backend {
         runtime: runtime.to_owned(),
         track: None,
         accelerator: Accelerator::Cpu,
+        provider: None,
         threads: 1,
         affinity: Affinity::Any,
         precision: None,

@@ -116,6 +116,11 @@ pub enum Refusal {
     NoVersion {
         path: String,
     },
+    /// Agents cannot call it.
+    TooOld {
+        engine: Engine,
+        version: String,
+    },
     /// No program of this file name, or not beside the other.
     NoProgram {
         name: String,
@@ -157,6 +162,10 @@ impl fmt::Display for Refusal {
             Self::NoVersion { path } => {
                 write!(f, "nothing tells the version of {path}: give it, as in `--version 1.31.1`")
             }
+            Self::TooOld { engine, version } => {
+                let least = least_version(*engine).map(|(major, minor)| format!("{major}.{minor}")).unwrap_or_default();
+                write!(f, "agents call {engine} from {least} on, and this is {version}")
+            }
             Self::NoProgram { name } => write!(
                 f,
                 "there is no program {name} for Linux or Android in it (--program and --viewer name them, and a viewer \
@@ -188,6 +197,9 @@ pub fn recognise(contents: &Contents, version: Option<&str>) -> Result<Vec<Recog
         };
         let accelerators = accelerators(engine, library, &package.companions);
         let package = Recognised { accelerators, ..package };
+        if is_too_old(&package) {
+            return Err(Refusal::TooOld { engine, version: package.version });
+        }
         if let Some(earlier) = found.insert((engine, abi), package) {
             return Err(Refusal::Ambiguous { first: earlier.library, second: library.path.clone() });
         }
@@ -196,6 +208,23 @@ pub fn recognise(contents: &Contents, version: Option<&str>) -> Result<Vec<Recog
         return Err(Refusal::NoEngine { known: known(contents), libraries: contents.libraries.len() });
     }
     Ok(found.into_values().collect())
+}
+
+/// The oldest version whose interface agents call, where there is one.
+const fn least_version(engine: Engine) -> Option<(u32, u32)> {
+    match engine {
+        Engine::Onnxruntime => Some((1, 17)),
+        Engine::Litert => None,
+    }
+}
+
+fn is_too_old(package: &Recognised) -> bool {
+    let mut parts = package.version.split('.').map(|part| part.parse::<u32>().ok());
+    let own = (parts.next().flatten(), parts.next().flatten());
+    match (least_version(package.engine), own) {
+        (Some(least), (Some(major), Some(minor))) => (major, minor) < least,
+        (Some(_) | None, _) => false,
+    }
 }
 
 fn engine_of(library: &Library) -> Option<Engine> {
@@ -371,7 +400,7 @@ fn companions(engine: Engine, library: &Library, contents: &Contents) -> Result<
         next += 1;
     }
     let abi = abi_of(library, contents)?;
-    for other in &chosen {
+    for other in chosen.iter().filter(|other| !is_of_coprocessor(other)) {
         let machine = other.machine.map_err(|machine| Refusal::ForeignMachine { path: other.path.clone(), machine })?;
         if machine != abi.machine {
             let (claim, claimed) = (library.path.clone(), abi.machine);
@@ -384,17 +413,24 @@ fn companions(engine: Engine, library: &Library, contents: &Contents) -> Result<
 /// Whether an engine looks for a library of this name beside itself.
 fn loads(engine: Engine, name: &str) -> bool {
     match engine {
-        Engine::Onnxruntime => name.starts_with("libonnxruntime_providers_"),
+        // Qualcomm's come beside the engine, with their parts for the coprocessor.
+        Engine::Onnxruntime => name.starts_with("libonnxruntime_providers_") || name.starts_with("libQnn"),
         Engine::Litert => name.starts_with("libLiteRt") && name.ends_with("Accelerator.so"),
     }
 }
 
+/// Code for a coprocessor, which the driver sends there.
+fn is_of_coprocessor(library: &Library) -> bool {
+    library.machine.is_err() && name(&library.path).starts_with("libQnn")
+}
+
+/// What there is code for that an agent can put to work.
 fn accelerators(engine: Engine, library: &Library, companions: &[String]) -> Vec<Accelerator> {
     let has = |text: &str| library.texts.contains(text);
     let beside = |part: &str| companions.iter().any(|path| name(path).contains(part));
     let (gpu, npu) = match engine {
         Engine::Onnxruntime => (
-            has("wgpuCreateInstance") || ["_cuda", "_rocm", "_webgpu"].iter().any(|part| beside(part)),
+            has("wgpuCreateInstance") || beside("_webgpu"),
             has("ANeuralNetworksModel_create") || has("QnnInterface_getProviders") || beside("_qnn"),
         ),
         Engine::Litert => (["Gpu", "ClGl", "OpenCl", "Vulkan"].iter().any(|part| beside(part)), false),

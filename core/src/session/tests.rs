@@ -37,6 +37,7 @@ fn spec() -> Box<JobSpec> {
             runtime: "tract".into(),
             track: None,
             accelerator: Accelerator::Cpu,
+            provider: None,
             threads: 1,
             affinity: Affinity::Any,
             precision: None,

@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::backend::{Accelerator, Affinity};
+use crate::backend::{Accelerator, Affinity, Provider};
 use crate::dataset::Binding;
 use crate::gate::JudgeBy;
 use crate::model::Precision;
@@ -140,9 +140,12 @@ pub(super) struct BackendTable {
     /// Named lines of versions. The version built into the agent when absent.
     #[serde(default)]
     pub track: Option<OneOrMany<String>>,
-    /// "cpu" when absent.
+    /// "cpu" when absent, or what the provider computes on.
     #[serde(default)]
     pub accelerator: Option<OneOrMany<Accelerator>>,
+    /// Which of an engine's parts for the accelerator is to compute. The agent's choice when absent.
+    #[serde(default)]
+    pub provider: Option<OneOrMany<Provider>>,
     /// Inference threads. 1 when absent.
     #[serde(default)]
     pub threads: Option<OneOrMany<Threads>>,
@@ -165,6 +168,7 @@ pub(super) struct BackendDefaults {
     pub runtime: Option<OneOrMany<String>>,
     pub track: Option<OneOrMany<String>>,
     pub accelerator: Option<OneOrMany<Accelerator>>,
+    pub provider: Option<OneOrMany<Provider>>,
     pub threads: Option<OneOrMany<Threads>>,
     pub affinity: Option<OneOrMany<Affinity>>,
     pub precision: Option<OneOrMany<Precision>>,

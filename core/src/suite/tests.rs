@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
-use crate::backend::{Accelerator, Affinity};
+use crate::backend::{Accelerator, Affinity, Provider};
 use crate::dataset::{Binding, InputBinding, MAX_LABEL_MAP, Quantization, Resize};
 use crate::profile::ProfileKind;
 use crate::stage::Stage;
@@ -188,7 +188,8 @@ fn lists_multiply_in_the_order_of_the_file_and_defaults_fill_the_gaps() {
 fn the_complete_example_means_what_it_says() {
     let suite = parse(complete(), "docs/suite.md").unwrap();
     assert_eq!(suite.name, "nightly-vision");
-    assert_eq!(suite.backends.len(), 8);
+    assert_eq!(suite.backends.len(), 9);
+    assert_eq!(suite.backends[8].provider, Some(Provider::Xnnpack));
     assert_eq!(suite.dataset_picks[0].version, Some(2));
     let full = &suite.profiles[0];
     assert_eq!((full.kind, full.processes, full.stop.min_samples), (ProfileKind::Full, 3, 1024));
@@ -204,6 +205,18 @@ fn the_complete_example_means_what_it_says() {
     let gate = suite.gate.unwrap();
     assert!(gate.allow_misfits && !gate.allow_invalid);
     assert_eq!(gate.metrics.len(), 2);
+}
+
+#[test]
+fn a_provider_says_what_it_computes_on_and_must_not_contradict_the_table() {
+    let with = |keys: &str| format!("name = \"s\"\nmodels = [\"m\"]\n[[backends]]\n{keys}\n");
+    let both = parse(&with("runtime = \"onnxruntime\"\nprovider = [\"webgpu\", \"xnnpack\"]"), "s.toml").unwrap();
+    let shown: Vec<String> = both.backends.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["onnxruntime gpu by webgpu ×1", "onnxruntime cpu by xnnpack ×1"]);
+    let problem = faults(&with("runtime = \"onnxruntime\"\naccelerator = \"npu\"\nprovider = \"webgpu\""));
+    assert!(problem.contains("webgpu computes on the gpu, and the npu is asked for"), "{problem}");
+    let problem = faults(&with("runtime = \"tract\"\nprovider = \"webgpu\""));
+    assert!(problem.contains("tract has no providers"), "{problem}");
 }
 
 #[test]

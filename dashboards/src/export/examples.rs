@@ -119,7 +119,7 @@ impl Table {
     #[must_use]
     pub fn outputs(job: &JobRow, comparisons: &[GoldenRecord], values: &[f64]) -> Self {
         let (mut names, mut examples, mut elements) = (Vec::new(), Vec::new(), Vec::new());
-        for GoldenRecord { output, comparison, kept } in comparisons {
+        for GoldenRecord { output, comparison, kept, .. } in comparisons {
             let kept = kept.unwrap_or(0);
             for example in 0..comparison.examples {
                 // A report may claim anything; there are no more rows than values.

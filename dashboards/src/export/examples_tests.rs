@@ -1,6 +1,6 @@
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
-use seatrial_core::accuracy::golden::Comparison;
+use seatrial_core::accuracy::golden::{Comparison, Standard};
 use seatrial_core::ids::{DeviceId, JobId, ProjectId, RunId, VariantId};
 use seatrial_core::job::JobState;
 use seatrial_core::outcome::Outcome;
@@ -64,7 +64,7 @@ fn comparison(output: &str, examples: u32, kept: Option<u32>) -> GoldenRecord {
         nan_count: 0,
         inf_count: 0,
     };
-    GoldenRecord { output: output.to_owned(), comparison, kept }
+    GoldenRecord { output: output.to_owned(), comparison, standard: Standard::default(), kept }
 }
 
 #[test]

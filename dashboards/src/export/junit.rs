@@ -1,11 +1,12 @@
 //! JUnit XML, for CI: a test case a job and a misfit, and one for the gate.
 //!
 //! A misfit, a cancelled and an unfinished job are skipped, never passed; what the lab or the ROM did is an error, all
-//! else that is not a valid result of the accelerator asked for is a failure.
+//! else that is not a valid result of the accelerator asked for is a failure. What the run's own gate allows passes, with a
+//! note of what it is.
 
 use std::fmt::Write as _;
 
-use seatrial_core::gate::Judgement;
+use seatrial_core::gate::{Finding, FindingKind, Judgement};
 use seatrial_core::job::JobState;
 use seatrial_core::outcome::Family;
 use seatrial_core::reason::Reason;
@@ -30,7 +31,7 @@ fn escape(text: &str) -> String {
 }
 
 enum Verdict {
-    Passed,
+    Passed { allowed: Option<String> },
     Failure { kind: String, message: String },
     Error { kind: String, message: String },
     Skipped { message: String },
@@ -50,7 +51,7 @@ fn verdict(job: &JobRow) -> Verdict {
     let place = job.stage.map(|stage| format!("in {stage}: ")).unwrap_or_default();
     let message = format!("{place}{}", job.message.clone().unwrap_or_default());
     match outcome.family() {
-        Family::Ok if job.invalid.is_empty() => Verdict::Passed,
+        Family::Ok if job.invalid.is_empty() => Verdict::Passed { allowed: None },
         Family::Ok => Verdict::Failure { kind: "invalid".to_owned(), message: Reason::joined(&job.invalid) },
         Family::Fallback | Family::Died | Family::Hung | Family::WrongOutput | Family::CannotLoad => {
             Verdict::Failure { kind, message }
@@ -58,6 +59,27 @@ fn verdict(job: &JobRow) -> Verdict {
         Family::LabOrRom => Verdict::Error { kind, message },
         Family::Ended => Verdict::Skipped { message: format!("{kind}: {message}") },
     }
+}
+
+/// A gate that has nothing to say of a job allows it, whatever became of it.
+fn allowed(verdict: Verdict, job: &JobRow, judgement: Option<&Judgement>) -> Verdict {
+    let is_judged = |judgement: &&Judgement| {
+        let unreadable = |finding: &Finding| finding.kind == FindingKind::GateUnreadable;
+        judgement.omitted == 0 && !judgement.findings.iter().any(unreadable)
+    };
+    let named = |judgement: &Judgement| judgement.findings.iter().any(|finding| finding.job == Some(job.id));
+    match (verdict, judgement.filter(is_judged)) {
+        (Verdict::Failure { kind, message } | Verdict::Error { kind, message }, Some(judgement))
+            if !named(judgement) =>
+        {
+            Verdict::Passed { allowed: Some(format!("allowed by the gate: {kind}: {message}")) }
+        }
+        (verdict, _) => verdict,
+    }
+}
+
+fn judgement(export: &RunExport) -> Option<Judgement> {
+    export.run.gate.as_deref().and_then(|text| serde_json::from_str(text).ok())
 }
 
 struct Case {
@@ -68,6 +90,7 @@ struct Case {
 }
 
 fn cases(export: &RunExport) -> Vec<Case> {
+    let judgement = judgement(export);
     let name = |model: &str, variant: &str, dataset: Option<&str>, profile: &str| {
         let dataset = dataset.map(|dataset| format!(" on {dataset}")).unwrap_or_default();
         format!("{model} {variant}{dataset}, {profile}")
@@ -80,7 +103,7 @@ fn cases(export: &RunExport) -> Vec<Case> {
             class: format!("{}.{}", job.device_name, job.backend),
             name: name(&model, &job.variant, job.dataset.as_deref(), &job.profile),
             seconds,
-            verdict: verdict(job),
+            verdict: allowed(verdict(job), job, judgement.as_ref()),
         }
     });
     let misfits = export.misfits.iter().map(|misfit| Case {
@@ -94,8 +117,7 @@ fn cases(export: &RunExport) -> Vec<Case> {
 
 fn gate(export: &RunExport) -> Option<Case> {
     let passed = export.run.gate_passed?;
-    let judgement = export.run.gate.as_deref().and_then(|text| serde_json::from_str::<Judgement>(text).ok());
-    let findings = judgement.map_or_else(String::new, |judgement| {
+    let findings = judgement(export).map_or_else(String::new, |judgement| {
         judgement
             .findings
             .iter()
@@ -103,8 +125,11 @@ fn gate(export: &RunExport) -> Option<Case> {
             .collect::<Vec<_>>()
             .join("\n")
     });
-    let verdict =
-        if passed { Verdict::Passed } else { Verdict::Failure { kind: "gate".to_owned(), message: findings } };
+    let verdict = if passed {
+        Verdict::Passed { allowed: None }
+    } else {
+        Verdict::Failure { kind: "gate".to_owned(), message: findings }
+    };
     Some(Case { class: export.run.suite.clone(), name: "gate".to_owned(), seconds: 0.0, verdict })
 }
 
@@ -125,7 +150,10 @@ pub(super) fn write(export: &RunExport) -> String {
         let (class, name) = (escape(&case.class), escape(&case.name));
         let _ = write!(out, "<testcase classname=\"{class}\" name=\"{name}\" time=\"{:.3}\"", case.seconds);
         match &case.verdict {
-            Verdict::Passed => out.push_str("/>\n"),
+            Verdict::Passed { allowed: None } => out.push_str("/>\n"),
+            Verdict::Passed { allowed: Some(why) } => {
+                let _ = writeln!(out, "><system-out>{}</system-out></testcase>", escape(why));
+            }
             Verdict::Failure { kind, message } => {
                 let _ =
                     writeln!(out, "><failure type=\"{}\" message=\"{}\"/></testcase>", escape(kind), escape(message));

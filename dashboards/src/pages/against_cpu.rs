@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use seatrial_core::backend::Accelerator;
 use seatrial_core::metric::Estimate;
+use seatrial_core::model::Precision;
 use seatrial_core::store::JobRow;
 use serde::Serialize;
 
@@ -54,10 +55,11 @@ impl Pair {
 
 /// Compares the jobs of one version, which are given newest first.
 pub(crate) async fn read(state: &Dashboards, jobs: &[JobRow], version: u32) -> Result<Vec<Pair>, Failure> {
-    // Of one profile: a long run in the heat is no match for a short one.
-    let mut newest: BTreeMap<(&str, &str, &str), BTreeMap<&str, &JobRow>> = BTreeMap::new();
+    // Of one profile: a long run in the heat is no match for a short one. And of one precision.
+    let mut newest: BTreeMap<(&str, &str, &str, Option<Precision>), BTreeMap<&str, &JobRow>> = BTreeMap::new();
     for job in jobs.iter().filter(|job| job.version == version && job.outcome.is_some()) {
-        let place = newest.entry((&job.device_name, &job.variant, &job.profile)).or_default();
+        let asked = job.backend.split(' ').find_map(|word| word.parse().ok());
+        let place = newest.entry((&job.device_name, &job.variant, &job.profile, asked)).or_default();
         place.entry(&job.backend).or_insert(job);
     }
     newest.retain(|_, backends| backends.keys().any(|backend| accelerator(backend) != Accelerator::Cpu));

@@ -12,6 +12,7 @@ pub(crate) mod live;
 pub(crate) mod matrix;
 pub(crate) mod model;
 pub(crate) mod new_run;
+pub(crate) mod outputs;
 pub(crate) mod paired;
 pub(crate) mod readings;
 pub(crate) mod run;

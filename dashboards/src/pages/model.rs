@@ -13,10 +13,10 @@ use seatrial_core::model::{Precision, SignatureStanding, TensorSpec};
 use seatrial_core::store::{DeviceRow, JobRow, ModelDetail, ModelRow, VariantRow, VersionRow};
 use serde::Serialize;
 
-use super::against_cpu;
 use super::list::{Asked, Column};
 use super::paired::{self, Answered, Comparison, Line};
 use super::{JobLines, Numbers, job_line, numbers_of};
+use super::{against_cpu, outputs};
 use crate::Dashboards;
 use crate::charts::tradeoff::{self, Point};
 use crate::export::csv;
@@ -125,7 +125,7 @@ fn model_line(model: &ModelRow, moments: &Moments) -> ModelLine {
     }
 }
 
-/// The newest valid result of a variant on a backend of one device.
+/// The newest result of a variant on a backend of one device, whether it passed or not.
 #[derive(Debug, Clone, Serialize)]
 struct Best {
     job: JobRow,
@@ -143,6 +143,8 @@ struct Data {
     paired: Vec<Comparison>,
     /// Of every device that has tried an accelerator.
     against_cpu: Vec<against_cpu::Pair>,
+    /// Of every device whose outputs were compared with references.
+    outputs: Vec<outputs::Compared>,
     jobs: Vec<JobRow>,
     #[serde(skip)]
     numbers: HashMap<JobId, Numbers>,
@@ -209,6 +211,7 @@ struct Page {
     results: Vec<ResultLine>,
     paired: Vec<Line>,
     against_cpu: Vec<against_cpu::Line>,
+    outputs: Vec<outputs::Line>,
     variants: Vec<VariantLine>,
     versions: Vec<VersionLine>,
     versions_left: String,
@@ -240,11 +243,12 @@ async fn read(state: &Dashboards, visit: &Visit, name: &str) -> Result<Data, Fai
     let numbers = numbers_of(state, jobs.get(..LISTED).unwrap_or(&jobs)).await?;
     let paired = pair(state, &model, &results, &jobs).await?;
     let against_cpu = against_cpu::read(state, &jobs, newest).await?;
-    Ok(Data { model, device, results, paired, against_cpu, jobs, numbers, devices })
+    let outputs = outputs::read(state, &jobs, newest).await?;
+    Ok(Data { model, device, results, paired, against_cpu, outputs, jobs, numbers, devices })
 }
 
-/// The newest valid job of each variant, backend and profile of the newest version, with its metrics. Those of a run
-/// come in one read.
+/// The newest job of each variant, backend and profile of the newest version that says something of them, with its metrics.
+/// One that failed tonight hides what passed last week. The metrics of a run come in one read.
 async fn results(
     state: &Dashboards,
     model: &ModelDetail,
@@ -254,7 +258,7 @@ async fn results(
 ) -> Result<Vec<Best>, Failure> {
     let mut newest: BTreeMap<(String, String, String, Option<String>), &JobRow> = BTreeMap::new();
     for job in jobs.iter().filter(|job| Some(job.device) == device && job.version == version) {
-        if job.outcome.is_some_and(status::has_result) {
+        if job.outcome.is_some_and(status::is_of_the_model) {
             newest
                 .entry((job.variant.clone(), job.backend.clone(), job.profile.clone(), job.dataset.clone()))
                 .or_insert(job);
@@ -424,6 +428,7 @@ pub(crate) async fn page(
             results: result_lines(&data.results, &points, &beaten, words),
             paired: data.paired.iter().map(Comparison::line).collect(),
             against_cpu: data.against_cpu.iter().map(|pair| pair.line(words)).collect(),
+            outputs: data.outputs.iter().map(|compared| compared.line(words)).collect(),
             variants: newest.map(|version| variant_lines(version, words)).unwrap_or_default(),
             versions: data
                 .model

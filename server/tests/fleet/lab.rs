@@ -335,6 +335,7 @@ fn spec(signature: Signature) -> JobSpec {
             runtime: "tract".to_owned(),
             track: None,
             accelerator: Accelerator::Cpu,
+            provider: None,
             threads: 1,
             affinity: Affinity::Any,
             precision: None,

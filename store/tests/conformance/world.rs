@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use seatrial_core::actual::Actual;
 use seatrial_core::backend::{Accelerator, Affinity, Backend};
 use seatrial_core::dataset::{Binding, Task};
 use seatrial_core::device::{Cpu, Evidence, Profile};
@@ -280,6 +281,7 @@ pub(crate) fn spec() -> JobSpec {
             runtime: "tract".to_owned(),
             track: None,
             accelerator: Accelerator::Cpu,
+            provider: None,
             threads: 2,
             affinity: Affinity::Any,
             precision: None,
@@ -339,6 +341,8 @@ pub(crate) fn report(outcome: Outcome) -> Report {
         },
         actual: Actual {
             accelerator: Reading::Present("cpu".to_owned()),
+            provider: Reading::absent("not told"),
+            device: Reading::absent("not told"),
             delegated: Reading::absent("not asked for"),
             rest: Vec::new(),
             precision: Reading::Present("fp32".to_owned()),

@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 
 use edgefirst_tflite_sys::litert::{self as sys, LiteRtFunctions, status};
 use libloading::Library;
+use seatrial_core::actual::{AS_IN_THE_MODEL, Actual};
 use seatrial_core::backend::Accelerator;
 use seatrial_core::device::RuntimeOffer;
 use seatrial_core::model::{Axis, Precision, Signature, TensorSpec};
 use seatrial_core::operators::OperatorProfile;
 use seatrial_core::outcome::Claim;
 use seatrial_core::reading::Reading;
-use seatrial_core::report::Actual;
 use seatrial_core::runtimes::Engine;
 use seatrial_core::tensor::{DType, Tensor};
 
@@ -249,10 +249,7 @@ impl Runtime for Litert {
         let model = Model::open(&self.api, files)?;
         let signature = model.signature()?;
         let mut loaded = Loaded::new(model, signature, request)?;
-        if loaded.fallback.is_none() {
-            loaded.fallback = gpu.as_deref().and_then(vulkan::only_software);
-        }
-        loaded.gpu = gpu.map(|devices| vulkan::told(&devices));
+        loaded.gpu = gpu.unwrap_or_default();
         Ok(Box::new(loaded))
     }
 }
@@ -264,10 +261,11 @@ fn gpu_precision(request: &LoadRequest<'_>) -> Result<u32, RuntimeError> {
         let message = format!("litert does not compute in {precision} on the {accelerator}");
         Err(RuntimeError::new(Claim::UnsupportedBackend, message))
     };
-    match (request.precision, request.accelerator) {
-        (None | Some(Precision::Fp32), _) => Ok(2),
-        (Some(Precision::Fp16), Accelerator::Gpu) => Ok(1),
-        (Some(precision), _) => refuse(precision),
+    match (request.accelerator, request.precision) {
+        (Accelerator::Gpu, None | Some(Precision::Fp32)) => Ok(2),
+        (Accelerator::Gpu, Some(Precision::Fp16)) => Ok(1),
+        (Accelerator::Gpu, Some(precision)) => refuse(precision),
+        (Accelerator::Cpu | Accelerator::Npu, _) => super::own_precision("litert", request).map(|()| 2),
     }
 }
 
@@ -417,13 +415,13 @@ struct Loaded {
     signature: Signature,
     accelerator: Accelerator,
     threads: u16,
-    precision: &'static str,
+    precision: Reading<String>,
     fallback: Option<String>,
     compiled_in: Duration,
     /// The engine's own, which goes with the compiled model; null but in the process that asks.
     profiler: *mut c_void,
-    /// The devices among which the accelerator chooses.
-    gpu: Option<String>,
+    /// The devices among which the accelerator chooses, where it asks Vulkan.
+    gpu: Vec<vulkan::Device>,
     model: Model,
 }
 
@@ -452,11 +450,11 @@ impl Loaded {
             signature,
             accelerator: request.accelerator,
             threads: request.threads,
-            precision: precision_word(request),
+            precision: precision_told(request),
             fallback: None,
             compiled_in: Duration::ZERO,
             profiler: ptr::null_mut(),
-            gpu: None,
+            gpu: Vec::new(),
             model,
         };
         let api = Rc::clone(&loaded.model.api);
@@ -586,11 +584,11 @@ impl Loaded {
 }
 
 /// On the CPU the kernels are those of the model's own types.
-fn precision_word(request: &LoadRequest<'_>) -> &'static str {
-    match (request.accelerator, request.precision) {
-        (Accelerator::Gpu, Some(Precision::Fp16)) => "fp16",
-        (Accelerator::Gpu, _) => "fp32",
-        (Accelerator::Cpu | Accelerator::Npu, _) => "as in the model",
+fn precision_told(request: &LoadRequest<'_>) -> Reading<String> {
+    match request.accelerator {
+        Accelerator::Cpu => Reading::Present(AS_IN_THE_MODEL.to_owned()),
+        Accelerator::Gpu => Reading::Present(request.precision.unwrap_or(Precision::Fp32).as_str().to_owned()),
+        Accelerator::Npu => Reading::absent("the NPU's driver decides it, and litert does not tell"),
     }
 }
 
@@ -687,9 +685,15 @@ impl Session for Loaded {
     fn actual(&self) -> Actual {
         Actual {
             accelerator: Reading::Present(self.accelerator.as_str().to_owned()),
+            provider: Reading::absent("litert does not name its delegates"),
+            device: match (self.accelerator, self.gpu.as_slice()) {
+                (Accelerator::Cpu, _) => Reading::absent("the CPU is no accelerator"),
+                (Accelerator::Gpu | Accelerator::Npu, []) => Reading::absent("litert does not tell"),
+                (Accelerator::Gpu | Accelerator::Npu, devices) => Reading::Present(vulkan::chosen(devices)),
+            },
             delegated: Reading::absent("litert tells whether all operators are on the accelerator, not how many"),
             rest: Vec::new(),
-            precision: Reading::Present(self.precision.to_owned()),
+            precision: self.precision.clone(),
             threads: Reading::Present(self.threads),
             affinity: Reading::absent("read by the process"),
             fallback: self.fallback.clone(),
@@ -703,7 +707,7 @@ impl Session for Loaded {
     }
 
     fn facts(&self) -> Vec<(&'static str, String)> {
-        self.gpu.iter().map(|gpu| ("gpu", gpu.clone())).collect()
+        if self.gpu.is_empty() { Vec::new() } else { vec![("gpu", vulkan::told(&self.gpu))] }
     }
 
     fn set_inputs(&mut self, inputs: &[NamedTensor]) -> Result<(), RuntimeError> {

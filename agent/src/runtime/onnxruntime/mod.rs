@@ -5,9 +5,11 @@ mod profile;
 
 use std::collections::BTreeMap;
 use std::ffi::CStr;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::ptr::{self, NonNull};
 
+use libloading::Library;
 use ort::environment::Environment;
 use ort::ep::{self, ExecutionProvider as _, ExecutionProviderDispatch};
 use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType};
@@ -15,18 +17,18 @@ use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{IoBinding, Session as OrtSession};
 use ort::value::{DynTensor, DynValue, Outlet, TensorElementType};
 use ort::{AsPointer as _, LoadDynamicError, sys};
-use seatrial_core::backend::Accelerator;
+use seatrial_core::actual::{AS_IN_THE_MODEL, Actual};
+use seatrial_core::backend::{Accelerator, Provider};
 use seatrial_core::device::RuntimeOffer;
 use seatrial_core::model::{Axis, Format, Precision, Signature, TensorSpec};
 use seatrial_core::operators::{Delegation, OperatorProfile};
 use seatrial_core::outcome::Claim;
 use seatrial_core::reading::Reading;
-use seatrial_core::report::Actual;
 use seatrial_core::runtimes::Engine;
 use seatrial_core::tensor::{DType, Tensor};
 
 use self::profile::Told;
-use super::package::in_full;
+use super::package::{in_full, is_here};
 use super::vulkan;
 use super::{LoadRequest, ModelFiles, Runtime, RuntimeError, Session};
 use crate::child::spec::PlacedPackage;
@@ -37,6 +39,8 @@ use crate::data::NamedTensor;
 pub(super) struct Onnxruntime {
     environment: Environment,
     version: String,
+    /// Of the package: some providers load libraries that lie there.
+    folder: PathBuf,
 }
 
 /// Beginning of the name of the engine's profile, which ends as the engine likes.
@@ -45,26 +49,45 @@ const PROFILE_PREFIX: &str = "operators";
 impl Onnxruntime {
     /// Loads the library of a package; its companions are found beside it.
     pub(super) fn open(package: &PlacedPackage) -> Result<Self, RuntimeError> {
+        answers(&package.library()).map_err(|why| package.refused(&why))?;
         let builder = ort::init_from(package.library()).map_err(|error| package.refused(&said(&error)))?;
         let environment = builder.with_name("seatrial").with_telemetry(false).build().map_err(|error| {
             RuntimeError::new(Claim::UnsupportedBackend, format!("onnxruntime does not start: {error}"))
         })?;
-        Ok(Self { environment, version: package.version.clone() })
+        Ok(Self { environment, version: package.version.clone(), folder: package.folder.clone() })
     }
 
     fn session(&self, files: &ModelFiles<'_>, request: &LoadRequest<'_>) -> ort::Result<OrtSession> {
+        let provider = Part::of(request, &self.folder);
+        let threads = if provider.as_ref().is_some_and(|part| part.own_threads) { 1 } else { request.threads };
         let mut builder = OrtSession::builder(&self.environment)?
             .with_optimization_level(GraphOptimizationLevel::All)?
-            .with_intra_threads(request.threads.into())?
+            .with_intra_threads(threads.into())?
             .with_inter_threads(1)?;
-        if let Some(provider) = Provider::of(request.accelerator) {
-            builder = builder.with_execution_providers([provider.dispatch])?;
+        if let Some(part) = provider {
+            builder = builder.with_execution_providers([part.dispatch])?;
         }
         if let Some(folder) = request.operator_profile {
             builder = builder.with_profiling(folder.join(PROFILE_PREFIX))?;
         }
         builder.commit_from_file(files.main().map_err(|error| ort::Error::new(error.message))?)
     }
+}
+
+/// A library without an interface would end the process inside the wrapper.
+fn answers(library: &Path) -> Result<(), String> {
+    // SAFETY: in a child, and the wrapper is about to do the same.
+    unsafe {
+        let library = Library::new(library).map_err(|error| in_full(&error))?;
+        let base: libloading::Symbol<'_, unsafe extern "C" fn() -> *const sys::OrtApiBase> =
+            library.get(b"OrtGetApiBase\0").map_err(|error| in_full(&error))?;
+        if base().is_null() {
+            return Err("its OrtGetApiBase gives nothing".to_owned());
+        }
+        // It stays loaded: what its initialisers began may go on.
+        std::mem::forget(library);
+    }
+    Ok(())
 }
 
 /// The wrapper's error leaves out what the linker said.
@@ -77,31 +100,71 @@ fn said(error: &LoadDynamicError) -> String {
     }
 }
 
-/// The engine's part for an accelerator, under the name that it has in a profile.
-struct Provider {
-    name: &'static str,
-    /// Starts it; a failure to is an error, never a silent run on the CPU.
+/// A provider that is not the engine's own for the CPU.
+struct Part {
     dispatch: ExecutionProviderDispatch,
+    /// It has a pool of its own, beside which the engine's would only wait for the same CPUs.
+    own_threads: bool,
 }
 
-impl Provider {
-    /// Of several, the one that the library has; when it has none, the engine's own words say so.
-    fn of(accelerator: Accelerator) -> Option<Self> {
-        let (name, dispatch) = match accelerator {
-            Accelerator::Cpu => return None,
-            Accelerator::Gpu => ("WebGpuExecutionProvider", ep::WebGPU::default().build()),
-            Accelerator::Npu if has(ep::QNN::is_available()) => {
-                ("QNNExecutionProvider", ep::QNN::default().with_backend_path("libQnnHtp.so").build())
+impl Part {
+    fn of(request: &LoadRequest<'_>, folder: &Path) -> Option<Self> {
+        let dispatch = match provider(request.accelerator, request.provider)? {
+            Provider::Webgpu => ep::WebGPU::default().build(),
+            // Its own default is fp16, whatever the model has.
+            Provider::Qnn => ep::QNN::default()
+                .with_backend_path(htp(folder).to_string_lossy())
+                .with_htp_fp16_precision(request.precision == Some(Precision::Fp16))
+                .build(),
+            Provider::Nnapi => ep::NNAPI::default().with_disable_cpu(true).build(),
+            Provider::Xnnpack => {
+                let threads = NonZeroUsize::new(request.threads.into()).unwrap_or(NonZeroUsize::MIN);
+                let dispatch = ep::XNNPACK::default().with_intra_op_num_threads(threads).build();
+                return Some(Self { dispatch: dispatch.error_on_failure(), own_threads: true });
             }
-            Accelerator::Npu => ("NnapiExecutionProvider", ep::NNAPI::default().with_disable_cpu(true).build()),
         };
-        Some(Self { name, dispatch: dispatch.error_on_failure() })
+        // A failure to start it is an error, never a silent run on the CPU.
+        Some(Self { dispatch: dispatch.error_on_failure(), own_threads: false })
     }
 }
 
+/// Qualcomm's library for its NPU: beside the engine, else the device's own.
+fn htp(folder: &Path) -> PathBuf {
+    const NAME: &str = "libQnnHtp.so";
+    let beside = folder.join(NAME);
+    if beside.is_file() { beside } else { PathBuf::from(NAME) }
+}
+
 /// Whether the library was built with a provider.
-fn has(available: ort::Result<bool>) -> bool {
+fn has(provider: Provider) -> bool {
+    let available = match provider {
+        Provider::Xnnpack => ep::XNNPACK::is_available(),
+        Provider::Webgpu => ep::WebGPU::is_available(),
+        Provider::Qnn => ep::QNN::is_available(),
+        Provider::Nnapi => ep::NNAPI::is_available(),
+    };
     available.unwrap_or(false)
+}
+
+/// The one that is asked for, else for an accelerator the one that the library has; when it has none, the engine's own
+/// words say so.
+fn provider(accelerator: Accelerator, asked: Option<Provider>) -> Option<Provider> {
+    asked.or_else(|| match accelerator {
+        Accelerator::Cpu => None,
+        Accelerator::Gpu => Some(Provider::Webgpu),
+        Accelerator::Npu if has(Provider::Qnn) => Some(Provider::Qnn),
+        Accelerator::Npu => Some(Provider::Nnapi),
+    })
+}
+
+/// The name that a provider has in the engine's profile.
+const fn in_profile(provider: Provider) -> &'static str {
+    match provider {
+        Provider::Xnnpack => "XnnpackExecutionProvider",
+        Provider::Webgpu => "WebGpuExecutionProvider",
+        Provider::Qnn => "QNNExecutionProvider",
+        Provider::Nnapi => "NnapiExecutionProvider",
+    }
 }
 
 impl Runtime for Onnxruntime {
@@ -116,14 +179,21 @@ impl Runtime for Onnxruntime {
     fn probe(&self) -> RuntimeOffer {
         let mut accelerators = vec![Accelerator::Cpu];
         let mut absent = BTreeMap::new();
-        if has(ep::WebGPU::is_available()) {
+        if has(Provider::Webgpu) {
             match vulkan::devices(self.name()) {
                 Ok(_) => accelerators.push(Accelerator::Gpu),
                 Err(error) => _ = absent.insert(Accelerator::Gpu, error.message),
             }
         }
-        if has(ep::QNN::is_available()) || has(ep::NNAPI::is_available()) {
-            accelerators.push(Accelerator::Npu);
+        let driver = match (has(Provider::Qnn), has(Provider::Nnapi)) {
+            (true, _) => Some(htp(&self.folder)),
+            (false, true) => Some(PathBuf::from("libneuralnetworks.so")),
+            (false, false) => None,
+        };
+        match driver.map(|driver| is_here(&driver)) {
+            None => {}
+            Some(Ok(())) => accelerators.push(Accelerator::Npu),
+            Some(Err(why)) => _ = absent.insert(Accelerator::Npu, why),
         }
         let formats = Engine::Onnxruntime.formats().to_vec();
         RuntimeOffer { name: self.name().to_owned(), version: self.version(), formats, accelerators, absent }
@@ -134,7 +204,9 @@ impl Runtime for Onnxruntime {
         let request = LoadRequest {
             accelerator: Accelerator::Cpu,
             threads: 1,
+            provider: None,
             precision: None,
+            variant: Precision::Fp32,
             inputs: &[],
             operator_profile: None,
         };
@@ -143,18 +215,24 @@ impl Runtime for Onnxruntime {
 
     fn load(&self, files: &ModelFiles<'_>, request: &LoadRequest<'_>) -> Result<Box<dyn Session>, RuntimeError> {
         check_format(files.format)?;
-        check_precision(request.precision)?;
+        let provider = provider(request.accelerator, request.provider);
+        // The one provider that can be told.
+        if (provider, request.precision) != (Some(Provider::Qnn), Some(Precision::Fp16)) {
+            super::own_precision(self.name(), request)?;
+        }
+        if let Some(provider) = provider.filter(|&provider| !has(provider)) {
+            let (version, name) = (&self.version, provider.as_str());
+            let message = format!("onnxruntime {version} was built without {name}, its provider for this");
+            return Err(RuntimeError::new(Claim::UnsupportedBackend, message));
+        }
         let gpu = match request.accelerator {
             Accelerator::Gpu => Some(vulkan::devices(self.name())?),
             Accelerator::Cpu | Accelerator::Npu => None,
         };
-        let session = self.session(files, request).map_err(|error| match request.accelerator {
-            Accelerator::Cpu => load_error(&error),
-            Accelerator::Gpu | Accelerator::Npu => accelerator_error(request.accelerator, &error),
+        let session = self.session(files, request).map_err(|error| {
+            provider.map_or_else(|| load_error(&error), |provider| provider_error(provider, &error))
         })?;
-        let software = gpu.as_deref().and_then(vulkan::only_software);
-        let gpu = gpu.map(|devices| vulkan::told(&devices));
-        Ok(Box::new(Loaded { gpu, software, ..Loaded::new(session, request)? }))
+        Ok(Box::new(Loaded { gpu: gpu.unwrap_or_default(), ..Loaded::new(session, request)? }))
     }
 }
 
@@ -163,16 +241,6 @@ fn check_format(format: Format) -> Result<(), RuntimeError> {
         return Ok(());
     }
     Err(RuntimeError::new(Claim::UnsupportedBackend, format!("onnxruntime reads ONNX, not {}", format.as_str())))
-}
-
-fn check_precision(precision: Option<Precision>) -> Result<(), RuntimeError> {
-    match precision {
-        None | Some(Precision::Fp32) => Ok(()),
-        Some(precision) => {
-            let message = format!("onnxruntime computes in the model's own precision, not in {}", precision.as_str());
-            Err(RuntimeError::new(Claim::UnsupportedBackend, message))
-        }
-    }
 }
 
 fn load_error(error: &ort::Error) -> RuntimeError {
@@ -186,12 +254,13 @@ fn load_error(error: &ort::Error) -> RuntimeError {
 }
 
 /// The library has no such provider, or there is no device for it; what else goes wrong with a model is the model's.
-fn accelerator_error(accelerator: Accelerator, error: &ort::Error) -> RuntimeError {
+fn provider_error(provider: Provider, error: &ort::Error) -> RuntimeError {
     let message = error.to_string();
     let lower = message.to_ascii_lowercase();
     let absent = ["not enabled in this build", "not supported in this build", "adapter", "requestdevice", "no device"];
     if absent.iter().any(|words| lower.contains(words)) {
-        let message = format!("onnxruntime has no {} here: {message}", accelerator.as_str());
+        let (name, accelerator) = (provider.as_str(), provider.accelerator().as_str());
+        let message = format!("onnxruntime has no {name} for the {accelerator} here: {message}");
         return RuntimeError::new(Claim::UnsupportedBackend, message);
     }
     load_error(error)
@@ -248,15 +317,15 @@ struct Loaded {
     binding: IoBinding,
     output_names: Vec<String>,
     accelerator: Accelerator,
+    /// Where it is not the engine's own for the CPU.
+    provider: Option<Provider>,
     threads: u16,
     signature: Signature,
     /// Where the engine's profile comes to lie, in the process that asks.
     profile: Option<PathBuf>,
     delegation: Option<Delegation>,
     /// The devices among which the provider chooses.
-    gpu: Option<String>,
-    /// Why none of them is a GPU.
-    software: Option<String>,
+    gpu: Vec<vulkan::Device>,
 }
 
 impl Loaded {
@@ -276,12 +345,12 @@ impl Loaded {
             binding,
             output_names,
             accelerator: request.accelerator,
+            provider: provider(request.accelerator, request.provider),
             threads: request.threads,
             signature,
             profile: request.operator_profile.map(Path::to_owned),
             delegation: None,
-            gpu: None,
-            software: None,
+            gpu: Vec::new(),
         })
     }
 }
@@ -317,22 +386,34 @@ impl Session for Loaded {
     fn actual(&self) -> Actual {
         Actual {
             accelerator: Reading::Present(self.accelerator.as_str().to_owned()),
+            provider: Reading::Present(self.provider.map_or("CPUExecutionProvider", in_profile).to_owned()),
+            device: match (self.accelerator, self.gpu.as_slice()) {
+                (Accelerator::Cpu, _) => Reading::absent("the CPU is no accelerator"),
+                (Accelerator::Gpu | Accelerator::Npu, []) => Reading::absent("onnxruntime does not tell"),
+                (Accelerator::Gpu | Accelerator::Npu, devices) => Reading::Present(vulkan::chosen(devices)),
+            },
             delegated: match &self.delegation {
                 Some(delegation) => Reading::Present(delegation.delegated),
                 None => Reading::absent("no process asked the engine about its operators"),
             },
             rest: self.delegation.as_ref().map(|delegation| delegation.rest.clone()).unwrap_or_default(),
-            precision: Reading::Present("as in the model".to_owned()),
+            precision: match self.provider {
+                None | Some(Provider::Xnnpack | Provider::Webgpu) => Reading::Present(AS_IN_THE_MODEL.to_owned()),
+                // What a driver makes of fp32 is its own affair, and most make it less.
+                Some(Provider::Qnn | Provider::Nnapi) => {
+                    Reading::absent("the NPU's driver decides it, and onnxruntime does not tell")
+                }
+            },
             threads: Reading::Present(self.threads),
             affinity: Reading::absent("read by the process"),
-            fallback: self.fallback(),
+            fallback: self.doubt(),
             signature: Some(self.signature.clone()),
             loaded: Vec::new(),
         }
     }
 
     fn facts(&self) -> Vec<(&'static str, String)> {
-        self.gpu.iter().map(|gpu| ("gpu", gpu.clone())).collect()
+        if self.gpu.is_empty() { Vec::new() } else { vec![("gpu", vulkan::told(&self.gpu))] }
     }
 
     fn set_inputs(&mut self, inputs: &[NamedTensor]) -> Result<(), RuntimeError> {
@@ -354,18 +435,18 @@ impl Session for Loaded {
         let path = self.session.end_profiling().map_err(|error| error.to_string())?;
         let name = Path::new(&path).file_name().map(|name| name.to_string_lossy().into_owned());
         let Told { runs, operators } = profile::read(&folder, &name.unwrap_or_default())?;
-        if let Some(provider) = Provider::of(self.accelerator) {
-            self.delegation = Some(Delegation::count(&operators, |place| place == provider.name));
+        if let Some(provider) = self.provider {
+            self.delegation = Some(Delegation::count(&operators, |place| place == in_profile(provider)));
         }
         Ok(OperatorProfile::new(runs, operators))
     }
 }
 
 impl Loaded {
-    /// Operators that the provider left to the CPU, or a provider that itself computes there.
-    fn fallback(&self) -> Option<String> {
-        let left = self.delegation.as_ref().and_then(|delegation| delegation.fallback(self.accelerator.as_str()));
-        left.or_else(|| self.software.clone())
+    /// Why it is not known that this is what was asked for.
+    fn doubt(&self) -> Option<String> {
+        let nnapi = "NNAPI chooses among the device's drivers and does not say which: it may be the GPU's";
+        (self.provider == Some(Provider::Nnapi)).then(|| format!("it is not known that the npu computes: {nnapi}"))
     }
 
     fn bound_outputs(&self) -> Result<Vec<DynValue>, RuntimeError> {

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 
 use seatrial_core::backend::{Accelerator, Backend};
 use seatrial_core::device::RuntimeOffer;
-use seatrial_core::model::{Format, Manifest, Signature};
+use seatrial_core::model::{Format, Manifest, Precision, Signature};
 use seatrial_core::outcome::Claim;
 use seatrial_proto::v1;
 
@@ -41,6 +41,8 @@ pub(super) struct Runner<'a> {
     folder: PathBuf,
     manifest: &'a Manifest,
     backend: &'a Backend,
+    /// The precision of the variant's own numbers.
+    variant: Precision,
     version: OnceCell<String>,
     /// Of the model that was loaded last.
     signature: RefCell<Option<Signature>>,
@@ -58,6 +60,7 @@ impl<'a> Runner<'a> {
             folder: spec.out.join("runner"),
             manifest: &spec.job.model.manifest,
             backend: &spec.job.backend,
+            variant: spec.job.model.precision,
             version: OnceCell::new(),
             signature: RefCell::default(),
         })
@@ -149,7 +152,9 @@ impl Runtime for Runner<'_> {
         let request = LoadRequest {
             accelerator: self.backend.accelerator,
             threads: self.backend.threads.max(1),
+            provider: self.backend.provider,
             precision: self.backend.precision,
+            variant: self.variant,
             inputs: &[],
             operator_profile: None,
         };

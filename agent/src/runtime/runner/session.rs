@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use seatrial_core::actual::{Actual, ComputeDevice};
+use seatrial_core::backend::Accelerator;
 use seatrial_core::measure::plausible::Claimed;
 use seatrial_core::model::{Signature, TensorSpec};
 use seatrial_core::operators::MAX_REST;
 use seatrial_core::outcome::Claim;
 use seatrial_core::profile::StopRule;
 use seatrial_core::reading::Reading;
-use seatrial_core::report::Actual;
 use seatrial_proto::v1::from_runner::Message as Answer;
 use seatrial_proto::v1::to_runner::Message as Request;
 use seatrial_proto::v1::{self, RunnerStage};
@@ -72,7 +73,6 @@ impl Loaded {
     fn fallback(&self) -> Option<String> {
         let v1::Loaded { accelerator, fallback, delegated, nodes, .. } = &self.told;
         let asked = &self.asked.accelerator;
-        let software = self.client.hello().accelerators.iter().find(|one| one.kind == *asked && one.software);
         let because = if fallback.is_empty() { String::new() } else { format!(": {fallback}") };
         if accelerator != asked {
             Some(format!("{asked} is asked for and {accelerator:?} computes{because}"))
@@ -81,9 +81,21 @@ impl Loaded {
         } else if asked != "cpu" && delegated.zip(*nodes).is_none_or(|(on, all)| on > all || all == 0) {
             Some(format!("it is not known whether all of it ran on the {asked}: the runner does not count operators"))
         } else {
-            software
-                .filter(|one| one.kind != "cpu")
-                .map(|one| format!("{asked} is {:?}, a software device", one.device))
+            None
+        }
+    }
+
+    /// The device that it computes on, as its hello names it.
+    fn device(&self) -> Reading<ComputeDevice> {
+        let kind = &self.told.accelerator;
+        if kind == Accelerator::Cpu.as_str() {
+            return Reading::absent("the CPU is no accelerator");
+        }
+        let mut devices = self.client.hello().accelerators.iter().filter(|one| one.kind == *kind);
+        match (devices.next(), devices.next()) {
+            (Some(one), None) => Reading::Present(ComputeDevice { name: one.device.clone(), software: one.software }),
+            (Some(_), Some(_)) => Reading::absent("the runner has several and does not tell which"),
+            (None, _) => Reading::absent("the runner does not tell"),
         }
     }
 
@@ -146,8 +158,10 @@ impl OwnLoop for Loaded {
             interval_ns: interval.map_or(0, nanos),
         };
         let stage = if self.inferred { RunnerStage::Measure } else { RunnerStage::FirstInference };
+        let process = self.outside.process;
         let (mut claimed, mut last, mut outputs) = (Claimed::default(), v1::Samples::default(), Vec::new());
-        let begun = Instant::now();
+        let waited = || window::waited(Some(process)).saturating_add(window::waited(None));
+        let (begun, waited_before) = (Instant::now(), waited());
         self.client.ask(stage, Request::Run(request), &mut |answer| {
             if let Answer::Outputs(v1::Outputs { tensors, .. }) = answer {
                 outputs = tensors;
@@ -164,6 +178,7 @@ impl OwnLoop for Loaded {
             Ok(Step::More)
         })?;
         claimed.wall = begun.elapsed();
+        claimed.waited = waited().saturating_sub(waited_before);
         if let Some(why) = claimed.refuted(rule, interval.is_some()) {
             return Err(lied(why));
         }
@@ -210,6 +225,8 @@ impl Session for Loaded {
         let threads = threads.and_then(|threads| u16::try_from(threads).ok());
         Actual {
             accelerator: Reading::Present(accelerator.clone()),
+            provider: Reading::absent(untold),
+            device: self.device(),
             delegated: Reading::from_option(delegated.zip(*nodes), untold),
             rest: rest.iter().take(MAX_REST).cloned().collect(),
             precision: Reading::from_option(Some(precision.clone()).filter(|text| !text.is_empty()), untold),

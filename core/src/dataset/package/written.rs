@@ -9,7 +9,9 @@ use super::{
     ImageMembers, LabelForm, LabelSource, MAX_MEMBERS, MAX_TENSOR_BYTES, PackageManifest, Pattern, TensorData,
     TensorSource, check_member_name, is_plain_name, raw_bytes,
 };
+use crate::accuracy::golden::Standard;
 use crate::dataset::Task;
+use crate::model::Precision;
 use crate::suite::document::Reporter;
 use crate::suite::problem::one_of;
 use crate::tensor::DType;
@@ -40,6 +42,39 @@ pub(super) struct ManifestFile {
     #[serde(default)]
     #[schemars(length(max = 64))]
     goldens: Vec<SourceFile>,
+    #[serde(default)]
+    reference: Option<ReferenceFile>,
+    #[serde(default)]
+    limits: Option<LimitsFile>,
+}
+
+/// What computed the goldens.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ReferenceFile {
+    precision: Precision,
+}
+
+/// How near outputs must come to the goldens. What is not said has a default by task and precision.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct LimitsFile {
+    /// Least cosine similarity of any example.
+    #[serde(default)]
+    #[schemars(range(min = -1.0, max = 1.0))]
+    cosine: Option<f64>,
+    /// Least signal to noise ratio over all examples, in dB.
+    #[serde(default)]
+    #[schemars(range(min = -400.0, max = 400.0))]
+    sqnr_db: Option<f64>,
+    /// Largest difference of any element.
+    #[serde(default)]
+    #[schemars(range(min = 0.0))]
+    max_abs: Option<f64>,
+    /// Least share of examples whose largest element is the reference's.
+    #[serde(default)]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    argmax_agree: Option<f64>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -150,13 +185,31 @@ impl LabelsKind {
 impl ManifestFile {
     /// `None` when a part could not be made; then the reporter says why.
     pub(super) fn judge(self, reporter: &mut Reporter<'_>) -> Option<PackageManifest> {
-        let Self { name, task, description, license, origin, examples, classes, inputs, labels, goldens } = self;
+        let Self {
+            name,
+            task,
+            description,
+            license,
+            origin,
+            examples,
+            classes,
+            inputs,
+            labels,
+            goldens,
+            reference,
+            limits,
+        } = self;
         if !is_plain_name(&name) {
             let message =
                 format!("`name`: {name:?} is not a name: expected 1 to 100 letters, digits, '.', '_' and '-'");
             reporter.at("name", message, None);
         }
         judge_task(task, &classes, labels.is_some(), goldens.len(), reporter);
+        for (key, written) in [("reference", reference.is_some()), ("limits", limits.is_some())] {
+            if written && goldens.is_empty() {
+                reporter.at(key, format!("`{key}`: there are no `[[goldens]]` that it could be of"), None);
+            }
+        }
         distinct("classes", "", classes.iter().map(String::as_str), reporter);
         distinct("inputs", ".name", inputs.iter().map(|input| input.name.as_str()), reporter);
         distinct("goldens", ".name", goldens.iter().map(|golden| golden.name.as_str()), reporter);
@@ -177,6 +230,7 @@ impl ManifestFile {
             inputs: inputs?,
             labels,
             goldens: goldens?,
+            standard: standard(reference, limits),
         };
         let members: usize = manifest.inputs.iter().chain(&manifest.goldens).map(|source| source.count(examples)).sum();
         if members > MAX_MEMBERS {
@@ -185,6 +239,16 @@ impl ManifestFile {
             return None;
         }
         Some(manifest)
+    }
+}
+
+fn standard(reference: Option<ReferenceFile>, limits: Option<LimitsFile>) -> Standard {
+    let precision = reference.map(|reference| reference.precision);
+    match limits {
+        None => Standard { precision, ..Standard::default() },
+        Some(LimitsFile { cosine, sqnr_db, max_abs, argmax_agree }) => {
+            Standard { precision, cosine, sqnr_db, max_abs, argmax_agree }
+        }
     }
 }
 

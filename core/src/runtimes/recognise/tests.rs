@@ -140,12 +140,30 @@ fn a_version_comes_from_the_library_then_the_user_then_the_names() {
     let own = || onnxruntime("libonnxruntime.so", Machine::X86_64);
     let silent = |path: &str| exporting(library(path, Machine::X86_64, &["libc.so.6"]), "OrtGetApiBase", None);
     assert_eq!(version(own(), "x-1.0.0.zip", Some("1.2.0"), Some("1.3.0")).as_deref(), Ok("1.31.1"));
-    assert_eq!(version(silent("l.so"), "x-1.0.0.zip", Some("1.2.0"), Some("1.3.0")).as_deref(), Ok("1.3.0"));
-    assert_eq!(version(silent("l.so"), "x-1.0.0.zip", Some("1.2.0"), None).as_deref(), Ok("1.2.0"));
+    assert_eq!(version(silent("l.so"), "x-1.0.0.zip", Some("1.20.0"), Some("1.30.0")).as_deref(), Ok("1.30.0"));
+    assert_eq!(version(silent("l.so"), "x-1.0.0.zip", Some("1.20.0"), None).as_deref(), Ok("1.20.0"));
     assert_eq!(version(silent("libonnxruntime.so.1.22.0"), "x.so", None, None).as_deref(), Ok("1.22.0"));
     assert_eq!(version(silent("l.so"), "onnxruntime-linux-x64-1.22.0.tgz", None, None).as_deref(), Ok("1.22.0"));
     let unknown = version(silent("libonnxruntime.so.1"), "libonnxruntime.so.1", None, None);
     assert!(unknown.unwrap_err().to_string().contains("--version"));
+    let old = version(silent("l.so"), "onnxruntime-linux-x64-1.9.0.tgz", None, None).unwrap_err().to_string();
+    assert_eq!(old, "agents call onnxruntime from 1.17 on, and this is 1.9.0");
+}
+
+#[test]
+fn qualcomms_libraries_come_along_with_their_parts_for_the_coprocessor() {
+    let mut skeleton = library("libQnnHtpV73Skel.so", Machine::Aarch64, &[]);
+    skeleton.machine = Err(ForeignMachine { code: 164, bits: 32 });
+    let mut engine = onnxruntime("libonnxruntime.so", Machine::Aarch64);
+    engine.texts.insert("QnnInterface_getProviders".to_owned());
+    let htp = library("libQnnHtp.so", Machine::Aarch64, &["libc.so.6"]);
+    let mut libraries = vec![engine, htp, skeleton];
+    let found = recognise(&contents("onnxruntime-qnn.zip", libraries.clone()), None).unwrap();
+    assert_eq!(found[0].companions, ["libQnnHtp.so", "libQnnHtpV73Skel.so"]);
+    assert_eq!(found[0].accelerators, [Accelerator::Cpu, Accelerator::Npu]);
+    libraries[2].path = "libonnxruntime_providers_dsp.so".to_owned();
+    let refused = recognise(&contents("onnxruntime-qnn.zip", libraries), None);
+    assert!(matches!(refused, Err(Refusal::ForeignMachine { .. })), "the control: {refused:?}");
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::models::judge_name;
-use crate::backend::{Affinity, Backend};
+use crate::backend::{Accelerator, Affinity, Backend, Provider};
+use crate::runtimes::Engine;
 use crate::suite::MAX_COMBINATIONS;
 use crate::suite::document::Reporter;
 use crate::suite::file::{BackendDefaults, BackendTable, OneOrMany, Threads};
@@ -38,7 +39,7 @@ fn multiply(
     table: BackendTable,
     reporter: &mut Reporter<'_>,
 ) -> Option<Vec<Backend>> {
-    let BackendTable { runtime, track, accelerator, threads, affinity, precision } = table;
+    let BackendTable { runtime, track, accelerator, provider, threads, affinity, precision } = table;
     let Some(runtimes) = list(runtime, defaults.runtime.as_ref()) else {
         let hint = "name it here or in [defaults.backend], as in runtime = \"tract\"".to_owned();
         reporter.at(path, format!("`{path}`: key `runtime` is missing"), Some(hint));
@@ -51,11 +52,16 @@ fn multiply(
             judge_name(&format!("{path}.{key}"), name, reporter)?;
         }
     }
-    let accelerators = list(accelerator, defaults.accelerator.as_ref()).unwrap_or_default_one();
+    let providers = optional(list(provider, defaults.provider.as_ref()));
+    let computed_on = placed(list(accelerator, defaults.accelerator.as_ref()), &providers);
+    for (runtime, &(accelerator, provider)) in runtimes.iter().flat_map(|it| computed_on.iter().map(move |on| (it, on)))
+    {
+        judge_provider(path, runtime, accelerator, provider, reporter)?;
+    }
     let threads = list(threads, defaults.threads.as_ref()).unwrap_or_else(|| vec![Threads(1)]);
     let affinities = list(affinity, defaults.affinity.as_ref()).unwrap_or_default_one();
     let precisions = optional(list(precision, defaults.precision.as_ref()));
-    let lengths = [runtimes.len(), tracks.len(), accelerators.len(), threads.len(), affinities.len(), precisions.len()];
+    let lengths = [runtimes.len(), tracks.len(), computed_on.len(), threads.len(), affinities.len(), precisions.len()];
     let count = lengths.into_iter().fold(1, usize::saturating_mul);
     if count > MAX_COMBINATIONS {
         let message =
@@ -68,12 +74,20 @@ fn multiply(
     let mut backends = Vec::with_capacity(count);
     for runtime in &runtimes {
         for track in &tracks {
-            for &accelerator in &accelerators {
+            for &(accelerator, provider) in &computed_on {
                 for &Threads(threads) in &threads {
                     for affinity in &affinities {
                         for &precision in &precisions {
                             let (runtime, track, affinity) = (runtime.clone(), track.clone(), affinity.clone());
-                            backends.push(Backend { runtime, track, accelerator, threads, affinity, precision });
+                            backends.push(Backend {
+                                runtime,
+                                track,
+                                accelerator,
+                                provider,
+                                threads,
+                                affinity,
+                                precision,
+                            });
                         }
                     }
                 }
@@ -81,6 +95,43 @@ fn multiply(
         }
     }
     Some(backends)
+}
+
+/// Each accelerator with each provider. Without accelerators, what each provider computes on.
+fn placed(
+    accelerators: Option<Vec<Accelerator>>,
+    providers: &[Option<Provider>],
+) -> Vec<(Accelerator, Option<Provider>)> {
+    let own = |provider: Option<Provider>| provider.map(Provider::accelerator).unwrap_or_default();
+    match accelerators {
+        None => providers.iter().map(|&provider| (own(provider), provider)).collect(),
+        Some(accelerators) => {
+            let each = |accelerator| providers.iter().map(move |&provider| (accelerator, provider));
+            accelerators.into_iter().flat_map(each).collect()
+        }
+    }
+}
+
+fn judge_provider(
+    path: &str,
+    runtime: &str,
+    accelerator: Accelerator,
+    provider: Option<Provider>,
+    reporter: &mut Reporter<'_>,
+) -> Option<()> {
+    let Some(provider) = provider else { return Some(()) };
+    let name = provider.as_str();
+    let (message, hint) = if runtime != Engine::Onnxruntime.as_str() {
+        (format!("{runtime} has no providers"), format!("{name} is a provider of {}", Engine::Onnxruntime))
+    } else if provider.accelerator() != accelerator {
+        let own = provider.accelerator().as_str();
+        let message = format!("{name} computes on the {own}, and the {} is asked for", accelerator.as_str());
+        (message, "leave `accelerator` out, or put the two in a table of their own".to_owned())
+    } else {
+        return Some(());
+    };
+    reporter.at(&format!("{path}.provider"), format!("`{path}.provider`: {message}"), Some(hint));
+    None
 }
 
 /// The entry's own values, else the defaults.

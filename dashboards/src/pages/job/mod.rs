@@ -26,9 +26,9 @@ use self::minutes::{Minute, Minutes};
 use self::operators::{Operators, operators};
 use self::tables::{
     AttemptLine, Golden, MetricLine, PercentileLine, SensorPart, Told, accuracy, attempts, comparison, environment,
-    golden, guides, metric_lines, metrics_table, percentile_lines, sensors, strip, told,
+    golden, golden_note, guides, metric_lines, metrics_table, percentile_lines, sensors, strip, told,
 };
-use self::words::{determinism, evidence, figures, now, processes, sentence, sub, tail_note, thinned, trace_note};
+use self::words::{evidence, figures, now, processes, sentence, sub, tail_note, thinned, trace_note};
 use super::paired::{self, Answered, Comparison};
 use super::run::CsrfForm;
 use super::samples::Samples;
@@ -367,7 +367,7 @@ fn view(data: &Data, visit: &Visit) -> View {
         against: visit.setting.parameter("against").is_some(),
         paired: data.paired.as_ref().map(|paired| (paired.sentence(words), paired.line())),
         golden: golden(data, words),
-        golden_note: determinism(data, words),
+        golden_note: golden_note(data, words),
         operators: operators(data, words),
         environment: environment(data, words),
         comparison: comparison(data, words),

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use seatrial_core::accuracy::golden::Comparison;
+use seatrial_core::accuracy::golden::{Comparison, Limits};
+use seatrial_core::actual::ComputeDevice;
+use seatrial_core::dataset::Task;
 use seatrial_core::measure::told::PREFIX;
 use seatrial_core::metric;
 use seatrial_core::reading::Reading;
@@ -12,6 +14,7 @@ use seatrial_core::store::AttemptRow;
 
 use super::super::{Numbers, reading};
 use super::Data;
+use super::words::determinism;
 use crate::charts::{confusion, percentiles, sensor};
 use crate::format::{self, DASH, Moments, count, significant};
 use crate::html::{self, Html};
@@ -195,6 +198,22 @@ pub(super) fn golden(data: &Data, words: Words) -> Golden {
     }
 }
 
+/// What the outputs had to keep to, and whether they stay the same.
+pub(super) fn golden_note(data: &Data, words: Words) -> String {
+    let (Some(spec), Some(report)) = (&data.spec, &data.report) else { return String::new() };
+    let Some(record) = report.golden.first() else { return determinism(data, words) };
+    let task = spec.dataset.as_ref().map_or(Task::Golden, |dataset| dataset.task);
+    let limits = Limits::of(task, spec.model.precision, &record.standard);
+    let part =
+        |key: &str, value: Option<String>| value.map(|value| words.with(key, &[("value", &value)])).unwrap_or_default();
+    let share = |share: f64| format!("{} %", format::fixed(share * 100.0, 0));
+    let more = part("job.limit_max_abs", limits.most_abs.map(format::small))
+        + &part("job.limit_argmax", limits.least_argmax.map(share));
+    let (cosine, sqnr) = (limits.least_cosine.to_string(), limits.least_sqnr_db.to_string());
+    let limits = words.with("job.limits", &[("cosine", &cosine), ("sqnr", &sqnr), ("more", &more)]);
+    words.list(&[limits, determinism(data, words)])
+}
+
 pub(super) fn environment(data: &Data, words: Words) -> Vec<(String, String)> {
     let mut lines = Vec::new();
     let mut line = |key: &str, value: String| lines.push((words.t(key).into_owned(), value));
@@ -274,6 +293,12 @@ pub(super) fn comparison(data: &Data, words: Words) -> Vec<(String, String, Stri
         ),
         row("job.row_accelerator", asked.accelerator.as_str().to_owned(), text(got.accelerator.clone())),
         row(
+            "job.row_provider",
+            asked.provider.map_or_else(|| DASH.to_string(), |provider| provider.as_str().to_owned()),
+            text(got.provider.clone()),
+        ),
+        row("job.row_device", DASH.to_string(), text(got.device.clone().map(|device| compute_device(&device, words)))),
+        row(
             "job.row_delegated",
             DASH.to_string(),
             text(
@@ -290,6 +315,10 @@ pub(super) fn comparison(data: &Data, words: Words) -> Vec<(String, String, Stri
             text(got.precision.clone()),
         ),
     ]
+}
+
+fn compute_device(device: &ComputeDevice, words: Words) -> String {
+    if device.software { words.with("job.software_device", &[("name", &device.name)]) } else { device.name.clone() }
 }
 
 /// The operators that are not on the accelerator.

@@ -113,7 +113,9 @@ pub(super) fn sub(data: &Data, numbers: &Numbers, words: Words) -> String {
         parts.push(words.phrase(message));
     }
     let actual = data.report.as_ref().map(|report| &report.actual);
-    if let Some(fallback) = actual.and_then(|actual| actual.fallback.as_ref()) {
+    let said = |reason: &str| data.job.message.as_ref().is_some_and(|message| message.contains(reason));
+    let fallback = actual.and_then(|actual| actual.fallback.as_ref());
+    if let Some(fallback) = fallback.filter(|reason| !said(reason)) {
         parts.push(words.with("job.fell_back", &[("reason", fallback)]));
     }
     let spread = |name| {
