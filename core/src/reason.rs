@@ -332,6 +332,7 @@ codes! {
     NoInterval, "no_interval", "the profile has no interval";
     NotCold, "not_cold", "the load was not cold: the disk read {read} of the model's {size} bytes";
     CompileUntold, "compile_untold", "the engine does not tell compiling from loading";
+    PeakUnmarked, "peak_unmarked", "the mark of the highest memory could not be started anew after the inputs were made (/proc/self/clear_refs), so it would be theirs";
     PssUntold, "pss_untold", "the kernel does not tell it (/proc/self/smaps_rollup)";
     LoadsColdOnly, "loads_cold_only", "the profile runs one process, which loads cold";
     NothingCompared, "nothing_compared", "no element could be compared";

@@ -7,6 +7,7 @@ mod common;
 mod contention;
 mod memory;
 mod outcomes;
+mod peak;
 mod run;
 mod runner;
 mod skipped;

@@ -292,12 +292,13 @@ fn memory(report: &Report) -> [Metric; 5] {
     let mebibytes = |kib: u64| kib as f64 / 1024.0;
     match &report.memory {
         Reading::Present(Memory { base_kib, peak_kib, retained_kib, pss_kib }) => {
-            let [base, peak, retained] = [*base_kib, *peak_kib, *retained_kib].map(mebibytes);
-            let pss = pss_kib.map(mebibytes);
-            let values = [Some(base), Some(peak), pss, Some(peak - base), Some(retained - base)];
+            let [base, retained] = [*base_kib, *retained_kib].map(mebibytes);
+            let peak = peak_kib.map(mebibytes).ok_or(Code::PeakUnmarked);
+            let pss = pss_kib.map(mebibytes).ok_or(Code::PssUntold);
+            let values = [Ok(base), peak, pss, peak.map(|peak| peak - base), Ok(retained - base)];
             std::array::from_fn(|index| match values[index] {
-                Some(value) => Metric::exact(NAMES[index], value),
-                None => Metric::absent(NAMES[index], Code::PssUntold.template()),
+                Ok(value) => Metric::exact(NAMES[index], value),
+                Err(why) => Metric::absent(NAMES[index], why.template()),
             })
         }
         Reading::Absent(why) => NAMES.map(|name| Metric::absent(name, why.clone())),

@@ -386,15 +386,23 @@ fn the_batch_is_the_leading_axis_that_inputs_and_outputs_share() {
 
 #[test]
 fn memory_is_in_mebibytes_above_its_base() {
-    let summary = |pss_kib| {
-        let memory = Reading::Present(Memory { base_kib: 10_240, peak_kib: 30_720, retained_kib: 12_288, pss_kib });
+    let summary = |peak_kib, pss_kib| {
+        let memory = Reading::Present(Memory { base_kib: 10_240, peak_kib, retained_kib: 12_288, pss_kib });
         summarise(&spec(ProfileKind::Quick, None, 1), &Report { memory, ..quick_report() })
     };
-    let told = summary(Some(25_600));
+    let told = summary(Some(30_720), Some(25_600));
     let values = ["mem_base_mb", "mem_peak_rss_mb", "mem_pss_mb", "mem_model_mb", "mem_retained_mb"];
-    let values = values.map(|name| value(&told, name));
-    assert_eq!(values, [Some(10.0), Some(30.0), Some(25.0), Some(20.0), Some(2.0)]);
-    assert_eq!(reason(&summary(None), "mem_pss_mb").as_deref(), Some(Code::PssUntold.template()));
+    assert_eq!(
+        values.map(|name| value(&told, name)),
+        [Some(10.0), Some(30.0), Some(25.0), Some(20.0), Some(2.0)],
+        "{told:?}"
+    );
+    assert_eq!(reason(&summary(Some(30_720), None), "mem_pss_mb").as_deref(), Some(Code::PssUntold.template()));
+    let unmarked = summary(None, Some(25_600));
+    assert_eq!(values.map(|name| value(&unmarked, name)), [Some(10.0), None, Some(25.0), None, Some(2.0)]);
+    for name in ["mem_peak_rss_mb", "mem_model_mb"] {
+        assert_eq!(reason(&unmarked, name).as_deref(), Some(Code::PeakUnmarked.template()), "{name}");
+    }
 }
 
 #[test]
