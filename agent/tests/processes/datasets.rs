@@ -1,7 +1,8 @@
-//! The peak of the memory pass is the model's, whatever it took to read the inputs.
+//! What the dataset of a job may cost it: no part of the model's peak, its time by the deadline, and classes of its own.
 
 use std::ffi::OsString;
 use std::io::Write as _;
+use std::time::Duration;
 
 use seatrial_core::dataset::Task;
 use seatrial_core::digest::Digest;
@@ -11,23 +12,25 @@ use seatrial_core::metric::Metric;
 use seatrial_core::model::Signature;
 use seatrial_core::outcome::Outcome;
 use seatrial_core::reason::Code;
+use seatrial_core::report::Report;
+use seatrial_core::stage::Stage;
 
 use crate::common;
 
 const EXAMPLES: usize = 64;
 const SCRIPT: &[u8] = b"well";
 
-/// Examples of so many bytes each, for a model of two classes.
-fn dataset(bytes: usize) -> Vec<u8> {
+/// Examples of so many bytes each.
+fn dataset(examples: usize, bytes: usize, classes: &[&str]) -> Vec<u8> {
     let manifest = format!(
-        "name = \"bytes\"\ntask = \"classification\"\nexamples = {EXAMPLES}\nclasses = [\"a\", \"b\"]\n\
+        "name = \"bytes\"\ntask = \"classification\"\nexamples = {examples}\nclasses = {classes:?}\n\
          [[inputs]]\nname = \"input\"\nkind = \"raw\"\nmember = \"inputs.bin\"\ndtype = \"u8\"\nshape = [{bytes}]\n\
          [labels]\nkind = \"lines\"\nmember = \"labels.txt\"\n"
     );
     let members: [(&str, Vec<u8>); 3] = [
         ("dataset.toml", manifest.into_bytes()),
-        ("inputs.bin", vec![7; bytes * EXAMPLES]),
-        ("labels.txt", "a\n".repeat(EXAMPLES).into_bytes()),
+        ("inputs.bin", vec![7; bytes * examples]),
+        ("labels.txt", "a\n".repeat(examples).into_bytes()),
     ];
     let stored = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
     let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
@@ -38,6 +41,21 @@ fn dataset(bytes: usize) -> Vec<u8> {
     zip.finish().unwrap().into_inner()
 }
 
+/// A job of a model with two classes that takes any input.
+fn job(script: &[u8], package: &[u8], examples: usize) -> JobSpec {
+    let mut spec = common::job("fake", "script.onnx", script);
+    spec.model.signature = Signature::default();
+    spec.dataset = Some(DatasetRef {
+        dataset: "bytes".into(),
+        version: 1,
+        digest: Digest::of(package),
+        size: package.len() as u64,
+        task: Task::Classification,
+        examples: examples as u32,
+    });
+    spec
+}
+
 /// What a job on such a dataset comes to; `fault` is what happens to the mark.
 fn measured(bytes: usize, fault: Option<&str>) -> Summary {
     let home = tempfile::tempdir().unwrap();
@@ -46,17 +64,8 @@ fn measured(bytes: usize, fault: Option<&str>) -> Summary {
         let words: [OsString; 2] = ["env".into(), format!("FAILPOINTS=memory-mark={fault}").into()];
         options.child_command = words.into_iter().chain(common::child_command()).collect();
     }
-    let package = dataset(bytes);
-    let mut spec: JobSpec = common::job("fake", "script.onnx", SCRIPT);
-    spec.model.signature = Signature::default();
-    spec.dataset = Some(DatasetRef {
-        dataset: "bytes".into(),
-        version: 1,
-        digest: Digest::of(&package),
-        size: package.len() as u64,
-        task: Task::Classification,
-        examples: EXAMPLES as u32,
-    });
+    let package = dataset(EXAMPLES, bytes, &["a", "b"]);
+    let spec = job(SCRIPT, &package, EXAMPLES);
     let report = common::run(spec.clone(), &[SCRIPT, &package], &options);
     assert_eq!(report.outcome, Outcome::Ok, "{:?}\n{}", report.message, report.log);
     let confinement = report.environment.facts["confinement"].as_str();
@@ -99,4 +108,47 @@ fn a_mark_that_may_not_be_started_anew_makes_no_peak_and_says_why() {
     assert!(value(&refused, "mem_base_mb") > 1.0, "what the mark has no part in is there");
     let retained = metric(&refused, "mem_retained_mb").value.present();
     assert!(retained.is_some());
+}
+
+/// Inferences of 100 µs over as many examples, in so many seconds.
+fn run_within(script: &[u8], examples: usize, seconds: u64) -> Report {
+    let package = dataset(examples, 4, &["a", "b"]);
+    let mut spec = job(script, &package, examples);
+    spec.limits.deadlines.insert(Stage::Accuracy, Duration::from_secs(seconds));
+    let home = tempfile::tempdir().unwrap();
+    common::run(spec, &[script, &package], &common::options(home.path()))
+}
+
+#[test]
+fn a_dataset_that_takes_longer_than_its_deadline_is_no_hang_and_says_how_far_it_came() {
+    // Ten seconds of inferences.
+    let report = run_within(b"well", 100_000, 3);
+    let message = report.message.as_deref().unwrap_or_default();
+    assert_eq!((report.outcome, report.failed_stage), (Outcome::SpecError, Some(Stage::Accuracy)), "{message}");
+    let done: f64 = message.split("had done ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert!(done > 1_000.0 && done < 100_000.0, "{message}");
+    assert!(message.contains(" of 100000 examples when the 3 s of stage accuracy were over"), "{message}");
+    assert!(message.contains("fewer examples") && message.contains("limits.deadline_seconds"), "{message}");
+    // The controls: one that comes no further hangs, and one that has the time passes.
+    let hangs = run_within(b"hang in accuracy", 10, 3);
+    assert_eq!((hangs.outcome, hangs.failed_stage), (Outcome::HangTimeout, Some(Stage::Accuracy)));
+    assert_eq!(run_within(b"well", 10_000, 60).outcome, Outcome::Ok);
+}
+
+#[test]
+fn a_model_of_other_classes_than_its_dataset_is_a_specification_error_unless_a_map_names_them() {
+    let package = dataset(4, 4, &["a", "b", "c"]);
+    let run = |label_map: Option<Vec<u32>>| {
+        let mut spec = job(SCRIPT, &package, 4);
+        spec.binding.label_map = label_map;
+        let home = tempfile::tempdir().unwrap();
+        common::run(spec, &[SCRIPT, &package], &common::options(home.path()))
+    };
+    let report = run(None);
+    let message = report.message.as_deref().unwrap_or_default();
+    assert_eq!((report.outcome, report.failed_stage), (Outcome::SpecError, Some(Stage::Accuracy)), "{message}");
+    assert!(message.contains("has 2 scores, and the dataset has 3 classes"), "{message}");
+    assert!(message.contains("`label_map`"), "{message}");
+    let mapped = run(Some(vec![0, 2]));
+    assert_eq!(mapped.outcome, Outcome::Ok, "{:?}", mapped.message);
 }
