@@ -15,6 +15,7 @@ use seatrial_core::dataset::{Binding, InputBinding, npy};
 use seatrial_core::model::{Signature, TensorSpec};
 use seatrial_core::tensor::{Tensor, TensorError};
 
+pub use images::size as image_size;
 pub use seeded::seeded;
 
 use package::Package;
