@@ -151,8 +151,7 @@ pub(super) fn run(launch: &Launch<'_>, watch: OnWatch<'_>) -> Result<Ended, Proc
     }
     Ok(Ended {
         exit,
-        sentinel: read_plain(&spec.out, SENTINEL_FILE, SENTINEL_TEXT.len() as u64)
-            .is_ok_and(|text| text == SENTINEL_TEXT.as_bytes()),
+        sentinel: has_sentinel(&spec.out),
         result,
         stages: events.seen,
         finished: clock::boot(),
@@ -403,6 +402,11 @@ fn kill_group(child: &Child, signal: Signal) {
     if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
         let _ = kill_process_group(group, signal);
     }
+}
+
+fn has_sentinel(out: &Path) -> bool {
+    fail::fail_point!("sentinel-unread", |_| true);
+    read_plain(out, SENTINEL_FILE, SENTINEL_TEXT.len() as u64).is_ok_and(|text| text == SENTINEL_TEXT.as_bytes())
 }
 
 /// The file was written by a process that may have been out of its mind.
