@@ -355,8 +355,14 @@ impl Worker<'_> {
     fn first_inputs(&mut self, runtime: &dyn Runtime) -> Result<Vec<NamedTensor>, Failure> {
         self.enter(Stage::Prepare)?;
         let job = &self.spec.job;
-        if self.spec.dataset.is_some() {
-            return Ok(self.examples()?.inputs(0)?);
+        if let Some(path) = &self.spec.dataset {
+            return Ok(match self.spec.task {
+                Task::Memory => Examples::first(path, &job.binding, &job.model.signature)?,
+                // Whether the whole of it can be used is better known before anything is measured.
+                Task::Latency { .. } | Task::Accuracy { .. } | Task::Operators | Task::Describe | Task::Probe => {
+                    self.examples()?.inputs(0)?
+                }
+            });
         }
         if job.model.signature.inputs.is_empty() {
             // Nobody has claimed a signature: this process reads its own.

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::time::Duration;
 
-use seatrial_core::dataset::Task;
+use seatrial_core::dataset::{Task, npy};
 use seatrial_core::digest::Digest;
 use seatrial_core::job::{DatasetRef, JobSpec};
 use seatrial_core::measure::{self, Summary};
@@ -14,6 +14,7 @@ use seatrial_core::outcome::Outcome;
 use seatrial_core::reason::Code;
 use seatrial_core::report::Report;
 use seatrial_core::stage::Stage;
+use seatrial_core::tensor::{DType, Tensor};
 
 use crate::common;
 
@@ -24,19 +25,25 @@ const SCRIPT: &[u8] = b"well";
 fn dataset(examples: usize, bytes: usize, classes: &[&str]) -> Vec<u8> {
     let manifest = format!(
         "name = \"bytes\"\ntask = \"classification\"\nexamples = {examples}\nclasses = {classes:?}\n\
-         [[inputs]]\nname = \"input\"\nkind = \"raw\"\nmember = \"inputs.bin\"\ndtype = \"u8\"\nshape = [{bytes}]\n\
+         [[inputs]]\nname = \"input\"\nkind = \"npz\"\nmember = \"inputs.npz\"\narray = \"x\"\n\
          [labels]\nkind = \"lines\"\nmember = \"labels.txt\"\n"
     );
-    let members: [(&str, Vec<u8>); 3] = [
-        ("dataset.toml", manifest.into_bytes()),
-        ("inputs.bin", vec![7; bytes * examples]),
-        ("labels.txt", "a\n".repeat(examples).into_bytes()),
-    ];
+    // Whoever wants one array of such a file, and one example of that, reads all of it.
+    let inputs = stored(&[("x.npy", &array(examples, bytes))]);
+    let labels = "a\n".repeat(examples);
+    stored(&[("dataset.toml", manifest.as_bytes()), ("inputs.npz", &inputs), ("labels.txt", labels.as_bytes())])
+}
+
+fn array(examples: usize, bytes: usize) -> Vec<u8> {
+    npy::write(&Tensor::new(DType::U8, vec![examples, bytes], vec![7; examples * bytes]).unwrap())
+}
+
+fn stored(members: &[(&str, &[u8])]) -> Vec<u8> {
     let stored = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
     let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     for (name, bytes) in members {
-        zip.start_file(name, stored).unwrap();
-        zip.write_all(&bytes).unwrap();
+        zip.start_file(*name, stored).unwrap();
+        zip.write_all(bytes).unwrap();
     }
     zip.finish().unwrap().into_inner()
 }
@@ -97,6 +104,41 @@ fn the_peak_of_a_model_does_not_move_with_the_size_of_its_dataset() {
         let (own, theirs) = (value(&small, name), value(&theirs, name));
         assert!(theirs > own + 100.0, "{name}: {own} and, with the mark of the inputs, {theirs} MiB");
     }
+}
+
+#[test]
+fn what_was_read_for_the_inputs_is_no_part_of_what_a_process_has_before_it_loads() {
+    // Small enough that an allocator keeps what is given back, and large enough to see.
+    const BYTES: usize = 256 << 10;
+    let (small, large) = (arrays(4), arrays(BYTES));
+    for name in ["mem_base_mb", "mem_peak_rss_mb", "mem_model_mb"] {
+        let (small, large) = (value(&small, name), value(&large, name));
+        assert!((large - small).abs() < 8.0, "{name}: {small} and, with two arrays of 16 MiB, {large} MiB");
+    }
+}
+
+/// What a job of two inputs comes to, each an array of examples of so many bytes.
+fn arrays(bytes: usize) -> Summary {
+    let array = array(EXAMPLES, bytes);
+    let manifest = format!(
+        "name = \"arrays\"\ntask = \"classification\"\nexamples = {EXAMPLES}\nclasses = [\"a\", \"b\"]\n\
+         [[inputs]]\nname = \"a\"\nkind = \"npy\"\nmember = \"a.npy\"\n\
+         [[inputs]]\nname = \"b\"\nkind = \"npy\"\nmember = \"b.npy\"\n\
+         [labels]\nkind = \"lines\"\nmember = \"labels.txt\"\n"
+    );
+    let labels = "a\n".repeat(EXAMPLES);
+    let members: [(&str, &[u8]); 4] = [
+        ("dataset.toml", manifest.as_bytes()),
+        ("a.npy", &array),
+        ("b.npy", &array),
+        ("labels.txt", labels.as_bytes()),
+    ];
+    let package = stored(&members);
+    let home = tempfile::tempdir().unwrap();
+    let spec = job(SCRIPT, &package, EXAMPLES);
+    let report = common::run(spec.clone(), &[SCRIPT, &package], &common::options(home.path()));
+    assert_eq!(report.outcome, Outcome::Ok, "{:?}\n{}", report.message, report.log);
+    measure::summarise(&spec, &report)
 }
 
 #[test]

@@ -8,8 +8,6 @@ use seatrial_core::dataset::npy::{self, Header};
 use seatrial_core::dataset::package::{MAX_TENSOR_BYTES, PackageManifest, TensorData, raw_bytes};
 use zip::ZipArchive;
 
-/// Bytes in which the header of an array stands, whatever its version.
-const ARRAY_START: u64 = (64 << 10) + 16;
 /// Bytes in which the header of an image stands, with what cameras write before it.
 const IMAGE_START: u64 = 1 << 20;
 
@@ -60,7 +58,7 @@ pub(super) fn check(manifest: &PackageManifest, members: &mut dyn Members) -> Re
 }
 
 fn array(bytes: &mut dyn Read, examples: u32) -> Result<(), String> {
-    let start = start(bytes, ARRAY_START)?;
+    let start = start(bytes, npy::START_BYTES as u64)?;
     let Header { dtype, shape, data_offset } = npy::header(&start).map_err(|error| error.to_string())?;
     if shape.first() != Some(&(examples as usize)) {
         return Err(format!("shape {shape:?} does not begin with the {examples} examples"));
