@@ -332,7 +332,7 @@ impl Cache {
             return Err(Trouble::Passing(format!("ended after {} of {size} bytes", download.length)));
         }
         let actual = Digest::from_bytes(*download.hasher.finalize().as_bytes());
-        if actual != digest {
+        if actual != digest && compares_digests() {
             return Err(Trouble::Final(download.discard(digest, format!("its digest is {actual}"))));
         }
         download.file.sync_all().map_err(io)?;
@@ -442,6 +442,12 @@ impl Download {
         let _ = std::fs::remove_file(&self.path);
         FetchError::Corrupt { digest, detail }
     }
+}
+
+/// Always, but where a test takes the protection away to see what it is for.
+fn compares_digests() -> bool {
+    fail::fail_point!("cache-digest", |_| false);
+    true
 }
 
 async fn request(digest: Digest, remote: &Remote, from: u64) -> Result<reqwest::Response, Trouble> {

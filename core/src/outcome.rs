@@ -297,6 +297,8 @@ pub struct Evidence {
     pub out_of_memory: bool,
     /// Whether the memory limit that we set was reached.
     pub memory_limit_hit: bool,
+    /// Whether it still came further in its stage when the parent ended it at the deadline.
+    pub came_further: bool,
     pub fallback: bool,
 }
 
@@ -304,6 +306,8 @@ pub struct Evidence {
 #[must_use]
 pub fn classify(evidence: &Evidence) -> Outcome {
     match evidence.exit {
+        // No hang, and no slower the second time: what is asked for does not fit the deadline.
+        Exit::Deadline if evidence.came_further => Outcome::SpecError,
         Exit::Deadline => Outcome::HangTimeout,
         Exit::Stopped => Outcome::Cancelled,
         Exit::Signal(signal) => signalled(signal, evidence),
@@ -360,6 +364,7 @@ mod tests {
             claim: None,
             out_of_memory: false,
             memory_limit_hit: false,
+            came_further: false,
             fallback: false,
         }
     }
@@ -373,6 +378,15 @@ mod tests {
     #[test]
     fn a_fallback_is_never_a_pass() {
         assert_eq!(classify(&Evidence { fallback: true, ..clean() }), Outcome::OkFallback);
+    }
+
+    #[test]
+    fn a_deadline_is_a_hang_only_where_nothing_came_further() {
+        let late = Evidence { exit: Exit::Deadline, sentinel: false, ..clean() };
+        assert_eq!(classify(&late), Outcome::HangTimeout);
+        let slow = classify(&Evidence { came_further: true, ..late });
+        assert_eq!((slow, slow.verdict(0)), (Outcome::SpecError, Verdict::Done), "it would take as long again");
+        assert_eq!(classify(&Evidence { came_further: true, ..clean() }), Outcome::Ok);
     }
 
     #[test]

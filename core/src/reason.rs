@@ -237,6 +237,8 @@ impl Code {
 codes! {
     // What makes samples invalid.
     TooFewSamples, "too_few_samples", "{samples} samples, the profile asks for at least {least}";
+    TooFewForAny, "too_few_for_any", "{samples} samples, at least {least} are needed whatever the profile asks for";
+    WindowTooShort, "window_too_short", "measuring took {ms} ms, and what else ran on the device shows from {least} ms on";
     Slept, "slept", "the device slept for {ms} ms of the window";
     ForeignCpu, "foreign_cpu", "foreign CPU took {share} of all cores, limit {limit}";
     StolenCpu, "stolen_cpu", "foreign CPU took {share} of all cores, {stolen} of it taken by the hypervisor, limit {limit}";
@@ -333,7 +335,9 @@ codes! {
     NoMeasurableTime, "no_measurable_time", "the samples took no measurable time";
     NoInterval, "no_interval", "the profile has no interval";
     NotCold, "not_cold", "the load was not cold: the disk read {read} of the model's {size} bytes";
+    ColdUnknown, "cold_unknown", "it is not known whether the load was cold: the kernel does not tell what the disk read (read_bytes of /proc/self/io)";
     CompileUntold, "compile_untold", "the engine does not tell compiling from loading";
+    PeakUnmarked, "peak_unmarked", "the mark of the highest memory could not be started anew after the inputs were made (/proc/self/clear_refs), so it would be theirs";
     PssUntold, "pss_untold", "the kernel does not tell it (/proc/self/smaps_rollup)";
     LoadsColdOnly, "loads_cold_only", "the profile runs one process, which loads cold";
     NothingCompared, "nothing_compared", "no element could be compared";

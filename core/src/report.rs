@@ -421,7 +421,9 @@ pub struct GoldenRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memory {
     pub base_kib: u64,
-    pub peak_kib: u64,
+    /// Absent where the process's high-water mark could not be started anew after its inputs were made: it would be theirs.
+    #[serde(default)]
+    pub peak_kib: Option<u64>,
     pub retained_kib: u64,
     /// Proportional set size after a few inferences: pages that processes share count in parts. Absent where the kernel
     /// does not tell.

@@ -303,7 +303,7 @@ fn check_trace(trace: &SensorTrace) -> Result<(), Refusal> {
 fn check_memory(memory: &Memory) -> Result<(), Refusal> {
     let &Memory { base_kib, peak_kib, retained_kib, pss_kib } = memory;
     const MOST: u64 = 1 << 40; // a pebibyte, in KiB
-    at_most("memory in KiB", base_kib.max(peak_kib).max(retained_kib).max(pss_kib.unwrap_or(0)), MOST)
+    at_most("memory in KiB", base_kib.max(peak_kib.unwrap_or(0)).max(retained_kib).max(pss_kib.unwrap_or(0)), MOST)
 }
 
 fn check_blocks(blocks: &[Block], processes: &[ProcessRecord]) -> Result<(), Refusal> {

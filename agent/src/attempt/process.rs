@@ -39,6 +39,9 @@ const SWEEP: Duration = Duration::from_secs(10);
 /// Between two looks at orphans that do not go, and how long each takes.
 const ORPHAN_PAUSE: Duration = Duration::from_secs(2);
 const ORPHAN_SWEEP: Duration = Duration::from_millis(100);
+/// A child that came further within this share of its stage's deadline, or within this time, was slow and did not hang.
+const STILL_SHARE: f64 = 0.25;
+const STILL: Duration = Duration::from_secs(5);
 /// A longer result is not one of ours.
 const MAX_RESULT_BYTES: u64 = 16 << 20;
 
@@ -97,8 +100,19 @@ pub(super) struct Ended {
     pub memory_limit_hit: bool,
     /// Why the parent ended it for the sake of the device.
     pub danger: Option<Danger>,
+    /// How far it was in its stage when its deadline ended it, where it still came further.
+    pub cut_at: Option<CutAt>,
     /// Folder of its blocks.
     pub out: std::path::PathBuf,
+}
+
+/// A dataset that takes longer than its stage may.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct CutAt {
+    /// Of the examples.
+    pub share: f64,
+    pub examples: u32,
+    pub deadline: Duration,
 }
 
 /// Runs a child to its end. Nothing of it runs any more when this returns `Ok`.
@@ -133,15 +147,14 @@ pub(super) fn run(launch: &Launch<'_>, watch: OnWatch<'_>) -> Result<Ended, Proc
     let exit = supervisor.exit(status);
     let own_kill = supervisor.ended_by.is_some();
     let failed = exit != Exit::Code(0);
-    let (events, danger) = (supervisor.events, supervisor.danger);
+    let (events, danger, cut_at) = (supervisor.events, supervisor.danger, supervisor.cut_at);
     let mut result = read_result(&spec.out);
     if let Some(result) = &mut result {
         result.actual.settle(&Wanted::of(&spec.job), admitted.as_deref());
     }
     Ok(Ended {
         exit,
-        sentinel: read_plain(&spec.out, SENTINEL_FILE, SENTINEL_TEXT.len() as u64)
-            .is_ok_and(|text| text == SENTINEL_TEXT.as_bytes()),
+        sentinel: has_sentinel(&spec.out),
         result,
         stages: events.seen,
         finished: clock::boot(),
@@ -151,6 +164,7 @@ pub(super) fn run(launch: &Launch<'_>, watch: OnWatch<'_>) -> Result<Ended, Proc
         bounds_hit: cut.into_iter().chain(events.cut.then(|| "stage log cut".to_owned())).collect(),
         orphans,
         danger,
+        cut_at,
         out: spec.out.clone(),
     })
 }
@@ -236,6 +250,9 @@ struct Supervisor<'a> {
     entered: Monotonic,
     ended_by: Option<EndedBy>,
     danger: Option<Danger>,
+    /// How far the child is in its stage, and since when.
+    told: Option<(f64, Monotonic)>,
+    cut_at: Option<CutAt>,
     /// When KILL follows TERM.
     kill_at: Option<Monotonic>,
 }
@@ -249,6 +266,8 @@ impl<'a> Supervisor<'a> {
             entered: clock::boot(),
             ended_by: None,
             danger: None,
+            told: None,
+            cut_at: None,
             kill_at: None,
         }
     }
@@ -258,7 +277,7 @@ impl<'a> Supervisor<'a> {
         loop {
             let status = child.try_wait()?;
             for event in self.events.read_new() {
-                (self.stage, self.entered) = (event.stage, clock::boot());
+                (self.stage, self.entered, self.told) = (event.stage, clock::boot(), None);
                 let _ = watch(Watch::Stage(event.stage));
             }
             if let Some(status) = status {
@@ -268,7 +287,9 @@ impl<'a> Supervisor<'a> {
             self.enforce(child, now);
             if now.since(sampled) >= Duration::from_secs(1) {
                 sampled = now;
-                let danger = watch(Watch::Second { share: progress::read(&self.launch.spec.out) });
+                let share = progress::read(&self.launch.spec.out);
+                self.hear(share, now);
+                let danger = watch(Watch::Second { share });
                 if self.ended_by.is_none() && danger.is_some() {
                     self.danger = danger;
                     self.end(child, EndedBy::Danger, Signal::TERM, now.plus(GRACE));
@@ -290,9 +311,28 @@ impl<'a> Supervisor<'a> {
             // Nothing may be recorded any more, so there is nothing to wait for.
             Some(Stop::NotOurs(_) | Stop::Shutdown) => self.end(child, EndedBy::Stop, Signal::KILL, now),
             Some(Stop::Cancelled(_)) => self.end(child, EndedBy::Stop, Signal::TERM, now.plus(GRACE)),
-            None if late => self.end(child, EndedBy::Deadline, Signal::TERM, now.plus(GRACE)),
+            None if late => {
+                self.cut_at = self.still_goes_on(now);
+                self.end(child, EndedBy::Deadline, Signal::TERM, now.plus(GRACE));
+            }
             None => {}
         }
+    }
+
+    fn hear(&mut self, share: Option<f64>, now: Monotonic) {
+        let further = |share: &f64| self.told.is_none_or(|(earlier, _)| *share > earlier);
+        if let Some(share) = share.filter(further) {
+            self.told = Some((share, now));
+        }
+    }
+
+    /// Only a dataset has a length of its own; every other stage is bounded by its rule.
+    fn still_goes_on(&self, now: Monotonic) -> Option<CutAt> {
+        let examples = self.launch.spec.job.dataset.as_ref().filter(|_| self.stage == Stage::Accuracy)?.examples;
+        let deadline = self.launch.limits.deadline(self.stage);
+        let (share, since) = self.told?;
+        let goes_on = now.since(since) < deadline.mul_f64(STILL_SHARE).max(STILL);
+        goes_on.then_some(CutAt { share, examples, deadline })
     }
 
     fn end(&mut self, child: &Child, by: EndedBy, signal: Signal, kill_at: Monotonic) {
@@ -329,6 +369,7 @@ impl Ended {
             claim: self.claim(),
             out_of_memory: self.out_of_memory,
             memory_limit_hit: self.memory_limit_hit,
+            came_further: self.cut_at.is_some(),
             fallback: self.result.as_ref().is_some_and(|result| result.actual.fallback.is_some()),
         }
     }
@@ -339,14 +380,15 @@ impl Ended {
             let detail = self.result.as_ref().and_then(|result| result.message.as_deref());
             format!("{}: {}", claim_word(claim), detail.unwrap_or("no detail"))
         });
-        let end = match self.exit {
-            Exit::Deadline => format!("did not leave stage {stage} within its deadline and was ended"),
-            Exit::Stopped => format!("was stopped in stage {stage}"),
-            Exit::Signal(_) if self.memory_limit_hit => format!("reached its memory limit in stage {stage}"),
-            Exit::Signal(_) if self.out_of_memory => format!("was killed for memory in stage {stage}"),
-            Exit::Signal(signal) => format!("died by signal {signal} in stage {stage}"),
-            Exit::Code(0) if !self.sentinel => format!("ended with code 0 in stage {stage} without finishing"),
-            Exit::Code(code) => said.unwrap_or_else(|| format!("ended with code {code} in stage {stage}")),
+        let end = match (self.exit, self.cut_at) {
+            (Exit::Deadline, Some(at)) => too_slow(at),
+            (Exit::Deadline, None) => format!("did not leave stage {stage} within its deadline and was ended"),
+            (Exit::Stopped, _) => format!("was stopped in stage {stage}"),
+            (Exit::Signal(_), _) if self.memory_limit_hit => format!("reached its memory limit in stage {stage}"),
+            (Exit::Signal(_), _) if self.out_of_memory => format!("was killed for memory in stage {stage}"),
+            (Exit::Signal(signal), _) => format!("died by signal {signal} in stage {stage}"),
+            (Exit::Code(0), _) if !self.sentinel => format!("ended with code 0 in stage {stage} without finishing"),
+            (Exit::Code(code), _) => said.unwrap_or_else(|| format!("ended with code {code} in stage {stage}")),
         };
         match self.orphans {
             0 => end,
@@ -355,11 +397,26 @@ impl Ended {
     }
 }
 
+fn too_slow(at: CutAt) -> String {
+    let CutAt { share, examples, deadline } = at;
+    let done = (share * f64::from(examples)).floor();
+    format!(
+        "had done {done} of {examples} examples when the {} s of stage accuracy were over, and still went on: use a \
+         dataset of fewer examples, or set `accuracy` in `limits.deadline_seconds` higher (at most 885)",
+        deadline.as_secs_f64()
+    )
+}
+
 fn kill_group(child: &Child, signal: Signal) {
     // Fails only when nobody of the group is left, which is what is wanted.
     if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
         let _ = kill_process_group(group, signal);
     }
+}
+
+fn has_sentinel(out: &Path) -> bool {
+    fail::fail_point!("sentinel-unread", |_| true);
+    read_plain(out, SENTINEL_FILE, SENTINEL_TEXT.len() as u64).is_ok_and(|text| text == SENTINEL_TEXT.as_bytes())
 }
 
 /// The file was written by a process that may have been out of its mind.

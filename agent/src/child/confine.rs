@@ -4,8 +4,8 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, PathBeneath, PathFd, Ruleset,
-    RulesetAttr as _, RulesetCreatedAttr as _, RulesetError, RulesetStatus, path_beneath_rules,
+    ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _,
+    RulesetCreatedAttr as _, RulesetError, RulesetStatus, path_beneath_rules,
 };
 use rustix::process::{
     Resource, Rlimit, Signal, getpid, getppid, kill_process, set_parent_process_death_signal, setrlimit,
@@ -194,7 +194,7 @@ fn restrict(spec: &ChildSpec) -> Result<RulesetStatus, RulesetError> {
     let libraries = package.map(|package| readable_for(package, with_drivers)).unwrap_or_default();
     let programs = package.map(executable_for).unwrap_or_default();
     let devices = package.filter(|_| with_drivers).map(|_| existing(ACCELERATOR_DEVICES)).unwrap_or_default();
-    let mut ruleset = Ruleset::default()
+    let ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(abi))?
         .handle_access(AccessNet::from_all(abi))?
@@ -204,10 +204,6 @@ fn restrict(spec: &ChildSpec) -> Result<RulesetStatus, RulesetError> {
         .add_rules(path_beneath_rules(programs, AccessFs::ReadFile | AccessFs::Execute))?
         .add_rules(path_beneath_rules(&spec.dataset, AccessFs::ReadFile))?
         .add_rules(path_beneath_rules([&spec.out], AccessFs::from_all(abi) & !AccessFs::Execute))?;
-    // The memory pass starts its high-water mark anew.
-    if let Ok(mark) = PathFd::new("/proc/self/clear_refs") {
-        ruleset = ruleset.add_rule(PathBeneath::new(mark, AccessFs::WriteFile))?;
-    }
     Ok(ruleset.restrict_self()?.ruleset)
 }
 

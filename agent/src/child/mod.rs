@@ -7,6 +7,7 @@ mod command;
 mod confine;
 pub(crate) mod cpus;
 pub(crate) mod events;
+mod mark;
 mod outputs;
 pub(crate) mod progress;
 mod references;
@@ -38,6 +39,7 @@ use crate::data::{DataError, Examples, NamedTensor};
 use crate::runtime::{self, LoadRequest, ModelFiles, Outside, Runtime, RuntimeError, Session};
 use crate::{clock, page_cache};
 use events::EventLog;
+use mark::Mark;
 use progress::Progress;
 use references::References;
 use scores::{FirstClasses, Kept, Scores, not_numbers};
@@ -72,6 +74,7 @@ struct Tools {
     spec: ChildSpec,
     log: EventLog,
     progress: Progress,
+    mark: Mark,
 }
 
 fn prepare(spec_path: &Path) -> io::Result<(Tools, String)> {
@@ -83,15 +86,16 @@ fn prepare(spec_path: &Path) -> io::Result<(Tools, String)> {
     confine::limit(&spec)?;
     let log = EventLog::create(&spec.out)?;
     let progress = Progress::create(&spec.out)?;
+    let mark = Mark::open();
     let confinement = confine::confine(&spec);
-    Ok((Tools { spec, log, progress }, confinement))
+    Ok((Tools { spec, log, progress, mark }, confinement))
 }
 
 fn work(tools: Tools, confinement: String) -> ExitCode {
-    let Tools { spec, log, progress } = tools;
+    let Tools { spec, log, progress, mark } = tools;
     let started = clock::boot();
     let mut worker =
-        Worker { spec: &spec, log, progress, started, opened: Duration::ZERO, result: ChildResult::default() };
+        Worker { spec: &spec, log, progress, mark, started, opened: Duration::ZERO, result: ChildResult::default() };
     worker.result.facts.insert("confinement".to_owned(), confinement);
     let code = match worker.perform() {
         // Outputs that are not numbers are found by a process that is otherwise whole.
@@ -156,6 +160,7 @@ struct Worker<'a> {
     spec: &'a ChildSpec,
     log: EventLog,
     progress: Progress,
+    mark: Mark,
     started: Monotonic,
     /// How long it took until the engine's library was there.
     opened: Duration,
@@ -252,17 +257,24 @@ impl Worker<'_> {
 
     fn memory(&mut self, runtime: &dyn Runtime) -> Result<(), Failure> {
         let inputs = self.first_inputs(runtime)?;
-        // Starts the high-water mark anew (proc_pid_clear_refs(5)); where it may not, the mark includes the inputs.
-        if let Err(error) = std::fs::write("/proc/self/clear_refs", "5") {
-            self.result.facts.insert("memory_mark".to_owned(), format!("includes reading the inputs: {error}"));
-        }
+        let marked = self.mark.start_anew();
         let base = resident(None, "VmRSS:");
         let mut session = self.load(runtime, &inputs)?;
         self.enter(Stage::Accuracy)?;
         session.set_inputs(&inputs)?;
         run_few(session.as_mut())?;
         let (base, peak, pss_kib) = match session.outside() {
-            None => (base, resident(None, "VmHWM:"), proportional(None)),
+            None => {
+                // A mark from before is that of reading the inputs, and says nothing of the model.
+                let peak = match marked {
+                    Ok(()) => resident(None, "VmHWM:"),
+                    Err(error) => {
+                        self.result.facts.insert("memory_mark".to_owned(), format!("not started anew: {error}"));
+                        None
+                    }
+                };
+                (base, peak, proportional(None))
+            }
             Some(outside) => {
                 let fact = "of the runner's process; its peak includes its start".to_owned();
                 self.result.facts.insert("memory_mark".to_owned(), fact);
@@ -271,12 +283,12 @@ impl Worker<'_> {
             }
         };
         let retained = self.tear_down(session)?;
-        self.result.memory = match (base, peak, retained) {
-            (Some(base_kib), Some(peak_kib), Some(retained_kib)) => {
-                Some(Memory { base_kib, peak_kib, retained_kib, pss_kib })
-            }
-            _ => None,
-        };
+        self.result.memory = base.zip(retained).map(|(base_kib, retained_kib)| Memory {
+            base_kib,
+            peak_kib: peak,
+            retained_kib,
+            pss_kib,
+        });
         Ok(())
     }
 
@@ -344,8 +356,14 @@ impl Worker<'_> {
     fn first_inputs(&mut self, runtime: &dyn Runtime) -> Result<Vec<NamedTensor>, Failure> {
         self.enter(Stage::Prepare)?;
         let job = &self.spec.job;
-        if self.spec.dataset.is_some() {
-            return Ok(self.examples()?.inputs(0)?);
+        if let Some(path) = &self.spec.dataset {
+            return Ok(match self.spec.task {
+                Task::Memory => Examples::first(path, &job.binding, &job.model.signature)?,
+                // Whether the whole of it can be used is better known before anything is measured.
+                Task::Latency { .. } | Task::Accuracy { .. } | Task::Operators | Task::Describe | Task::Probe => {
+                    self.examples()?.inputs(0)?
+                }
+            });
         }
         if job.model.signature.inputs.is_empty() {
             // Nobody has claimed a signature: this process reads its own.

@@ -34,6 +34,8 @@ pub(super) struct FirstClasses {
     /// Output that carries class scores; the first when absent.
     output: Option<String>,
     label_map: Option<Vec<u32>>,
+    /// Classes that the dataset names.
+    classes: u32,
     pub(super) labels: Vec<i64>,
     /// Five a row.
     pub(super) top: Vec<i64>,
@@ -56,15 +58,17 @@ impl Scores {
     pub(super) fn new(binding: &Binding, examples: &mut Examples, judged: bool) -> Result<Self, Failure> {
         let standard = *examples.standard();
         let golden = examples.golden_names().map(|output| Compared::new(output, standard)).collect();
+        let classes = examples.classes();
         let asked = match examples.take_truth().filter(|_| judged) {
             None => Asked::References,
             Some(Truth::Classes(labels)) => Asked::Classes(FirstClasses {
                 output: binding.scores.clone(),
                 label_map: binding.label_map.clone(),
+                classes,
                 labels: labels.into_iter().map(i64::from).collect(),
                 top: Vec::new(),
             }),
-            Some(truth) => Answers::new(truth, examples.classes(), binding)?
+            Some(truth) => Answers::new(truth, classes, binding)?
                 .map_or(Asked::References, |answers| Asked::Task(Box::new(answers))),
         };
         Ok(Self { asked, golden, not_numbers: None })
@@ -84,8 +88,15 @@ impl Scores {
         match &mut self.asked {
             Asked::References => {}
             Asked::Classes(classes) => {
-                let (_, scores) = Outputs(outputs).find_or_first(classes.output.as_deref())?;
+                let (name, scores) = Outputs(outputs).find_or_first(classes.output.as_deref())?;
                 let map = classes.label_map.as_deref();
+                let (given, known) = (scores.shape().iter().product::<usize>(), classes.classes as usize);
+                if map.is_none() && given != known {
+                    return Err(mismatch(&format!(
+                        "output {name:?} has {given} scores, and the dataset has {known} classes: name the dataset's class \
+                         of each score in the binding's `label_map`, or the output that holds the scores in its `scores`"
+                    )));
+                }
                 // One that the map does not hold is no class.
                 let known = |class| u32::try_from(class).ok().and_then(|class| mapped(map, class));
                 let top = top_classes(&scores.to_f64());

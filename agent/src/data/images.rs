@@ -1,5 +1,7 @@
 //! Images: decoded to `[height, width, 3]` bytes of RGB.
 
+use std::io::{BufRead, Cursor, Seek};
+
 use image::{DynamicImage, ImageFormat, ImageReader, Limits, RgbImage};
 use seatrial_core::dataset::{Filter, Resize};
 use seatrial_core::tensor::{DType, Tensor};
@@ -10,12 +12,7 @@ const MAX_ALLOCATION: u64 = 512 << 20;
 
 /// Decodes PNG, JPEG or BMP. Grey is RGB with equal channels; alpha is dropped.
 pub(super) fn decode(bytes: &[u8]) -> Result<Tensor, String> {
-    let mut reader =
-        ImageReader::new(std::io::Cursor::new(bytes)).with_guessed_format().map_err(|error| error.to_string())?;
-    match reader.format() {
-        Some(ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::Bmp) => {}
-        other => return Err(format!("expected png, jpeg or bmp, found {other:?}")),
-    }
+    let mut reader = reader(Cursor::new(bytes))?;
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_SIDE);
     limits.max_image_height = Some(MAX_SIDE);
@@ -23,6 +20,23 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Tensor, String> {
     reader.limits(limits);
     let image = reader.decode().map_err(|error| error.to_string())?;
     to_tensor(&image.to_rgb8())
+}
+
+/// Width and height as the header of an image has them, when it is one that could be decoded. Its pixels are not read.
+pub fn size(start: impl BufRead + Seek) -> Result<(u32, u32), String> {
+    let (width, height) = reader(start)?.into_dimensions().map_err(|error| error.to_string())?;
+    if width > MAX_SIDE || height > MAX_SIDE {
+        return Err(format!("an image of {width}×{height}: at most {MAX_SIDE} pixels a side are decoded"));
+    }
+    Ok((width, height))
+}
+
+fn reader<R: BufRead + Seek>(bytes: R) -> Result<ImageReader<R>, String> {
+    let reader = ImageReader::new(bytes).with_guessed_format().map_err(|error| error.to_string())?;
+    match reader.format() {
+        Some(ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::Bmp) => Ok(reader),
+        other => Err(format!("expected png, jpeg or bmp, found {other:?}")),
+    }
 }
 
 /// Scales to the size, or the shorter side to the larger of both and keeps the proportions.

@@ -10,12 +10,13 @@ use std::path::Path;
 
 use seatrial_core::accuracy::golden::Standard;
 use seatrial_core::dataset::frame::Frame;
-use seatrial_core::dataset::package::{PackageManifest, TensorData, TensorSource};
+use seatrial_core::dataset::package::{PackageManifest, TensorData, TensorSource, raw_bytes};
 use seatrial_core::dataset::truth::{self, Truth};
 use seatrial_core::dataset::{Binding, InputBinding, npy};
 use seatrial_core::model::{Signature, TensorSpec};
 use seatrial_core::tensor::{Tensor, TensorError};
 
+pub use images::size as image_size;
 pub use seeded::seeded;
 
 use package::Package;
@@ -72,14 +73,23 @@ impl Examples {
     pub fn open(path: &Path, binding: &Binding, signature: &Signature) -> Result<Self, DataError> {
         let mut package = Package::open(path)?;
         let manifest = package.manifest()?;
-        let inputs = bind(&mut package, &manifest, binding, signature)?;
+        let inputs = bind(&mut package, &manifest, binding, signature, Reach::All)?;
         let truth = read_truth(&mut package, &manifest)?;
         let mut goldens = Vec::new();
         for source in &manifest.goldens {
-            goldens.push((source.name.clone(), read_column(&mut package, source, manifest.examples)?));
+            goldens.push((source.name.clone(), read_column(&mut package, source, manifest.examples, Reach::All)?));
         }
         let classes = manifest.classes.len() as u32;
         Ok(Self { package, count: manifest.examples, inputs, truth, classes, goldens, standard: manifest.standard })
+    }
+
+    /// The inputs of the first example, by reading hardly more but where they are arrays of npz files: what a process has
+    /// read and given up again may stay with its allocator, and would be counted for the model.
+    pub fn first(path: &Path, binding: &Binding, signature: &Signature) -> Result<Vec<NamedTensor>, DataError> {
+        let mut package = Package::open(path)?;
+        let manifest = package.manifest()?;
+        let inputs = bind(&mut package, &manifest, binding, signature, Reach::First)?;
+        Self { package, count: 1, inputs, truth: None, classes: 0, goldens: Vec::new() }.inputs(0)
     }
 
     pub fn count(&self) -> u32 {
@@ -137,6 +147,7 @@ fn bind(
     manifest: &PackageManifest,
     binding: &Binding,
     signature: &Signature,
+    reach: Reach,
 ) -> Result<Vec<BoundInput>, DataError> {
     let unchanged = || manifest.inputs.iter().map(|source| InputBinding::plain(&source.name)).collect();
     let bindings: Vec<InputBinding> = if binding.inputs.is_empty() { unchanged() } else { binding.inputs.clone() };
@@ -154,12 +165,66 @@ fn bind(
             let detail = format!("the model has no such input (it has {known:?}): set `tensor` in the binding");
             return Err(DataError::Input { input: binding.tensor, detail });
         }
-        bound.push(BoundInput { column: read_column(package, source, manifest.examples)?, declared, binding });
+        bound.push(BoundInput { column: read_column(package, source, manifest.examples, reach)?, declared, binding });
     }
     Ok(bound)
 }
 
-fn read_column(package: &mut Package, source: &TensorSource, examples: u32) -> Result<Column, DataError> {
+/// How many examples of a tensor are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    All,
+    First,
+}
+
+fn read_column(package: &mut Package, source: &TensorSource, examples: u32, reach: Reach) -> Result<Column, DataError> {
+    match reach {
+        Reach::All => read_all(package, source, examples),
+        Reach::First => read_first(package, source, examples),
+    }
+}
+
+fn read_first(package: &mut Package, source: &TensorSource, examples: u32) -> Result<Column, DataError> {
+    let wrong = |member: &str, detail: String| DataError::Member { member: member.to_owned(), detail };
+    let tensor = match &source.data {
+        TensorData::Image { .. } => return Ok(Column::Images(source.data.members(examples))),
+        TensorData::Npy { member } => first_row(examples, |most| package.start(member, most))
+            .and_then(|row| row.map_err(|detail| wrong(member, detail)))?,
+        TensorData::Npz { member, array } => {
+            let inner = format!("{array}.npy");
+            first_row(examples, |most| package.nested_start(member, &inner, most))
+                .and_then(|row| row.map_err(|detail| wrong(member, detail)))?
+        }
+        TensorData::Raw { member, dtype, shape } => {
+            let size = raw_bytes(*dtype, shape, 1).ok_or_else(|| wrong(member, "an example has no size".to_owned()))?;
+            Tensor::new(*dtype, [&[1], shape.as_slice()].concat(), package.start(member, size)?)
+                .map_err(|error| wrong(member, error.to_string()))?
+        }
+    };
+    Ok(Column::Whole(tensor))
+}
+
+/// The first example of an npy file that must hold so many; `read` gives so many bytes from its beginning.
+fn first_row(
+    examples: u32,
+    mut read: impl FnMut(u64) -> Result<Vec<u8>, DataError>,
+) -> Result<Result<Tensor, String>, DataError> {
+    let header = match npy::header(&read(npy::START_BYTES as u64)?) {
+        Ok(header) => header,
+        Err(error) => return Ok(Err(error.to_string())),
+    };
+    let npy::Header { dtype, mut shape, data_offset } = header;
+    if shape.first() != Some(&(examples as usize)) {
+        return Ok(Err(format!("shape {shape:?} does not begin with the {examples} examples")));
+    }
+    shape[0] = 1;
+    let size = shape.iter().try_fold(dtype.size() as u64, |size, &axis| size.checked_mul(axis as u64));
+    let mut bytes = read(size.and_then(|size| size.checked_add(data_offset as u64)).unwrap_or(u64::MAX))?;
+    let row = bytes.split_off(data_offset.min(bytes.len()));
+    Ok(Tensor::new(dtype, shape, row).map_err(|error| error.to_string()))
+}
+
+fn read_all(package: &mut Package, source: &TensorSource, examples: u32) -> Result<Column, DataError> {
     let wrong = |member: &str, detail: String| DataError::Member { member: member.to_owned(), detail };
     let (member, tensor) = match &source.data {
         TensorData::Image { .. } => return Ok(Column::Images(source.data.members(examples))),
@@ -204,6 +269,56 @@ impl Column {
                 images::decode(&package.read(member)?)
                     .map_err(|detail| DataError::Member { member: member.to_owned(), detail })
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn the_first_example_alone_is_that_of_all_however_it_is_packed() {
+        let values: Vec<f32> = (0..6).map(|i| i as f32).collect();
+        let whole = npy::write(&Tensor::from_f32(vec![3, 2], &values).unwrap());
+        let zip = |members: &[(&str, &[u8])]| {
+            let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+            for (name, bytes) in members {
+                writer.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
+                writer.write_all(bytes).unwrap();
+            }
+            writer.finish().unwrap().into_inner()
+        };
+        let manifest = b"name = \"three\"\ntask = \"regression\"\nexamples = 3\n\
+            [[inputs]]\nname = \"a\"\nkind = \"npy\"\nmember = \"a.npy\"\n\
+            [[inputs]]\nname = \"b\"\nkind = \"npz\"\nmember = \"b.npz\"\narray = \"b\"\n\
+            [[inputs]]\nname = \"c\"\nkind = \"raw\"\nmember = \"c.bin\"\ndtype = \"f32\"\nshape = [2]\n\
+            [labels]\nkind = \"lines\"\nmember = \"y.txt\"\n";
+        let raw = &whole[whole.len() - 24..];
+        let at = |first: &[u8]| {
+            let npz = zip(&[("b.npy", &whole)]);
+            let members: [(&str, &[u8]); 5] = [
+                ("dataset.toml", manifest),
+                ("a.npy", first),
+                ("b.npz", &npz),
+                ("c.bin", raw),
+                ("y.txt", b"1\n2\n3\n"),
+            ];
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            file.write_all(&zip(&members)).unwrap();
+            file
+        };
+        let (binding, signature) = (Binding::default(), Signature::default());
+        let file = at(&whole);
+        let first = Examples::first(file.path(), &binding, &signature).unwrap();
+        assert_eq!(first, Examples::open(file.path(), &binding, &signature).unwrap().inputs(0).unwrap());
+        assert_eq!(first.len(), 3);
+        assert!(first.iter().all(|(_, tensor)| tensor.shape() == [2] && tensor.to_f64() == [0.0, 1.0]), "{first:?}");
+        let other = npy::write(&Tensor::from_f32(vec![2, 3], &values).unwrap());
+        for broken in [&whole[..whole.len() - 20], b"random", &other] {
+            assert!(Examples::first(at(broken).path(), &binding, &signature).is_err());
         }
     }
 }

@@ -39,6 +39,11 @@ impl Package {
         read_member(&mut self.archive, member, MAX_TENSOR_BYTES)
     }
 
+    /// The first bytes of a member, at most so many.
+    pub(super) fn start(&mut self, member: &str, most: u64) -> Result<Vec<u8>, DataError> {
+        start_of(&mut self.archive, member, most)
+    }
+
     /// The member that holds the labels.
     pub(super) fn read_labels(&mut self, member: &str) -> Result<Vec<u8>, DataError> {
         read_member(&mut self.archive, member, MAX_LABEL_BYTES)
@@ -46,13 +51,28 @@ impl Package {
 
     /// A member of a member: arrays of an npz file.
     pub(super) fn read_nested(&mut self, member: &str, inner: &str) -> Result<Vec<u8>, DataError> {
+        read_member(&mut self.nested(member)?, inner, MAX_TENSOR_BYTES)
+    }
+
+    pub(super) fn nested_start(&mut self, member: &str, inner: &str, most: u64) -> Result<Vec<u8>, DataError> {
+        start_of(&mut self.nested(member)?, inner, most)
+    }
+
+    fn nested(&mut self, member: &str) -> Result<ZipArchive<Cursor<Vec<u8>>>, DataError> {
         let outer = self.read(member)?;
-        let mut archive = ZipArchive::new(Cursor::new(outer)).map_err(|error| DataError::Member {
+        ZipArchive::new(Cursor::new(outer)).map_err(|error| DataError::Member {
             member: member.to_owned(),
             detail: format!("not an npz file: {error}"),
-        })?;
-        read_member(&mut archive, inner, MAX_TENSOR_BYTES)
+        })
     }
+}
+
+fn start_of(archive: &mut ZipArchive<impl Read + Seek>, name: &str, most: u64) -> Result<Vec<u8>, DataError> {
+    let wrong = |detail: String| DataError::Member { member: name.to_owned(), detail };
+    let member = archive.by_name(name).map_err(|error| wrong(error.to_string()))?;
+    let mut bytes = Vec::new();
+    member.take(most.min(MAX_TENSOR_BYTES)).read_to_end(&mut bytes).map_err(|error| wrong(error.to_string()))?;
+    Ok(bytes)
 }
 
 /// The size in an archive is a claim: no more than that is read, and no more than the limit.

@@ -5,6 +5,7 @@ mod check;
 mod command;
 mod common;
 mod contention;
+mod datasets;
 mod memory;
 mod outcomes;
 mod run;

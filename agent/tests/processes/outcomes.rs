@@ -55,7 +55,9 @@ fn a_clean_end_has_samples_stages_a_window_and_memory() {
     assert!(process.sentinel && process.load_ms.is_some() && process.first_infer_ms.is_some());
     let window = process.window.as_ref().unwrap();
     assert!(window.wall_ms >= 50.0 && window.foreign_cpu.is_some(), "{window:?}");
-    assert!(report.memory.present().is_some_and(|memory| memory.peak_kib >= memory.base_kib && memory.base_kib > 0));
+    assert!(
+        report.memory.present().is_some_and(|memory| memory.peak_kib >= Some(memory.base_kib) && memory.base_kib > 0)
+    );
     assert_eq!(report.determinism, Reading::Present(true));
     let stages: Vec<Stage> =
         report.stages.iter().filter(|record| record.process == Some(0)).map(|record| record.stage).collect();

@@ -124,6 +124,30 @@ async fn bytes_that_are_not_the_digests_never_become_an_artifact() {
     server.artifacts.lock().unwrap().damage = false;
     session.assign(attempt(2), &job("well")).await;
     assert_eq!(session.delivered().await.outcome, Outcome::Ok);
+    // And the protection taken away: an agent that does not compare digests runs other bytes than were asked for.
+    server.artifacts.lock().unwrap().damage = true;
+    let other = tempfile::tempdir().unwrap();
+    let _trusting = Agent::with_faults(server.address, other.path(), &[], "cache-digest=return");
+    let mut session = server.session().await;
+    session.assign(attempt(3), &job("well")).await;
+    let report = session.delivered().await;
+    assert_eq!(report.outcome, Outcome::LoadFail, "{:?}", report.message);
+}
+
+#[tokio::test]
+async fn an_agent_that_did_not_look_for_the_sentinel_would_take_an_early_exit_for_a_success() {
+    let script = "exit 0 in load";
+    let mut outcomes = Vec::new();
+    for faults in ["", "sentinel-unread=return"] {
+        let home = tempfile::tempdir().unwrap();
+        let mut server = Server::start().await;
+        server.offer(script.as_bytes());
+        let _agent = Agent::with_faults(server.address, home.path(), &[], faults);
+        let mut session = server.session().await;
+        session.assign(attempt(1), &job(script)).await;
+        outcomes.push(session.delivered().await.outcome);
+    }
+    assert_eq!(outcomes, [Outcome::DriverExit0, Outcome::Ok]);
 }
 
 #[tokio::test]

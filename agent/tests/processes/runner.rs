@@ -119,7 +119,7 @@ fn a_runner_is_loaded_measured_by_itself_and_repeated() {
         let window = process.window.as_ref().unwrap();
         assert!(window.own_cpu_ms > 10.0 && window.busiest_thread_ms > Some(10.0), "the runner's own: {window:?}");
     }
-    let (base, peak) = report.memory.present().map(|memory| (memory.base_kib, memory.peak_kib)).unwrap();
+    let (base, peak) = report.memory.present().map(|memory| (memory.base_kib, memory.peak_kib.unwrap())).unwrap();
     assert!(base > 1000 && peak >= base, "of the runner's process: {base} and {peak} KiB");
     for fact in ["runner_wall_0", "runner_wall_1"] {
         let wall = &report.environment.facts[fact];

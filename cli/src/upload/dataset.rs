@@ -11,6 +11,7 @@ use tempfile::NamedTempFile;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter};
 
+use super::members::{self, Members, Wrong};
 use crate::error::{CliError, Result};
 
 /// A package that is ready to be uploaded.
@@ -33,7 +34,8 @@ impl Package {
         }
     }
 
-    /// Reads the manifest and the labels, checks that every member is there, and packs a folder.
+    /// Reads the manifest and the labels, checks that every member is there and holds what the manifest says, and packs a
+    /// folder.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let metadata = fs_err::metadata(path).map_err(|source| CliError::Read { path: path.to_owned(), source })?;
         if metadata.is_dir() { Self::from_folder(path) } else { Self::from_zip(path) }
@@ -86,6 +88,8 @@ impl Package {
             let file = fs_err::File::open(&member).map_err(|source| CliError::Read { path: member.clone(), source })?;
             check_labels(&manifest, &member, file)?;
         }
+        let mut files = folder;
+        check_members(&manifest, folder, &mut files)?;
         let packed = pack(folder, &text, &members)
             .map_err(|error| CliError::failed(format!("pack {}", folder.display()), error))?;
         Ok(Self { manifest, file: PackageFile::Packed(packed) })
@@ -109,8 +113,17 @@ impl Package {
             let member = archive.by_name(&labels.member).map_err(|error| failed(error.into()))?;
             check_labels(&manifest, &path.join(&labels.member), member)?;
         }
+        check_members(&manifest, path, &mut archive)?;
         Ok(Self { manifest, file: PackageFile::Given(path.to_owned()) })
     }
+}
+
+/// So are inputs and references.
+fn check_members(manifest: &PackageManifest, package: &Path, from: &mut dyn Members) -> Result<()> {
+    members::check(manifest, from).map_err(|Wrong { member, why }| {
+        CliError::plain(format!("{}: {why}", package.join(member).display()))
+            .with_hint("docs/dataset.md says how inputs and references are written")
+    })
 }
 
 /// Labels that a device could not use are refused here, where somebody can mend them.
@@ -184,6 +197,9 @@ fn pack(folder: &Path, manifest: &str, members: &[String]) -> zip::result::ZipRe
 
 #[cfg(test)]
 mod tests {
+    use seatrial_core::dataset::npy;
+    use seatrial_core::tensor::Tensor;
+
     use super::*;
 
     const MANIFEST: &str = r#"
@@ -202,6 +218,11 @@ kind = "lines"
 member = "y.txt"
 "#;
 
+    /// Two examples of one number.
+    fn array() -> Vec<u8> {
+        npy::write(&Tensor::from_f32(vec![2, 1], &[0.5, 1.0]).unwrap())
+    }
+
     fn folder(members: &[(&str, &[u8])]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         for (name, bytes) in members {
@@ -216,11 +237,11 @@ member = "y.txt"
 
     #[test]
     fn equal_folders_pack_into_equal_bytes_and_unnamed_files_stay_out() {
-        let one = folder(&[("dataset.toml", MANIFEST.as_bytes()), ("x.npy", b"xx"), ("y.txt", b"a\nb\n")]);
+        let one = folder(&[("dataset.toml", MANIFEST.as_bytes()), ("x.npy", &array()), ("y.txt", b"a\nb\n")]);
         let other = folder(&[
             ("y.txt", b"a\nb\n"),
             ("notes.txt", b"?"),
-            ("x.npy", b"xx"),
+            ("x.npy", &array()),
             ("dataset.toml", MANIFEST.as_bytes()),
         ]);
         let (one, other) = (Package::open(one.path()).unwrap(), Package::open(other.path()).unwrap());
@@ -230,7 +251,7 @@ member = "y.txt"
 
     #[test]
     fn a_packed_folder_is_a_package_itself_and_is_taken_as_it_is() {
-        let source = folder(&[("dataset.toml", MANIFEST.as_bytes()), ("x.npy", b"xx"), ("y.txt", b"a\nb\n")]);
+        let source = folder(&[("dataset.toml", MANIFEST.as_bytes()), ("x.npy", &array()), ("y.txt", b"a\nb\n")]);
         let packed = Package::open(source.path()).unwrap();
         let again = Package::open(packed.path()).unwrap();
         assert_eq!(again.path(), packed.path());
@@ -251,12 +272,12 @@ member = "y.txt"
             (&b"a\n"[..], "y.txt: there are 1 labels for 2 examples"),
             (b"a\nc\n", "y.txt: line 2: \"c\" is neither the name nor the index of a class"),
         ] {
-            let source = folder(&[("dataset.toml", MANIFEST.as_bytes()), ("x.npy", b"xx"), ("y.txt", labels)]);
+            let source = folder(&[("dataset.toml", MANIFEST.as_bytes()), ("x.npy", &array()), ("y.txt", labels)]);
             let error = Package::open(source.path()).err().unwrap();
             assert!(error.to_string().contains(said), "{error}");
             let zip = source.path().join("package.zip");
             let mut writer = ZipWriter::new(fs_err::File::create(&zip).unwrap());
-            for (name, bytes) in [("dataset.toml", MANIFEST.as_bytes()), ("x.npy", b"xx"), ("y.txt", labels)] {
+            for (name, bytes) in [("dataset.toml", MANIFEST.as_bytes()), ("x.npy", &array()), ("y.txt", labels)] {
                 writer.start_file(name, SimpleFileOptions::default()).unwrap();
                 writer.write_all(bytes).unwrap();
             }
@@ -264,6 +285,28 @@ member = "y.txt"
             let error = Package::open(&zip).err().unwrap();
             assert!(error.to_string().contains(said), "{error}");
         }
+    }
+
+    #[test]
+    fn inputs_that_no_device_could_read_are_refused_before_anything_is_uploaded() {
+        let members = |x: &[u8]| folder(&[("dataset.toml", MANIFEST.as_bytes()), ("x.npy", x), ("y.txt", b"a\nb\n")]);
+        let error = Package::open(members(b"random bytes").path()).err().unwrap();
+        assert!(error.to_string().ends_with("x.npy: not an npy file: it does not begin with NumPy's mark"), "{error}");
+        let source = members(&array());
+        let packed = Package::open(source.path()).unwrap();
+        // The control is whole; the same package as a zip, with an array that was cut.
+        let zip = source.path().join("package.zip");
+        let mut writer = ZipWriter::new(fs_err::File::create(&zip).unwrap());
+        let whole = array();
+        let cut = &whole[..whole.len() - 1];
+        for (name, bytes) in [("dataset.toml", MANIFEST.as_bytes()), ("x.npy", cut), ("y.txt", b"a\nb\n")] {
+            writer.start_file(name, SimpleFileOptions::default()).unwrap();
+            writer.write_all(bytes).unwrap();
+        }
+        writer.finish().unwrap();
+        let error = Package::open(&zip).err().unwrap();
+        assert!(error.to_string().contains("package.zip/x.npy: it ends after "), "{error}");
+        assert!(Package::open(packed.path()).is_ok());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod dataset;
+mod members;
 pub(crate) mod model;
 pub(crate) mod runtime;
 

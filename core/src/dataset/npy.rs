@@ -9,6 +9,8 @@ use crate::tensor::{DType, Tensor, TensorError};
 const MAGIC: &[u8] = b"\x93NUMPY";
 /// A header of numbers is far shorter; a longer one is no array of ours.
 const MAX_HEADER_BYTES: usize = 64 << 10;
+/// Bytes at the beginning of a file that hold its header, with mark, version and length.
+pub const START_BYTES: usize = MAX_HEADER_BYTES + 12;
 /// Axes of an array.
 const MAX_AXES: usize = 32;
 
@@ -46,7 +48,7 @@ pub fn parse(bytes: &[u8]) -> Result<Tensor, NpyError> {
     Ok(Tensor::new(dtype, shape, bytes[data_offset..].to_vec())?)
 }
 
-/// Reads the header alone; the first 64 KiB of a file always hold it.
+/// Reads the header alone; the first [`START_BYTES`] of a file always hold it.
 pub fn header(bytes: &[u8]) -> Result<Header, NpyError> {
     let rest = bytes.strip_prefix(MAGIC).ok_or(NpyError::Mark)?;
     let (&[major, minor], rest) = rest.split_first_chunk::<2>().ok_or(NpyError::Truncated)?;

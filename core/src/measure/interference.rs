@@ -75,12 +75,19 @@ impl Default for Limits {
     }
 }
 
+/// Fewer timed inferences than this make no measurement, whatever a suite asks for: the median has an interval from six
+/// on.
+pub const LEAST_INFERENCES: u64 = 6;
+/// A shorter window makes no measurement, whatever a suite asks for. The kernel counts CPU time in ticks of 10 ms, and
+/// twenty of them are the fewest of which one is no more than the share of foreign CPU that is borne.
+pub const LEAST_WINDOW_MS: f64 = 200.0;
+
 /// One process as it was measured.
 #[derive(Debug, Clone, Copy)]
 pub struct Conditions<'a> {
     pub profile: ProfileKind,
     pub accelerator: Accelerator,
-    /// Fewer timed inferences than this make no measurement.
+    /// Fewer timed inferences than this are less than was asked for.
     pub min_samples: u32,
     pub series: &'a Series,
     pub sensors: &'a [SensorTrace],
@@ -100,6 +107,7 @@ pub struct Conditions<'a> {
 pub fn judge(window: &Window, conditions: &Conditions<'_>, limits: &Limits) -> Vec<Reason> {
     let mut reasons = Vec::new();
     reasons.extend(too_few(conditions));
+    reasons.extend(too_short(window));
     reasons.extend(asleep(window, limits));
     reasons.extend(foreign_cpu(window, limits));
     reasons.extend(descheduled(window, conditions, limits));
@@ -132,8 +140,22 @@ fn whole(number: f64) -> String {
 fn too_few(conditions: &Conditions<'_>) -> Option<Reason> {
     let (inferences, _) = conditions.series.totals();
     let tells_none = conditions.measures_itself && inferences == 0;
-    (!tells_none && inferences < u64::from(conditions.min_samples))
-        .then(|| Reason::new(Code::TooFewSamples, &[("samples", &inferences), ("least", &conditions.min_samples)]))
+    if tells_none {
+        None
+    } else if inferences < u64::from(conditions.min_samples) {
+        Some(Reason::new(Code::TooFewSamples, &[("samples", &inferences), ("least", &conditions.min_samples)]))
+    } else if inferences < LEAST_INFERENCES {
+        Some(Reason::new(Code::TooFewForAny, &[("samples", &inferences), ("least", &LEAST_INFERENCES)]))
+    } else {
+        None
+    }
+}
+
+/// In a window of hardly any ticks, nothing is known of what else ran.
+fn too_short(window: &Window) -> Option<Reason> {
+    let length_ms = window.monotonic_ms;
+    (length_ms < LEAST_WINDOW_MS)
+        .then(|| Reason::new(Code::WindowTooShort, &[("ms", &whole(length_ms)), ("least", &whole(LEAST_WINDOW_MS))]))
 }
 
 fn asleep(window: &Window, limits: &Limits) -> Option<Reason> {

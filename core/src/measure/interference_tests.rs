@@ -211,6 +211,45 @@ fn too_few_samples_invalidate() {
     assert_eq!(reasons, ["process 2: 63 samples, the profile asks for at least 64"]);
 }
 
+/// What a suite may lower ends where nothing can be told any more.
+#[test]
+fn a_measurement_too_short_to_show_what_else_ran_is_invalid_whatever_the_suite_asks_for() {
+    let judged = |samples: usize, window: &Window| {
+        let start_s = (0..samples).map(|i| i as f64 / 1e3).collect();
+        let series = Series { process: 0, latency_ms: vec![1.0; samples], start_s, thinned: None };
+        judge(window, &Conditions { min_samples: 1, ..conditions(&series, &[]) }, &Limits::default())
+    };
+    // As a child reports it: less than a tick, so there is no share of foreign CPU, beside a hog.
+    let window = |length_ms: f64, foreign_cpu: Option<f64>| Window {
+        wall_ms: length_ms,
+        monotonic_ms: length_ms,
+        own_cpu_ms: length_ms,
+        foreign_cpu,
+        run_queue_wait_ms: Some(0.0),
+        worst_wait_ms: Some(0.0),
+        busiest_thread_ms: Some(length_ms),
+        foreign_allowed_ms: Some(0.0),
+        ..quiet()
+    };
+    assert_eq!(
+        judged(3, &window(3.0, None)),
+        [
+            "process 0: 3 samples, at least 6 are needed whatever the profile asks for",
+            "process 0: measuring took 3 ms, and what else ran on the device shows from 200 ms on",
+        ]
+    );
+    let codes =
+        |samples, window: &Window| -> Vec<Code> { judged(samples, window).iter().filter_map(Reason::code).collect() };
+    assert_eq!(codes(6, &window(199.0, Some(0.0))), [Code::WindowTooShort]);
+    assert_eq!(codes(5, &window(200.0, Some(0.0))), [Code::TooFewForAny]);
+    assert_eq!(codes(6, &window(200.0, Some(0.0))), [], "the control: small, and enough");
+    // One tick of 10 ms of one CPU is within the limit of foreign CPU, two are not.
+    assert_eq!(codes(6, &window(200.0, Some(10.0 / LEAST_WINDOW_MS))), []);
+    assert_eq!(codes(6, &window(200.0, Some(20.0 / LEAST_WINDOW_MS))), [Code::ForeignCpu]);
+    assert!(stats::median_interval(&[1.0; LEAST_INFERENCES as usize]).is_some(), "and five have none");
+    assert!(stats::median_interval(&[1.0; LEAST_INFERENCES as usize - 1]).is_none());
+}
+
 #[test]
 fn missing_evidence_does_not_invalidate_but_having_none_does() {
     assert!(reasons(&Window { foreign_cpu: None, stolen_cpu: None, major_faults: None, ..quiet() }).is_empty());

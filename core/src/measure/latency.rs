@@ -1,6 +1,7 @@
 //! The metrics of latency and throughput.
 //!
-//! Percentiles and moments are taken over the samples of all processes together. One process is not a replicate, so
+//! Percentiles and moments are taken over the samples of all processes together, all thinned as far as the one that is
+//! thinned most: an inference of each weighs the same. One process is not a replicate, so
 //! the interval of the median reaches over the medians of the processes as well. `lat_between_cv` says how far these
 //! are apart, `lat_within_rcv` how far the samples of one process are, and `lat_rcv` has both in it.
 
@@ -13,7 +14,7 @@ use crate::reason::Code;
 /// Everything that the latencies alone say. At least one series with at least one sample.
 #[must_use]
 pub fn metrics(series: &[Series]) -> Vec<Metric> {
-    let all: Vec<f64> = series.iter().flat_map(|process| process.latency_ms.iter().copied()).collect();
+    let all = pooled(series);
     let sorted = stats::sorted(all.iter().copied());
     let extremes = series.iter().filter_map(Series::extremes);
     let few = |least: usize| format!("{} samples, at least {least} are needed", sorted.len());
@@ -45,6 +46,12 @@ pub fn metrics(series: &[Series]) -> Vec<Metric> {
         value("lat_p99_es_ms", stats::early_stopping_percentile(&sorted, 0.99), 662),
         Metric::exact("lat_samples", sorted.len() as f64),
     ]
+}
+
+/// The samples of all processes, one of as many inferences in each.
+fn pooled(series: &[Series]) -> Vec<f64> {
+    let every = Series::thinnest(series);
+    series.iter().flat_map(|process| process.latency_ms.iter().copied().step_by(process.steps(every))).collect()
 }
 
 /// Over every timed inference, whether or not it is a sample.
@@ -148,6 +155,22 @@ mod tests {
         assert_eq!((value("lat_mean_ms"), value("lat_p50_ms"), value("lat_samples")), (2.088, 2.0, 250.0));
         let throughput = throughput(&[each], 2).value.present().unwrap().value;
         assert!((throughput - 2_000.0 / 2.088).abs() < 1e-9, "{throughput}");
+    }
+
+    #[test]
+    fn processes_that_were_thinned_differently_count_alike_in_what_is_pooled() {
+        // 800 inferences of 1 ms, of which all are kept, and 802 of 3 ms, of which every second is.
+        let thinned =
+            Thinned { every: 2, inferences: 802, total_ns: 2_406_000_000, least_ns: 3_000_000, most_ns: 3_000_000 };
+        let just_fits = series(0, vec![1.0; 800]);
+        let just_over = Series { thinned: Some(thinned), ..series(1, vec![3.0; 401]) };
+        let metrics = metrics(&[just_fits, just_over]);
+        let value = |name: &str| find(&metrics, name).present().unwrap().value;
+        // 400 and 401 samples: taken as they are, 800 of 1,201 would be those of the first, and the median its 1 ms.
+        assert_eq!((value("lat_samples"), value("lat_p50_ms")), (801.0, 3.0));
+        // As `statistics.stdev` of Python has it.
+        assert!((value("lat_sd_ms") - 1.000_624_025).abs() < 1e-9, "{}", value("lat_sd_ms"));
+        assert!((value("lat_mean_ms") - 3_206.0 / 1_602.0).abs() < 1e-9, "of all inferences, as before");
     }
 
     #[test]

@@ -105,6 +105,17 @@ mod tests {
     }
 
     #[test]
+    fn the_page_about_runners_names_the_bounds_that_hold() {
+        let page = include_str!("../../../docs/runner.md").replace('\n', " ");
+        let (share, each) = (UNACCOUNTED_SHARE * 100.0, UNACCOUNTED_EACH.as_micros());
+        let unaccounted =
+            format!("more than {share:.0} % of the request and more than {each} µs an inference unaccounted");
+        assert!(page.contains(&unaccounted), "{unaccounted}");
+        let granted = format!("({:.1} % and {} ms are granted)", CLOCK_SHARE * 100.0, CLOCK_SLACK.as_millis());
+        assert!(page.contains(&granted), "{granted}");
+    }
+
+    #[test]
     fn what_can_be_true_is_believed() {
         assert_eq!(honest(64).refuted(&rule(64, 64), false), None);
         assert_eq!(honest(1).refuted(&rule(1, 1), false), None, "one alone may lie in a request of any length");

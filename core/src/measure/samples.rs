@@ -26,6 +26,19 @@ impl Series {
         self.thinned.map_or(1, |thinned| thinned.every.max(1))
     }
 
+    /// From one of its samples to the next, so that one of every `every` inferences is taken.
+    #[must_use]
+    pub fn steps(&self, every: u32) -> usize {
+        every.div_ceil(self.every()).max(1) as usize
+    }
+
+    /// Every how many inferences one is a sample in the process that thinned its samples most. Samples of several
+    /// processes are looked at together only when all are thinned as far: else who thinned less would count for more.
+    #[must_use]
+    pub fn thinnest(series: &[Self]) -> u32 {
+        series.iter().map(Self::every).max().unwrap_or(1)
+    }
+
     /// Timed inferences, and the sum of their latencies in ms.
     #[must_use]
     pub fn totals(&self) -> (u64, f64) {

@@ -79,27 +79,33 @@ fn latency_processes(report: &Report) -> impl Iterator<Item = &ProcessRecord> {
     report.processes.iter().filter(|process| process.role == ProcessRole::Latency)
 }
 
-/// Load, first inference and warm-up. The first process loads cold, the later ones warm.
+/// Load, first inference and warm-up. The first process loads cold, the later ones warm, whatever they are for. One that
+/// asks the engine of its operators loads under a profiler, and tells nothing of loading.
 fn phases(spec: &JobSpec, report: &Report) -> [Metric; 5] {
     let first = latency_processes(report).map(|process| process.index).min();
     let is_first = |process: &&ProcessRecord| Some(process.index) == first;
     let coldest = latency_processes(report).find(is_first);
     let cold = coldest.and_then(|process| process.load_ms);
+    let reads = coldest.and_then(|process| process.load_reads);
     let size = spec.model.manifest.size();
-    let warmed = coldest.and_then(|process| process.load_reads).filter(|&read| read < size / 2);
-    let warm: Vec<f64> =
-        latency_processes(report).filter(|process| !is_first(process)).filter_map(|process| process.load_ms).collect();
-    let warm = if warm.is_empty() && latency_processes(report).count() == 1 {
+    let plain = |process: &&ProcessRecord| match process.role {
+        ProcessRole::Latency | ProcessRole::Memory | ProcessRole::Accuracy => true,
+        ProcessRole::Operators => false,
+    };
+    let later = || report.processes.iter().filter(plain).filter(|process| first.is_some_and(|it| process.index > it));
+    let warm: Vec<f64> = later().filter_map(|process| process.load_ms).collect();
+    let warm = if ran(report) && coldest.is_some() && later().next().is_none() {
         Metric::absent("load_warm_ms", Code::LoadsColdOnly.template())
     } else {
         median_of("load_warm_ms", warm, || missing(report, "load time of a later process"))
     };
     [
-        match (cold, warmed) {
-            (Some(_), Some(read)) => {
+        match (cold, reads) {
+            (Some(_), None) => Metric::absent("load_cold_ms", Code::ColdUnknown.template()),
+            (Some(_), Some(read)) if read < size / 2 => {
                 Metric::absent("load_cold_ms", Reason::new(Code::NotCold, &[("read", &read), ("size", &size)]).text())
             }
-            _ => median_of("load_cold_ms", cold, || missing(report, "load time")),
+            (cold, _) => median_of("load_cold_ms", cold, || missing(report, "load time")),
         },
         warm,
         compile(report),
@@ -292,12 +298,13 @@ fn memory(report: &Report) -> [Metric; 5] {
     let mebibytes = |kib: u64| kib as f64 / 1024.0;
     match &report.memory {
         Reading::Present(Memory { base_kib, peak_kib, retained_kib, pss_kib }) => {
-            let [base, peak, retained] = [*base_kib, *peak_kib, *retained_kib].map(mebibytes);
-            let pss = pss_kib.map(mebibytes);
-            let values = [Some(base), Some(peak), pss, Some(peak - base), Some(retained - base)];
+            let [base, retained] = [*base_kib, *retained_kib].map(mebibytes);
+            let peak = peak_kib.map(mebibytes).ok_or(Code::PeakUnmarked);
+            let pss = pss_kib.map(mebibytes).ok_or(Code::PssUntold);
+            let values = [Ok(base), peak, pss, peak.map(|peak| peak - base), Ok(retained - base)];
             std::array::from_fn(|index| match values[index] {
-                Some(value) => Metric::exact(NAMES[index], value),
-                None => Metric::absent(NAMES[index], Code::PssUntold.template()),
+                Ok(value) => Metric::exact(NAMES[index], value),
+                Err(why) => Metric::absent(NAMES[index], why.template()),
             })
         }
         Reading::Absent(why) => NAMES.map(|name| Metric::absent(name, why.clone())),

@@ -155,12 +155,21 @@ fn the_first_process_loads_cold_and_the_later_ones_warm() {
 }
 
 #[test]
-fn processes_of_the_memory_and_accuracy_passes_are_not_timed() {
+fn processes_of_the_memory_and_accuracy_passes_are_timed_for_nothing_but_their_warm_loads() {
+    let later = |index, role, load_ms| ProcessRecord { role, window: None, ..process(index, load_ms) };
     let mut report = quick_report();
-    report.processes.push(ProcessRecord { role: ProcessRole::Memory, window: None, ..process(1, 5_000.0) });
-    let summary = summarise(&spec(ProfileKind::Quick, None, 1), &report);
-    assert_eq!(value(&summary, "load_cold_ms"), Some(80.0));
+    report.processes.push(later(1, ProcessRole::Memory, 30.0));
+    report.processes.push(later(2, ProcessRole::Accuracy, 20.0));
+    let quick = spec(ProfileKind::Quick, None, 1);
+    let summary = summarise(&quick, &report);
+    assert_eq!((value(&summary, "load_cold_ms"), value(&summary, "load_warm_ms")), (Some(80.0), Some(25.0)));
+    assert_eq!(value(&summary, "first_infer_ms"), Some(8.0), "of the latency process alone");
     assert!(summary.invalid.is_empty());
+    // One that loads under a profiler is no load like the others.
+    report.processes.push(later(3, ProcessRole::Operators, 500.0));
+    assert_eq!(value(&summarise(&quick, &report), "load_warm_ms"), Some(25.0));
+    report.processes.retain(|process| matches!(process.role, ProcessRole::Latency | ProcessRole::Operators));
+    assert_eq!(reason(&summarise(&quick, &report), "load_warm_ms").as_deref(), Some(Code::LoadsColdOnly.template()));
 }
 
 #[test]
@@ -387,15 +396,23 @@ fn the_batch_is_the_leading_axis_that_inputs_and_outputs_share() {
 
 #[test]
 fn memory_is_in_mebibytes_above_its_base() {
-    let summary = |pss_kib| {
-        let memory = Reading::Present(Memory { base_kib: 10_240, peak_kib: 30_720, retained_kib: 12_288, pss_kib });
+    let summary = |peak_kib, pss_kib| {
+        let memory = Reading::Present(Memory { base_kib: 10_240, peak_kib, retained_kib: 12_288, pss_kib });
         summarise(&spec(ProfileKind::Quick, None, 1), &Report { memory, ..quick_report() })
     };
-    let told = summary(Some(25_600));
+    let told = summary(Some(30_720), Some(25_600));
     let values = ["mem_base_mb", "mem_peak_rss_mb", "mem_pss_mb", "mem_model_mb", "mem_retained_mb"];
-    let values = values.map(|name| value(&told, name));
-    assert_eq!(values, [Some(10.0), Some(30.0), Some(25.0), Some(20.0), Some(2.0)]);
-    assert_eq!(reason(&summary(None), "mem_pss_mb").as_deref(), Some(Code::PssUntold.template()));
+    assert_eq!(
+        values.map(|name| value(&told, name)),
+        [Some(10.0), Some(30.0), Some(25.0), Some(20.0), Some(2.0)],
+        "{told:?}"
+    );
+    assert_eq!(reason(&summary(Some(30_720), None), "mem_pss_mb").as_deref(), Some(Code::PssUntold.template()));
+    let unmarked = summary(None, Some(25_600));
+    assert_eq!(values.map(|name| value(&unmarked, name)), [Some(10.0), None, Some(25.0), None, Some(2.0)]);
+    for name in ["mem_peak_rss_mb", "mem_model_mb"] {
+        assert_eq!(reason(&unmarked, name).as_deref(), Some(Code::PeakUnmarked.template()), "{name}");
+    }
 }
 
 #[test]
@@ -469,7 +486,11 @@ fn a_load_for_which_the_disk_read_next_to_nothing_was_not_cold() {
     assert_eq!(value(&warm, "load_cold_ms"), None);
     let said = format!("the load was not cold: the disk read {} of the model's {size} bytes", size / 2 - 1);
     assert_eq!(reason(&warm, "load_cold_ms").as_deref(), Some(said.as_str()));
-    for cold in [Some(size / 2), Some(size * 3), None] {
-        assert_eq!(value(&with(cold), "load_cold_ms"), Some(80.0), "{cold:?}");
+    for cold in [size / 2, size * 3] {
+        assert_eq!(value(&with(Some(cold)), "load_cold_ms"), Some(80.0), "{cold}");
     }
+    // A kernel without accounting of disk reads.
+    let unknown = with(None);
+    assert_eq!(value(&unknown, "load_cold_ms"), None);
+    assert_eq!(reason(&unknown, "load_cold_ms").as_deref(), Some(Code::ColdUnknown.template()));
 }

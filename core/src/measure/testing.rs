@@ -69,7 +69,7 @@ pub(super) fn process(index: u8, load_ms: f64) -> ProcessRecord {
         exit: Exit::Code(0),
         sentinel: true,
         load_ms: Some(load_ms),
-        load_reads: None,
+        load_reads: Some(4 << 20),
         compile_ms: None,
         first_infer_ms: Some(load_ms / 10.0),
         thinned: None,

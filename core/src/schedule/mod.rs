@@ -64,7 +64,7 @@ pub const UNSTARTED_LIMIT: u32 = 5;
 #[derive(Debug, Clone)]
 pub enum Input {
     /// Open jobs, of a new run or as the store has them; those already known are ignored. A leased one waits for its
-    /// holder until its lease ends, and at least for the length of an online grant; of a cancelled run it ends at once.
+    /// holder until its lease ends, and at least for [`COME_BACK_WITHIN`]; of a cancelled run it ends at once.
     /// `wall` is the time on the clock of the leases.
     Open {
         jobs: Vec<OpenJob>,

@@ -355,7 +355,7 @@ pub(crate) fn report(outcome: Outcome) -> Report {
         golden: Vec::new(),
         determinism: Reading::Present(true),
         operators: Reading::absent("not asked"),
-        memory: Reading::Present(Memory { base_kib: 10, peak_kib: 30, retained_kib: 12, pss_kib: None }),
+        memory: Reading::Present(Memory { base_kib: 10, peak_kib: Some(30), retained_kib: 12, pss_kib: None }),
         log: "日志 \0 log".to_owned(),
         bounds_hit: vec!["output cut at 262144 bytes".to_owned()],
     }
