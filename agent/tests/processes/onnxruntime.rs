@@ -55,6 +55,15 @@ fn a_model_of_a_format_version_or_operator_set_that_is_not_known_yet_fails_to_lo
 }
 
 #[test]
+fn a_file_of_another_engine_fails_to_load_in_onnxruntime() {
+    let lite = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/demo/models/digits-cnn.fp32.tflite");
+    let report = run(&std::fs::read(lite).unwrap(), |_| {});
+    assert_eq!((report.outcome, report.failed_stage), (Outcome::LoadFail, Some(Stage::Load)), "{}", message(&report));
+    let own = run(&read("linear.onnx"), |_| {});
+    assert_eq!(own.outcome, Outcome::Ok, "the control: {}\n{}", message(&own), own.log);
+}
+
+#[test]
 fn a_model_that_wants_more_memory_than_the_limit_is_out_of_memory_in_inference() {
     let limited = |bytes: u64| {
         run(&read("hungry.onnx"), |spec| {
