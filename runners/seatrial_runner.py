@@ -261,6 +261,12 @@ class Runner:
         """Lets go of the model."""
 
 
+def asked_accelerator():
+    """What will be asked for, told before a model is: looking for a GPU costs time and memory that are no part of a job
+    on the CPU."""
+    return os.environ.get("SEATRIAL_ACCELERATOR", "cpu")
+
+
 def serve(runner):
     """Answers the agent until it hangs up."""
     # The protocol has its streams to itself; whatever the framework prints goes to the log.

@@ -16,8 +16,9 @@ pub enum Suite {
     Backports,
 }
 
-/// The folder in which a package and what it needs beyond the system are unpacked, as if it were the root. Done once.
-pub fn unpacked(package: &str, suite: Suite) -> anyhow::Result<PathBuf> {
+/// The folder in which a package, others that go `with` it, and what they need beyond the system are unpacked, as if it were
+/// the root. Done once.
+pub fn unpacked(package: &str, with: &[&str], suite: Suite) -> anyhow::Result<PathBuf> {
     let folder = match suite {
         Suite::Release => "target/release-packages",
         Suite::Backports => "target/backports",
@@ -31,7 +32,7 @@ pub fn unpacked(package: &str, suite: Suite) -> anyhow::Result<PathBuf> {
     let apt = Apt::new(&home, suite)?;
     run(&mut apt.get("update"))?;
     let fetch = ["--yes", "--no-install-recommends", "--download-only", "--target-release"];
-    run(apt.get("install").args(fetch).args([apt.suite.as_str(), package]))?;
+    run(apt.get("install").args(fetch).args([apt.suite.as_str(), package]).args(with))?;
     let archives = home.join("cache/archives");
     let mut any = false;
     for entry in std::fs::read_dir(&archives).with_context(|| format!("cannot read {}", archives.display()))? {

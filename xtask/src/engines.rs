@@ -18,6 +18,9 @@ const WHEELS_OF_BOARDS: &[&str] = &["onnxruntime==1.31.1", "ai-edge-litert==2.3.
 const BOARD_TAGS: [&str; 2] = ["manylinux_2_28_aarch64", "manylinux_2_27_aarch64"];
 /// Mesa's software Vulkan: that of backports is new enough for WebGPU, the release's is not.
 const VULKAN: &str = "mesa-vulkan-drivers";
+/// OpenCL whose one device is the CPU, and the library by which programs find it.
+const OPENCL: &str = "pocl-opencl-icd";
+const OPENCL_LOADER: &str = "ocl-icd-libopencl1";
 /// Engines behind runners, and what `fixtures/demo/to_frameworks.py` writes for each: its environment is
 /// `target/engines/NAME`, of the versions that `runners/NAME.txt` pins.
 const BEHIND_RUNNERS: [(&str, &str); 2] = [("opencv", "caffe"), ("tensorflow", "tensorflow")];
@@ -27,8 +30,9 @@ const NETWORK: &str = "fixtures/demo/models/digits-cnn.fp32.onnx";
 pub fn run_all(features: &str) -> anyhow::Result<()> {
     setup::run_all()?;
     let wheels = fetched("wheels", WHEELS, &[])?;
-    let vulkan = lavapipe(&debian::unpacked(VULKAN, Suite::Backports)?, "lavapipe")?;
-    let old_vulkan = lavapipe(&debian::unpacked(VULKAN, Suite::Release)?, "old-lavapipe")?;
+    let vulkan = lavapipe(&debian::unpacked(VULKAN, &[], Suite::Backports)?, "lavapipe")?;
+    let old_vulkan = lavapipe(&debian::unpacked(VULKAN, &[], Suite::Release)?, "old-lavapipe")?;
+    let opencl = pocl(&debian::unpacked(OPENCL, &[OPENCL_LOADER], Suite::Release)?)?;
     let folder = root().join("target/engines");
     for (engine, framework) in BEHIND_RUNNERS {
         environment(engine, framework, &folder)?;
@@ -44,7 +48,8 @@ pub fn run_all(features: &str) -> anyhow::Result<()> {
         .env("SEATRIAL_TEST_GGUF", gguf)
         .env("SEATRIAL_TEST_WHEELS", wheels)
         .env("SEATRIAL_TEST_VULKAN", vulkan)
-        .env("SEATRIAL_TEST_OLD_VULKAN", old_vulkan))
+        .env("SEATRIAL_TEST_OLD_VULKAN", old_vulkan)
+        .env("SEATRIAL_TEST_OPENCL", opencl))
 }
 
 /// An engine's Python, and the network in the engine's own format.
@@ -83,13 +88,27 @@ fn fetched(name: &str, wheels: &[&str], tags: &[&str]) -> anyhow::Result<PathBuf
     Ok(folder)
 }
 
+/// A library of an unpacked package.
+fn library(unpacked: &Path, name: &str, package: &str) -> anyhow::Result<PathBuf> {
+    let library = unpacked.join("usr/lib").join(format!("{}-linux-gnu", std::env::consts::ARCH)).join(name);
+    if !library.exists() {
+        bail!("{} is not there: the package {package} has changed", library.display());
+    }
+    Ok(library)
+}
+
+/// A folder that lists the unpacked OpenCL, with its library where it now lies.
+fn pocl(unpacked: &Path) -> anyhow::Result<PathBuf> {
+    let library = library(unpacked, "libpocl.so.2", OPENCL)?;
+    let vendors = root().join("target/engines/opencl");
+    std::fs::create_dir_all(&vendors).with_context(|| format!("cannot make {}", vendors.display()))?;
+    std::fs::write(vendors.join("pocl.icd"), format!("{}\n", library.display())).context("cannot list the driver")?;
+    Ok(vendors)
+}
+
 /// The description of an unpacked driver, with its library where it now lies.
 fn lavapipe(unpacked: &Path, name: &str) -> anyhow::Result<PathBuf> {
-    let library =
-        unpacked.join("usr/lib").join(format!("{}-linux-gnu", std::env::consts::ARCH)).join("libvulkan_lvp.so");
-    if !library.exists() {
-        bail!("{} is not there: the package {VULKAN} has changed", library.display());
-    }
+    let library = library(unpacked, "libvulkan_lvp.so", VULKAN)?;
     let description = serde_json::json!({
         "file_format_version": "1.0.0",
         "ICD": { "library_path": library, "api_version": "1.3.0" },

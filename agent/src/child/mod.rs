@@ -7,6 +7,7 @@ mod command;
 mod confine;
 pub(crate) mod cpus;
 pub(crate) mod events;
+mod external;
 mod mark;
 mod outputs;
 pub(crate) mod progress;
@@ -169,6 +170,9 @@ struct Worker<'a> {
 
 impl Worker<'_> {
     fn perform(&mut self) -> Result<(), Failure> {
+        if self.spec.index == 0 {
+            external::check(&self.files())?;
+        }
         if let Some(package) = self.spec.package.as_ref().filter(|package| package.kind == PackageKind::Command) {
             return self.program(package);
         }

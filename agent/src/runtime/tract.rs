@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,10 @@ use crate::data::NamedTensor;
 
 /// The version in `Cargo.lock`; a test compares them.
 const VERSION: &str = "0.23.9";
+/// The newest versions of ONNX's format and operators when this version of tract was taken in. It accepts any number, and
+/// would compute what it cannot know as what it knows.
+const NEWEST_FORMAT: i64 = 14;
+const NEWEST_OPERATORS: i64 = 28;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tract;
@@ -107,11 +112,7 @@ enum Parsed {
 fn parse(files: &ModelFiles<'_>) -> Result<Parsed, RuntimeError> {
     let path = files.main()?;
     match files.format {
-        Format::Onnx => {
-            // Shapes of inner values may name symbols that the inputs no longer have.
-            let onnx = tract_onnx::onnx().with_ignore_value_info(true);
-            onnx.model_for_path(path).map(Parsed::Inference).map_err(|error| load_error(&error))
-        }
+        Format::Onnx => parse_onnx(&path).map(Parsed::Inference),
         Format::Nnef => tract_nnef::nnef().model_for_path(path).map(Parsed::Typed).map_err(|error| load_error(&error)),
         Format::Tflite
         | Format::Caffe
@@ -126,6 +127,30 @@ fn parse(files: &ModelFiles<'_>) -> Result<Parsed, RuntimeError> {
             Err(RuntimeError::new(Claim::UnsupportedBackend, message))
         }
     }
+}
+
+fn parse_onnx(path: &Path) -> Result<InferenceModel, RuntimeError> {
+    let fail = |error: TractError| load_error(&error);
+    let refuse = |message: String| Err(RuntimeError::new(Claim::LoadFail, message));
+    // Shapes of inner values may name symbols that the inputs no longer have.
+    let onnx = tract_onnx::onnx().with_ignore_value_info(true);
+    let file = onnx.proto_model_for_path(path).map_err(fail)?;
+    let is_onnx = |domain: &str| domain.is_empty() || domain == "ai.onnx";
+    let operators = file.opset_import.iter().filter(|set| is_onnx(&set.domain)).map(|set| set.version).max();
+    for (what, version, newest) in
+        [("version of the format", Some(file.ir_version), NEWEST_FORMAT), ("operator set", operators, NEWEST_OPERATORS)]
+    {
+        if let Some(version) = version.filter(|version| *version > newest) {
+            return refuse(format!(
+                "the model is of ONNX's {what} {version}, and tract {VERSION} knows none after {newest}"
+            ));
+        }
+    }
+    let parsed = onnx.parse(&file, path.parent().and_then(Path::to_str)).map_err(fail)?;
+    if !parsed.unresolved_inputs.is_empty() {
+        return refuse(format!("nothing in the model makes {:?}", parsed.unresolved_inputs));
+    }
+    Ok(parsed.model)
 }
 
 fn build(files: &ModelFiles<'_>, request: &LoadRequest<'_>) -> Result<Loaded, RuntimeError> {

@@ -55,3 +55,17 @@ two = numpy_helper.from_array(np.array([2], dtype=np.float32), "two")
 for axes in (["rows", "columns"], ["planes", "rows", "columns"]):
     twice = helper.make_node("Mul", ["input", "two"], ["output"], name="mul")
     save(f"double{len(axes)}", [twice], [value("input", axes)], [value("output", axes)], [two])
+
+# Versions of the format and of the operators that no engine of today knows.
+for name, operators, version in [("newer_format", 13, 99), ("newer_operators", 99, 8)]:
+    graph = helper.make_graph(linear, name, [value("input", ["batch", 4])], [value("output", ["batch", 3])], [weights, bias])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", operators)], ir_version=version)
+    onnx.save(model, f"{name}.onnx")
+
+# Half a gigabyte between its input and its output: 2^25 copies of each number, of which the largest is kept.
+copies = numpy_helper.from_array(np.array([1 << 25, 4], dtype=np.int64), "copies")
+greedy = [
+    helper.make_node("Expand", ["input", "copies"], ["much"], name="expand"),
+    helper.make_node("ReduceMax", ["much"], ["output"], name="max", axes=[0], keepdims=1),
+]
+save("hungry", greedy, [value("input", [1, 4])], [value("output", [1, 4])], [copies])

@@ -208,6 +208,7 @@ fn a_runner_that_lies_about_sizes_gives_no_output() {
         ("wrong size", "takes 8 bytes, got 12"),
         ("wrong shape", "is declared as f32 [1, 2] and is f32 [1, 3]"),
         ("no output", "outputs [\"output\"] are declared and [] are given"),
+        ("short promise", "a frame of it is no message"),
     ] {
         let report = bench.fails(script, |_| {});
         assert!(
@@ -272,6 +273,13 @@ fn a_runner_that_does_not_even_say_that_it_lives_is_ended_before_the_deadline() 
     });
     assert_eq!(report.outcome, Outcome::HangTimeout, "{}", message(&report));
     assert!(message(&report).contains("has said nothing for 20s"), "{}", message(&report));
+}
+
+#[test]
+fn a_runner_that_promises_more_than_it_sends_is_not_waited_for() {
+    let report = Bench::new().fails("long promise", |_| {});
+    assert_eq!(report.outcome, Outcome::HangTimeout, "{}", message(&report));
+    assert!(!has_samples(&report));
 }
 
 #[test]

@@ -105,6 +105,17 @@ fn an_unknown_operator_is_told_from_a_broken_file() {
 }
 
 #[test]
+fn a_model_of_a_format_version_or_operator_set_of_the_future_fails_to_load_by_its_number() {
+    for (name, said) in [("newer_format.onnx", "version of the format 99"), ("newer_operators.onnx", "operator set 99")]
+    {
+        let report = attempt(name, |_| {});
+        assert_eq!((report.outcome, report.failed_stage), (Outcome::LoadFail, Some(Stage::Load)), "{name}");
+        assert!(report.message.as_deref().unwrap().contains(said), "{:?}", report.message);
+    }
+    assert_eq!(attempt("linear.onnx", |_| {}).outcome, Outcome::Ok, "the control: the same graph of today");
+}
+
+#[test]
 fn not_a_number_is_a_numeric_failure() {
     assert_eq!(attempt("logarithm.onnx", |_| {}).outcome, Outcome::NumericsFail);
 }

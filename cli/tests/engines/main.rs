@@ -4,6 +4,8 @@
 //! is new enough for WebGPU in `SEATRIAL_TEST_VULKAN`.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod formats;
+mod opencl;
 #[path = "../cli/support.rs"]
 #[expect(dead_code, reason = "shared with the other tests of the binary, which use more of it")]
 mod support;

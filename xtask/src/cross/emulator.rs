@@ -32,7 +32,7 @@ fn find(name: &str) -> anyhow::Result<PathBuf> {
             return Ok(PathBuf::from(installed));
         }
     }
-    let fetched = debian::unpacked(PACKAGE, Suite::Backports)?.join("usr/bin").join(name);
+    let fetched = debian::unpacked(PACKAGE, &[], Suite::Backports)?.join("usr/bin").join(name);
     if !is_new_enough(&fetched) {
         bail!("{} does not run here, or is older than {OLDEST}", fetched.display());
     }

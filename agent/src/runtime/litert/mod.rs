@@ -204,6 +204,7 @@ fn check(code: sys::Status, call: &str, claim: Claim) -> Result<(), RuntimeError
     };
     let claim = match code {
         status::ERROR_UNSUPPORTED => Claim::UnsupportedOp,
+        status::ERROR_MEMORY_ALLOCATION_FAILURE => Claim::OutOfMemory,
         _ => claim,
     };
     Err(RuntimeError::new(claim, format!("{call}: {what} (status {code}); its own words are in the log")))

@@ -248,9 +248,19 @@ fn load_error(error: &ort::Error) -> RuntimeError {
     let lower = message.to_ascii_lowercase();
     let unsupported =
         ["not implemented", "no such operator", "is not a registered function/op", "could not find an implementation"];
-    let claim =
-        if unsupported.iter().any(|words| lower.contains(words)) { Claim::UnsupportedOp } else { Claim::LoadFail };
+    let claim = if unsupported.iter().any(|words| lower.contains(words)) {
+        Claim::UnsupportedOp
+    } else if found_no_memory(&lower) {
+        Claim::OutOfMemory
+    } else {
+        Claim::LoadFail
+    };
     RuntimeError::new(claim, message)
+}
+
+/// The engine's own allocators, and C++'s.
+fn found_no_memory(lower: &str) -> bool {
+    ["failed to allocate memory", "bad_alloc", "bad allocation"].iter().any(|words| lower.contains(words))
 }
 
 /// The library has no such provider, or there is no device for it; what else goes wrong with a model is the model's.
@@ -267,7 +277,8 @@ fn provider_error(provider: Provider, error: &ort::Error) -> RuntimeError {
 }
 
 fn run_error(message: String) -> RuntimeError {
-    RuntimeError::new(Claim::RunFail, message)
+    let no_memory = found_no_memory(&message.to_ascii_lowercase());
+    RuntimeError::new(if no_memory { Claim::OutOfMemory } else { Claim::RunFail }, message)
 }
 
 // --- signatures ---

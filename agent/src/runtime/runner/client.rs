@@ -29,8 +29,13 @@ pub(super) struct Client {
 
 impl Client {
     /// Starts the program and hears its greeting.
-    pub(super) fn start(program: &Program, folder: &Path, threads: u16) -> Result<Self, RuntimeError> {
-        let mut process = Process::start(program, folder, threads).map_err(|error| {
+    pub(super) fn start(
+        program: &Program,
+        folder: &Path,
+        accelerator: &str,
+        threads: u16,
+    ) -> Result<Self, RuntimeError> {
+        let mut process = Process::start(program, folder, accelerator, threads).map_err(|error| {
             let started = program.interpreter.as_ref().unwrap_or(&program.path);
             RuntimeError::new(
                 Claim::UnsupportedBackend,

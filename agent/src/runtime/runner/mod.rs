@@ -68,7 +68,7 @@ impl<'a> Runner<'a> {
 
     /// A fresh process, and what it says of the model.
     fn start(&self, files: &ModelFiles<'_>, request: &LoadRequest<'_>) -> Result<session::Loaded, RuntimeError> {
-        let client = Client::start(&self.program, &self.folder, request.threads)?;
+        let client = Client::start(&self.program, &self.folder, request.accelerator.as_str(), request.threads)?;
         let hello = client.hello();
         let _ = self.version.set(hello.version.clone());
         self.check(hello, files.format, request.accelerator)?;

@@ -29,6 +29,9 @@ const KEPT: [&str; 4] = ["PATH", "LD_LIBRARY_PATH", ATTEMPT_VARIABLE, AGENT_VARI
 /// Variables that lead to a folder in which a program may write.
 const FOLDERS: [&str; 3] = ["HOME", "TMPDIR", "XDG_CACHE_HOME"];
 
+/// Tells a runner which accelerator it will be asked for, before it greets.
+const ACCELERATOR_VARIABLE: &str = "SEATRIAL_ACCELERATOR";
+
 /// A running program. It ends with its value.
 #[derive(Debug)]
 pub(super) struct Process {
@@ -39,7 +42,7 @@ pub(super) struct Process {
 
 impl Process {
     /// Starts the program in its folder. Its standard error is ours.
-    pub(super) fn start(program: &Program, folder: &Path, threads: u16) -> io::Result<Self> {
+    pub(super) fn start(program: &Program, folder: &Path, accelerator: &str, threads: u16) -> io::Result<Self> {
         std::fs::create_dir_all(folder)?;
         let mut command = match &program.interpreter {
             Some(interpreter) => {
@@ -56,6 +59,8 @@ impl Process {
             .envs(FOLDERS.map(|name| (name, folder)))
             // Libraries start their threads before anybody can tell them how many.
             .env("OMP_NUM_THREADS", threads.to_string())
+            // Looking for a GPU takes time and memory that are no part of a job on the CPU.
+            .env(ACCELERATOR_VARIABLE, accelerator)
             .current_dir(folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

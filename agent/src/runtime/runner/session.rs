@@ -242,6 +242,21 @@ impl Session for Loaded {
         Some(Duration::from_nanos(self.told.compile_ns)).filter(|compiled| !compiled.is_zero())
     }
 
+    fn facts(&self) -> Vec<(&'static str, String)> {
+        let asked = self.asked.accelerator.as_str();
+        let name = match asked {
+            "gpu" => "gpu",
+            "npu" => "npu",
+            _ => return Vec::new(),
+        };
+        let device = self.client.hello().accelerators.iter().find(|one| one.kind == asked && !one.device.is_empty());
+        let told = |one: &v1::RunnerAccelerator| {
+            let driver = if one.driver.is_empty() { String::new() } else { format!(" ({})", one.driver) };
+            format!("{}{driver}{}", one.device, if one.software { ", software" } else { "" })
+        };
+        device.map(|one| (name, told(one))).into_iter().collect()
+    }
+
     fn set_inputs(&mut self, inputs: &[NamedTensor]) -> Result<(), RuntimeError> {
         let wire = tensors::to_wire(inputs, &self.folder);
         self.inputs = wire.map_err(|error| {

@@ -129,7 +129,8 @@ struct Exchange {
 impl Bench<'_> {
     fn client(&mut self) -> Result<&mut Client, Failed> {
         if self.client.is_none() {
-            let started = Client::start(&self.program, &self.folder, self.options.threads);
+            let Options { accelerator, threads, .. } = self.options;
+            let started = Client::start(&self.program, &self.folder, accelerator, *threads);
             self.client = Some(started.map_err(|error| self.note(error))?);
         }
         match &mut self.client {

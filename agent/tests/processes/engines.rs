@@ -1,0 +1,164 @@
+//! Engines from packages that fail after they were loaded: a library made here, with LiteRT's interface, which does what
+//! its model's file says. What fails while it is loaded stands in the tests of `seatrial` itself.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use seatrial_core::job::JobSpec;
+use seatrial_core::model::Format;
+use seatrial_core::outcome::Outcome;
+use seatrial_core::report::{BlockKind, Report};
+use seatrial_core::runtimes::{ENGINE_ROLE, Engine, PackageKind};
+use seatrial_core::stage::Stage;
+use tempfile::TempDir;
+
+use crate::common;
+
+/// The library, compiled once.
+fn library() -> &'static [u8] {
+    static LIBRARY: OnceLock<Vec<u8>> = OnceLock::new();
+    LIBRARY.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let (source, made): (PathBuf, PathBuf) = (
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/libraries/litert.c"),
+            folder.path().join("libLiteRt.so"),
+        );
+        let status = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&made).arg(source).status();
+        assert!(status.unwrap().success());
+        std::fs::read(made).unwrap()
+    })
+}
+
+struct Bench(TempDir);
+
+impl Bench {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn run(&self, script: &str, change: impl FnOnce(&mut JobSpec)) -> Report {
+        let mut spec = common::job("litert", "script.tflite", script.as_bytes());
+        spec.model.format = Format::Tflite;
+        let kind = PackageKind::Library { engine: Engine::Litert };
+        spec.package = Some(common::package("litert", kind, &[(ENGINE_ROLE, "libLiteRt.so", library())]));
+        change(&mut spec);
+        let report = common::run(spec, &[script.as_bytes(), library()], &common::options(self.0.path()));
+        assert_eq!(common::left_behind(self.0.path()), Vec::<String>::new(), "{script}: nothing is left running");
+        assert_eq!(std::fs::read_dir(self.0.path()).unwrap().count(), 0, "no file is left after {script:?}");
+        report
+    }
+
+    /// The failure, and then that the next jobs run: with this engine, and with one that is built in.
+    fn fails(&self, script: &str, change: impl FnOnce(&mut JobSpec)) -> Report {
+        let report = self.run(script, change);
+        let next = self.run("well", |_| {});
+        assert_eq!(next.outcome, Outcome::Ok, "after {script:?}: {:?}\n{}", next.message, next.log);
+        let model = std::fs::read(common::model("linear.onnx")).unwrap();
+        let other = common::run(
+            common::job("tract", "linear.onnx", &model),
+            &[model.as_slice()],
+            &common::options(self.0.path()),
+        );
+        assert_eq!(other.outcome, Outcome::Ok, "after {script:?}: {:?}\n{}", other.message, other.log);
+        report
+    }
+}
+
+fn message(report: &Report) -> &str {
+    report.message.as_deref().unwrap_or_default()
+}
+
+fn has_samples(report: &Report) -> bool {
+    report.blocks.iter().any(|block| block.metric == BlockKind::LatencyNs)
+}
+
+fn short_deadline(stage: Stage) -> impl FnOnce(&mut JobSpec) {
+    move |spec| {
+        spec.limits.deadlines.insert(stage, Duration::from_secs(1));
+    }
+}
+
+#[test]
+fn a_library_with_an_engines_interface_is_loaded_and_measured() {
+    let report = Bench::new().run("well", |_| {});
+    assert_eq!(report.outcome, Outcome::Ok, "{}\n{}", message(&report), report.log);
+    assert_eq!(report.environment.runtime_version, "litert claimed");
+    let signature = report.actual.signature.as_ref().unwrap();
+    assert_eq!(
+        (signature.outputs[0].name.as_str(), signature.outputs[0].to_string().as_str()),
+        ("output", "f32 [1, 2]")
+    );
+    let latency = report.blocks.iter().find(|block| block.metric == BlockKind::LatencyNs).unwrap();
+    let samples = seatrial_core::block::unpack(&latency.bytes, latency.count).unwrap();
+    assert!(samples.iter().all(|&ns| ns >= 100_000), "an inference works for 100 µs");
+}
+
+#[test]
+fn an_engine_that_crashes_in_inference_or_teardown_is_its_signal_and_its_stage() {
+    let bench = Bench::new();
+    for (script, stage) in [
+        ("segfault", Stage::Warmup),
+        ("segfault in teardown", Stage::Teardown),
+        ("segfault in unloading", Stage::Teardown),
+    ] {
+        let report = bench.fails(script, |_| {});
+        assert_eq!((report.outcome, report.failed_stage), (Outcome::CrashSignal(11), Some(stage)), "{script}");
+        assert!(message(&report).contains("signal 11"), "{}", message(&report));
+    }
+}
+
+#[test]
+fn an_engine_that_ends_the_process_with_code_0_is_no_success() {
+    let bench = Bench::new();
+    for (script, stage) in [("exit 0", Stage::Warmup), ("exit 0 in teardown", Stage::Teardown)] {
+        let report = bench.fails(script, |_| {});
+        assert_eq!((report.outcome, report.failed_stage), (Outcome::DriverExit0, Some(stage)), "{script}");
+    }
+}
+
+#[test]
+fn an_engine_that_leaks_until_the_memory_limit_is_out_of_memory() {
+    let bench = Bench::new();
+    for (script, said) in [("leak", "memory limit"), ("leak and say", "memory could not be had")] {
+        let report = bench.fails(script, |spec| spec.limits.memory_bytes = 1 << 30);
+        assert_eq!(report.outcome, Outcome::OomKilled, "{script}: {}\n{}", message(&report), report.log);
+        assert!(message(&report).contains(said), "{}", message(&report));
+        assert!(!has_samples(&report));
+    }
+    // The control: the same answer without a sign of memory is another outcome.
+    assert_eq!(bench.run("fail", |_| {}).outcome, Outcome::ExitNonzero(70));
+}
+
+#[test]
+fn an_engine_that_hangs_as_a_driver_does_is_ended_at_the_deadline_of_its_stage() {
+    let bench = Bench::new();
+    for (script, stage) in [("hang", Stage::Warmup), ("hang in teardown", Stage::Teardown)] {
+        let report = bench.fails(script, short_deadline(stage));
+        assert_eq!((report.outcome, report.failed_stage), (Outcome::HangTimeout, Some(stage)), "{script}");
+    }
+}
+
+#[test]
+fn an_engine_that_prints_megabytes_is_cut_and_measured() {
+    let report = Bench::new().fails("flood", |_| {});
+    assert_eq!(report.outcome, Outcome::Ok, "{}", message(&report));
+    let cut = |bound: &String| bound.starts_with("output cut at 65536 bytes");
+    assert!(report.bounds_hit.iter().any(cut), "{:?}", report.bounds_hit);
+    assert!(report.log.len() <= 64 << 10, "{} bytes", report.log.len());
+}
+
+#[test]
+fn an_engine_that_answers_with_no_numbers_fails_numerically() {
+    let report = Bench::new().fails("nan", |_| {});
+    assert_eq!(report.outcome, Outcome::NumericsFail, "{}", message(&report));
+    assert!(message(&report).contains("\"output\" holds NaN"), "{}", message(&report));
+}
+
+#[test]
+fn an_engine_that_answers_in_another_shape_than_its_model_declares_is_no_result() {
+    let report = Bench::new().fails("other shape", |_| {});
+    assert_eq!(report.outcome, Outcome::ExitNonzero(70), "{}", message(&report));
+    assert!(message(&report).contains("takes 8 bytes, got 12"), "{}", message(&report));
+}

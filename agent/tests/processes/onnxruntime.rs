@@ -1,0 +1,78 @@
+//! ONNX Runtime itself, from the test interpreter's own package: `SEATRIAL_TEST_PYTHON` names one with
+//! `fixtures/demo/requirements.txt`, which `cargo xtask test` makes.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use seatrial_core::job::JobSpec;
+use seatrial_core::outcome::Outcome;
+use seatrial_core::report::Report;
+use seatrial_core::runtimes::{ENGINE_ROLE, Engine, PackageKind};
+use seatrial_core::stage::Stage;
+
+use crate::common;
+
+/// Its shared library.
+pub(crate) fn library() -> PathBuf {
+    let python = std::env::var_os("SEATRIAL_TEST_PYTHON").expect("`cargo xtask test` sets SEATRIAL_TEST_PYTHON");
+    let lib = Path::new(&python).parent().and_then(Path::parent).unwrap().join("lib");
+    let inside = |folder: &Path| -> Vec<PathBuf> {
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+    };
+    let packages = inside(&lib).into_iter().map(|python| python.join("site-packages/onnxruntime/capi"));
+    let folder = packages.into_iter().find(|folder| folder.is_dir()).expect("a package of ONNX Runtime");
+    let is_library = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with("libonnxruntime.so.");
+    inside(&folder).into_iter().find(is_library).unwrap()
+}
+
+fn run(model: &[u8], change: impl FnOnce(&mut JobSpec)) -> Report {
+    let home = tempfile::tempdir().unwrap();
+    let library = std::fs::read(library()).unwrap();
+    let kind = PackageKind::Library { engine: Engine::Onnxruntime };
+    let mut spec = common::job("onnxruntime", "model.onnx", model);
+    spec.package = Some(common::package("onnxruntime", kind, &[(ENGINE_ROLE, "libonnxruntime.so", &library)]));
+    change(&mut spec);
+    common::run(spec, &[model, &library], &common::options(home.path()))
+}
+
+fn message(report: &Report) -> &str {
+    report.message.as_deref().unwrap_or_default()
+}
+
+fn read(name: &str) -> Vec<u8> {
+    std::fs::read(common::model(name)).unwrap()
+}
+
+#[test]
+fn a_model_of_a_format_version_or_operator_set_that_is_not_known_yet_fails_to_load_by_its_number() {
+    for (name, said) in [("newer_format.onnx", "99"), ("newer_operators.onnx", "99")] {
+        let report = run(&read(name), |_| {});
+        assert_eq!((report.outcome, report.failed_stage), (Outcome::LoadFail, Some(Stage::Load)), "{name}");
+        assert!(message(&report).contains(said), "{}", message(&report));
+    }
+    let known = run(&read("linear.onnx"), |_| {});
+    assert_eq!(known.outcome, Outcome::Ok, "the control: {}\n{}", message(&known), known.log);
+}
+
+#[test]
+fn a_file_of_another_engine_fails_to_load_in_onnxruntime() {
+    let lite = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/demo/models/digits-cnn.fp32.tflite");
+    let report = run(&std::fs::read(lite).unwrap(), |_| {});
+    assert_eq!((report.outcome, report.failed_stage), (Outcome::LoadFail, Some(Stage::Load)), "{}", message(&report));
+    let own = run(&read("linear.onnx"), |_| {});
+    assert_eq!(own.outcome, Outcome::Ok, "the control: {}\n{}", message(&own), own.log);
+}
+
+#[test]
+fn a_model_that_wants_more_memory_than_the_limit_is_out_of_memory_in_inference() {
+    let limited = |bytes: u64| {
+        run(&read("hungry.onnx"), |spec| {
+            spec.limits.memory_bytes = bytes;
+            (spec.profile.stop.min_samples, spec.profile.stop.min_time) = (1, Duration::ZERO);
+        })
+    };
+    let report = limited(640 << 20);
+    assert_eq!((report.outcome, report.failed_stage), (Outcome::OomKilled, Some(Stage::FirstInference)), "{report:#?}");
+    let enough = limited(2 << 30);
+    assert_eq!(enough.outcome, Outcome::Ok, "the control: {}\n{}", message(&enough), enough.log);
+}
