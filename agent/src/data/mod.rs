@@ -89,7 +89,8 @@ impl Examples {
         let mut package = Package::open(path)?;
         let manifest = package.manifest()?;
         let inputs = bind(&mut package, &manifest, binding, signature, Reach::First)?;
-        Self { package, count: 1, inputs, truth: None, classes: 0, goldens: Vec::new() }.inputs(0)
+        let goldens = Vec::new();
+        Self { package, count: 1, inputs, truth: None, classes: 0, goldens, standard: manifest.standard }.inputs(0)
     }
 
     pub fn count(&self) -> u32 {
