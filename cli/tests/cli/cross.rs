@@ -143,8 +143,22 @@ fn evaluate(fleet: &Fleet, trial: &Trial) -> BTreeMap<String, f64> {
     assert_eq!(top1.len(), combinations * 2);
     assert!(top1.iter().all(|top1| (top1 - right).abs() < 0.002), "{top1:?}, not {right}");
 
+    check_the_page(fleet, *combinations);
     let csv = stdout(&fleet.seatrial(&["export", "1", "--outputs"]).success());
     outputs(&csv).into_iter().map(|(engine, devices)| (engine, difference(&devices))).collect()
+}
+
+/// The model's page holds both processors against the same references.
+fn check_the_page(fleet: &Fleet, combinations: usize) {
+    let page: Value = serde_json::from_str(&fleet.page_data("/models/digits-mlp")).unwrap();
+    let rows = page["outputs"].as_array().unwrap();
+    assert_eq!(rows.len(), combinations * 2, "{rows:#?}");
+    let own = format!("{}-linux-gnu", std::env::consts::ARCH);
+    for row in rows {
+        let (device, abi) = (&row["job"]["device_name"], row["abi"].as_str().unwrap());
+        assert_eq!(device == "own", abi == own, "{row:#}");
+        assert!(row["max_abs"].as_f64().unwrap() <= TOLERANCE && row["argmax_agree"] == 1.0, "{row:#}");
+    }
 }
 
 /// The largest difference between the two devices of one engine.

@@ -79,6 +79,12 @@ const CPU: &str = r#"
 const GPU: &str = r#"
 { runtime = "onnxruntime", track = "webgpu", accelerator = "gpu" },
 { runtime = "litert", accelerator = "gpu" }"#;
+/// Half precision where it is asked for, and a provider that no wheel has.
+const SPECIAL: &str = r#"
+{ runtime = "litert", accelerator = "gpu", precision = "fp16" },
+{ runtime = "onnxruntime", track = "1.31", provider = "xnnpack" }"#;
+const HALF: &str = "tflite litert gpu ×1 fp16";
+const XNNPACK: &str = "onnx onnxruntime@1.31 cpu by xnnpack ×1";
 
 /// Jobs of a run by variant and backend; what does not fit is a misfit and no job.
 fn run(fleet: &Fleet, name: &str, backends: &str, profile: &str) -> BTreeMap<String, Value> {
@@ -106,7 +112,13 @@ fn value(job: &Value, metric: &str) -> f64 {
 #[test]
 fn one_suite_holds_every_engine_and_version_and_accelerator_against_one_reference() {
     let fleet = fleet(&vulkan("SEATRIAL_TEST_VULKAN"));
-    let jobs = run(&fleet, "engines", &format!("{CPU}, {GPU}"), "quick");
+    let mut jobs = run(&fleet, "engines", &format!("{CPU}, {GPU}, {SPECIAL}"), "quick");
+    check_the_pages(&fleet);
+    let (half, xnnpack) = (jobs.remove(HALF).unwrap(), jobs.remove(XNNPACK).unwrap());
+    assert_eq!(half["outcome"], "ok_fallback", "{half:#}");
+    assert!(value(&half, "golden_max_abs") > 1e-3, "the control: what fp16 does to the outputs is seen: {half:#}");
+    assert_eq!(xnnpack["outcome"], "unsupported_backend", "{xnnpack:#}");
+    assert!(xnnpack["message"].as_str().unwrap().contains("1.31.1 was built without xnnpack"), "{xnnpack:#}");
     let expected = [
         "onnx onnxruntime@1.30 cpu ×1",
         "onnx onnxruntime@1.30 cpu ×2",
@@ -132,6 +144,7 @@ fn one_suite_holds_every_engine_and_version_and_accelerator_against_one_referenc
         }
         assert!((value(job, "top1") - right).abs() <= 1.0 / 2000.0, "{key}: {job:#}");
         assert!(value(job, "golden_cosine") > 0.9999, "{key}: {job:#}");
+        assert!(value(job, "golden_max_abs") < 1e-3, "{key} computes in fp32: {job:#}");
         assert!(value(job, "lat_p50_ms") > 0.0, "{key}");
     }
     assert_eq!(value(&jobs["onnx onnxruntime@1.31 cpu ×1"], "golden_max_abs"), 0.0, "the reference itself");
@@ -143,6 +156,27 @@ fn one_suite_holds_every_engine_and_version_and_accelerator_against_one_referenc
     let page = job_page(&fleet, &jobs["onnx onnxruntime@webgpu gpu ×1"]);
     let delegated = &page["report"]["actual"]["delegated"]["present"];
     assert!(delegated[0].as_u64().unwrap() > 0 && delegated[0] == delegated[1], "{:#}", page["report"]["actual"]);
+}
+
+/// The model's page holds every engine, version and accelerator side by side, and the run's page every job.
+fn check_the_pages(fleet: &Fleet) {
+    let page: Value = serde_json::from_str(&fleet.page_data("/models/digits-cnn")).unwrap();
+    let backends = |list: &str| -> Vec<String> {
+        let rows = page[list].as_array().unwrap().iter();
+        let mut backends: Vec<String> = rows.map(|row| row["job"]["backend"].as_str().unwrap().to_owned()).collect();
+        backends.sort();
+        backends
+    };
+    assert_eq!(backends("results").len(), 12, "a combination that failed stands there too: {:#}", page["results"]);
+    assert_eq!(backends("outputs").len(), 11, "all that gave outputs: {:#}", page["outputs"]);
+    let abis = page["outputs"].as_array().unwrap().iter().map(|row| row["abi"].as_str().unwrap());
+    assert!(abis.into_iter().all(|abi| abi.ends_with("-linux-gnu")), "{:#}", page["outputs"]);
+    let pairs = page["against_cpu"].as_array().unwrap();
+    assert_eq!(pairs.len(), 3, "a GPU for each variant and precision, beside the CPU: {pairs:#?}");
+    let run = fleet.page_data("/runs/1");
+    for backend in backends("results") {
+        assert!(run.contains(&backend), "{backend} is on no page of its run");
+    }
 }
 
 fn job_page(fleet: &Fleet, job: &Value) -> Value {
