@@ -292,6 +292,7 @@ mod tests {
                 comparison: Accumulator::new().finish(),
                 kept: Some(1),
             }],
+            figures: Vec::new(),
             determinism: Reading::Present(true),
             operators: Reading::absent("not asked"),
             memory: Reading::absent("no memory pass"),

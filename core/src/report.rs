@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::backend::Accelerator;
+use crate::dataset::scorer::Figure;
 use crate::digest::Digest;
 use crate::model::TensorSpec;
 use crate::operators::{Delegation, MAX_OPERATORS, MAX_REST, OperatorProfile};
@@ -67,6 +68,9 @@ pub struct Report {
     pub environment: Environment,
     pub actual: Actual,
     pub golden: Vec<GoldenRecord>,
+    /// What the dataset's scorer says, where it has one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub figures: Vec<Figure>,
     /// Three repeats gave identical bits.
     pub determinism: Reading<bool>,
     /// Where the time of an inference goes.
@@ -505,6 +509,7 @@ mod tests {
                 loaded: Vec::new(),
             },
             golden: Vec::new(),
+            figures: Vec::new(),
             determinism: Reading::absent("not read"),
             operators: Reading::absent("not read"),
             memory: Reading::absent("not read"),

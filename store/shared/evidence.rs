@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sqlx::{QueryBuilder, query};
 
+use seatrial_core::dataset::scorer::Figure;
 use seatrial_core::digest::Digest;
 use seatrial_core::ids::{JobId, RunId};
 use seatrial_core::job::AttemptRef;
@@ -60,6 +61,7 @@ struct ReportDocument<'a> {
     sensors: &'a [SensorTrace],
     actual: &'a Actual,
     golden: &'a [GoldenRecord],
+    figures: &'a [Figure],
     determinism: &'a Reading<bool>,
     operators: &'a Reading<OperatorProfile>,
     memory: &'a Reading<Memory>,
@@ -105,6 +107,7 @@ impl Evidence {
             environment,
             actual,
             golden,
+            figures,
             determinism,
             operators,
             memory,
@@ -123,6 +126,7 @@ impl Evidence {
             sensors,
             actual,
             golden,
+            figures,
             determinism,
             operators,
             memory,

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use seatrial_core::dataset::frame::Frame;
 use seatrial_core::dataset::package::{PackageManifest, TensorData, TensorSource};
+use seatrial_core::dataset::scorer::Scorer;
 use seatrial_core::dataset::truth::{self, Truth};
 use seatrial_core::dataset::{Binding, InputBinding, npy};
 use seatrial_core::model::{Signature, TensorSpec};
@@ -45,6 +46,9 @@ pub struct Examples {
     /// Classes that the dataset names.
     classes: u32,
     goldens: Vec<(String, Column)>,
+    scorer: Option<Scorer>,
+    /// The member that only the scorer understands.
+    scorer_labels: Option<String>,
 }
 
 /// A model's input and where it comes from.
@@ -77,7 +81,9 @@ impl Examples {
             goldens.push((source.name.clone(), read_column(&mut package, source, manifest.examples)?));
         }
         let classes = manifest.classes.len() as u32;
-        Ok(Self { package, count: manifest.examples, inputs, truth, classes, goldens })
+        let scorer_labels = manifest.labels.filter(|_| manifest.scorer.is_some()).map(|labels| labels.member);
+        let scorer = manifest.scorer;
+        Ok(Self { package, count: manifest.examples, inputs, truth, classes, goldens, scorer, scorer_labels })
     }
 
     pub fn count(&self) -> u32 {
@@ -95,6 +101,21 @@ impl Examples {
 
     pub fn golden_names(&self) -> impl Iterator<Item = &str> {
         self.goldens.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// The program that comes with the dataset.
+    pub fn scorer(&self) -> Option<&Scorer> {
+        self.scorer.as_ref()
+    }
+
+    /// What the scorer is made of, and whether a member is its labels.
+    pub fn scorer_members(&self) -> Vec<(String, bool)> {
+        let files = self.scorer.iter().flat_map(Scorer::members).map(|file| (file.clone(), false));
+        files.chain(self.scorer_labels.iter().map(|labels| (labels.clone(), true))).collect()
+    }
+
+    pub fn scorer_member(&mut self, member: &str, is_labels: bool) -> Result<Vec<u8>, DataError> {
+        if is_labels { self.package.read_labels(member) } else { self.package.read_program(member) }
     }
 
     /// What the model is given for an example.
@@ -178,7 +199,7 @@ fn read_column(package: &mut Package, source: &TensorSource, examples: u32) -> R
 }
 
 fn read_truth(package: &mut Package, manifest: &PackageManifest) -> Result<Option<Truth>, DataError> {
-    let Some(source) = &manifest.labels else { return Ok(None) };
+    let Some(source) = manifest.labels.as_ref().filter(|_| manifest.scorer.is_none()) else { return Ok(None) };
     truth::read(manifest, &package.read_labels(&source.member)?)
         .map_err(|error| DataError::Member { member: source.member.clone(), detail: error.to_string() })
 }

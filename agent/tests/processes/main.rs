@@ -5,6 +5,7 @@ mod check;
 mod command;
 mod common;
 mod contention;
+mod custom;
 mod memory;
 mod outcomes;
 mod run;
