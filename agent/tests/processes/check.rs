@@ -224,7 +224,7 @@ const BROKEN_SCORERS: &[(&str, &str)] = &[
     ),
     (
         "judging opens, unknown fields are passed over",
-        "good = Session.open\nSession.open = lambda self, n, body: os._exit(1) if any(tag > 4 for tag, _ in sdk.fields(body)) else good(self, n, body)",
+        "class Strict(dict):\n    def __contains__(self, tag):\n        return super().__contains__(tag) or os._exit(1)\nsdk.REQUESTS = Strict(sdk.REQUESTS)",
     ),
     (
         "examples are judged",

@@ -54,7 +54,7 @@ fn a_dataset_with_its_own_scorer_is_added_placed_judged_and_gated() {
     fleet.register_digits();
     let folder = dataset(&fleet.person);
     fleet.seatrial(&["datasets", "add", &folder]).success();
-    let listed = fleet.json(&["datasets"]);
+    let listed = fleet.json(&["datasets", "list"]);
     let listed = listed["datasets"].as_array().unwrap().iter().find(|row| row["name"] == "digits-calibration");
     assert_eq!(listed.unwrap()["task"], "custom");
 

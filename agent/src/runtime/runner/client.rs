@@ -92,11 +92,12 @@ impl Client {
         take: &mut dyn FnMut(Answer) -> Result<Step, RuntimeError>,
     ) -> Result<(), RuntimeError> {
         loop {
-            if self.until.is_some_and(|until| Instant::now() >= until) {
-                let what = self.process.what();
-                return Err(RuntimeError::new(Claim::Hang, format!("the time is up, and the {what} is not done")));
-            }
-            let message = self.process.hear(left(LIVENESS, self.until))?;
+            let heard = if self.is_late() { None } else { Some(self.process.hear(left(LIVENESS, self.until))) };
+            let message = match heard {
+                Some(Err(error)) if error.claim == Claim::Hang && self.is_late() => return Err(self.late()),
+                None => return Err(self.late()),
+                Some(heard) => heard?,
+            };
             if message.id < self.id && matches!(message.message, Some(Answer::Progress(_))) {
                 // A sign of life that was on its way when its request was answered.
                 continue;
@@ -114,6 +115,14 @@ impl Client {
                 },
             }
         }
+    }
+
+    fn is_late(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
+    }
+
+    fn late(&self) -> RuntimeError {
+        RuntimeError::new(Claim::Hang, format!("the time is up, and the {} is not done", self.process.what()))
     }
 
     /// The number of the next request, for one that is written by hand.
