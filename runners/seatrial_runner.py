@@ -1,4 +1,5 @@
-"""Everything that a runner needs: a program that loads models of one framework and times itself.
+"""Everything that a runner needs: a program that loads models of one framework and times itself, or a scorer, which comes
+with a dataset and judges what any model answers to it.
 
 A runner subclasses `Runner`, fills in a few methods and calls `serve`. Nothing but Python's own library (3.8 or later)
 is needed, since the frameworks that need runners disagree about the version of protobuf. The protocol is
@@ -20,6 +21,23 @@ is needed, since the frameworks that need runners disagree about the version of 
             return [Value("y", "f32", [4], self.y.tobytes())]
 
     serve(Doubler())
+
+A scorer subclasses `Scorer`:
+
+    class Negative(Scorer):
+        version = "1"
+
+        def open(self, request):
+            self.seen = self.negative = 0
+
+        def judge(self, index, outputs):
+            (value,) = array("f", outputs["y"].content)
+            self.seen, self.negative = self.seen + 1, self.negative + (value < 0)
+
+        def figures(self):
+            return [Figure("negative", self.negative / self.seen, examples=self.seen)]
+
+    serve(Negative())
 """
 
 from __future__ import annotations
@@ -53,16 +71,16 @@ ELEMENT_NAMES = {number: name for name, number in ELEMENT_TYPES.items()}
 # Bytes of an element, of the types that are read here.
 SIZES = {"f32": 4, "f16": 2, "bf16": 2, "f64": 8, "i8": 1, "u8": 1, "i16": 2, "u16": 2, "i32": 4, "u32": 4, "i64": 8,
          "u64": 8, "bool": 1}  # fmt: skip
-FEATURES = numbered("tensors tokens text streaming scoring images profiling cancel energy")
+FEATURES = numbered("tensors tokens text streaming scoring images profiling cancel energy judging")
 STAGES = numbered("hello load compile allocate first_inference warmup measure generate score teardown")
 ERRORS = numbered(
     "unsupported_op unsupported_format wrong_abi missing_library no_device fallback_refused out_of_memory bad_input "
     "timeout internal"
 )
 REQUESTS = {number: name for name, number in numbered(
-    "- load run generate score tokenize probe profile unload cancel shutdown").items()}  # fmt: skip
+    "- load run generate score tokenize probe profile unload cancel shutdown open judge conclude").items()}  # fmt: skip
 ANSWERS = numbered(
-    "- hello loaded samples outputs tokens generated scored tokenized probed profiled done progress error"
+    "- hello loaded samples outputs tokens generated scored tokenized probed profiled done progress error judged figures"
 )
 CAPTURE_LAST, CAPTURE_ALL = 2, 3
 
@@ -261,6 +279,51 @@ class Runner:
         """Lets go of the model."""
 
 
+@dataclass
+class OpenRequest:
+    """What a scorer is to judge: `labels` is the path of the dataset's own file for it, empty when there is none, and
+    `metrics` are the names of the figures that it will be asked for. `cache_folder` is the one folder that may be
+    written."""
+
+    labels: str = ""
+    examples: int = 0
+    cache_folder: str = ""
+    metrics: list = field(default_factory=list)
+
+
+@dataclass
+class Figure:
+    """One figure: its value, the bounds of its 95 % interval and the number of examples that it rests on where there are
+    any; or, with `value` None, why there is none in `absent`."""
+
+    name: str
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    examples: int | None = None
+    absent: str = ""
+
+
+class Scorer:
+    """Judges the outputs of any model on one dataset. Whatever a method raises ends the judging."""
+
+    runtime = "scorer"
+    version = "0"
+    build = ""
+
+    def open(self, request):
+        """Begins anew: reads the labels, forgets what was judged before."""
+        raise NotImplementedError
+
+    def judge(self, index, outputs):
+        """Takes the outputs of one example, `Value`s by name; may return whether it is right, and then of every one."""
+        raise NotImplementedError
+
+    def figures(self):
+        """A `Figure` for each metric that `open` was told of, and no other."""
+        raise NotImplementedError
+
+
 def asked_accelerator():
     """What will be asked for, told before a model is: looking for a GPU costs time and memory that are no part of a job
     on the CPU."""
@@ -275,7 +338,7 @@ def serve(runner):
     os.dup2(null, 0)
     os.dup2(2, 1)
     sys.stdout = sys.stderr
-    Session(runner, incoming, outgoing).run()
+    (Judging if isinstance(runner, Scorer) else Session)(runner, incoming, outgoing).run()
 
 
 class Session:
@@ -341,9 +404,7 @@ class Session:
         if kind == "shutdown":
             self.say(number_of, "done", b"")
             os._exit(0)
-        offered = {"load": ("load", self.load), "unload": ("teardown", self.unload),
-                   "run": ("measure" if self.inferred else "first_inference", self.measure)}  # fmt: skip
-        stage, handler = offered.get(kind, ("hello", None))
+        stage, handler = self.offered().get(kind, ("hello", None))
         self.busy = (number_of, stage, lambda: None)
         try:
             if handler is None:
@@ -358,6 +419,11 @@ class Session:
         with self.answering:
             self.busy = None
         self.say(number_of, *last)
+
+    def offered(self):
+        """Stage and handler of each request that is answered."""
+        return {"load": ("load", self.load), "unload": ("teardown", self.unload),
+                "run": ("measure" if self.inferred else "first_inference", self.measure)}  # fmt: skip
 
     def error(self, stage, kind, text, operator="", code=""):
         body = number(1, STAGES[stage]) + number(2, ERRORS[kind]) + data(3, code) + data(4, text[:8000] or kind)
@@ -526,6 +592,61 @@ class Session:
                     file.write(one.content)
                 body += message(1, head + data(5, file_name))
         return body
+
+
+class Judging(Session):
+    """The protocol of a scorer over two streams."""
+
+    def hello(self):
+        scorer = self.runner
+        body = number(1, PROTOCOL) + number(2, PROTOCOL)
+        body += data(3, scorer.runtime) + data(4, scorer.version) + data(5, scorer.build)
+        return body + packed(8, [ELEMENT_TYPES[name] for name in SIZES]) + packed(9, [FEATURES["judging"]])
+
+    def offered(self):
+        return {kind: ("score", getattr(self, kind)) for kind in ("open", "judge", "conclude")}
+
+    def open(self, _, body):
+        request = OpenRequest()
+        for tag, value in fields(body):
+            if tag == 1:
+                request.labels = value.decode()
+            elif tag == 2:
+                request.examples = value
+            elif tag == 3:
+                request.cache_folder = value.decode()
+            elif tag == 4:
+                request.metrics.append(value.decode())
+        self.folder, self.loaded = request.cache_folder, None
+        self.runner.open(request)
+        self.loaded = request
+        return "done", b""
+
+    def judge(self, _, body):
+        self.check_open()
+        index, outputs = 0, {}
+        for tag, value in fields(body):
+            if tag == 1:
+                index = value
+            elif tag == 2:
+                one = self.value(value)
+                outputs[one.name] = one
+        right = self.runner.judge(index, outputs)
+        return "judged", some_number(1, right)
+
+    def conclude(self, *_):
+        self.check_open()
+        body = b""
+        for one in self.runner.figures():
+            content = data(1, one.name)
+            for tag, value in ((2, one.value), (3, one.low), (4, one.high)):
+                content += b"" if value is None else double(tag, value)
+            body += message(1, content + some_number(5, one.examples) + data(6, one.absent))
+        return "figures", body
+
+    def check_open(self):
+        if self.loaded is None:
+            raise RunnerError("bad_input", "nothing was opened that could be judged")
 
 
 def check_size(name, kind, shape, content):

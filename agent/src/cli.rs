@@ -105,13 +105,13 @@ pub struct RunArgs {
 
 #[derive(Debug, Clone, Subcommand)]
 pub enum RunnerAction {
-    /// Hold a runner against the protocol, and say what to do where it falls short (docs/runner.md)
+    /// Hold a runner, or a dataset's scorer, against the protocol, and say what to do where it falls short (docs/runner.md)
     Check(CheckArgs),
 }
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct CheckArgs {
-    /// The runner
+    /// The runner, or the scorer of a dataset
     pub program: PathBuf,
     /// What runs it: the path of a Python, …
     #[arg(long)]
@@ -126,6 +126,15 @@ pub struct CheckArgs {
     pub accelerator: String,
     #[arg(long, default_value_t = 1)]
     pub threads: u16,
+    /// Of a scorer: the file with its labels
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
+    /// Outputs that a scorer is to judge, as in "logits=logits.npy", whose first axis counts the examples; repeated
+    #[arg(long = "output", value_name = "NAME=PATH", value_parser = role_and_path)]
+    pub outputs: Vec<(String, PathBuf)>,
+    /// Name of a figure that a scorer is asked for; repeated
+    #[arg(long = "metric", value_name = "NAME")]
+    pub metrics: Vec<String>,
     /// Only checks whose name holds this
     #[arg(long)]
     pub only: Option<String>,
@@ -224,9 +233,11 @@ fn probe(args: &ProbeArgs) -> io::Result<()> {
 }
 
 fn check(args: CheckArgs) -> Result<(), String> {
-    let CheckArgs { program, interpreter, files, format, accelerator, threads, only } = args;
+    let CheckArgs { program, interpreter, files, format, accelerator, threads, labels, outputs, metrics, only } = args;
     let shown = program.display().to_string();
-    let options = check::Options { program, interpreter, files, format, accelerator, threads, only };
+    let labels = labels.map(std::path::absolute).transpose().map_err(|error| format!("checking {shown}: {error}"))?;
+    let options =
+        check::Options { program, interpreter, files, format, accelerator, threads, labels, outputs, metrics, only };
     let findings = check::run(&options).map_err(|error| format!("checking {shown}: {error}"))?;
     io::stdout().lock().write_all(check::table(&findings).as_bytes()).map_err(|error| error.to_string())?;
     let broken = findings.iter().filter(|finding| matches!(finding.verdict, check::Verdict::Broken(_))).count();

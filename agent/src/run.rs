@@ -503,6 +503,7 @@ fn essential(report: &Report) -> impl Fn(Outcome, &str) -> Report + use<> {
         blocks: Vec::new(),
         sensors: Vec::new(),
         golden: Vec::new(),
+        figures: Vec::new(),
         log: String::new(),
         ..report.clone()
     };

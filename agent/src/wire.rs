@@ -293,6 +293,7 @@ mod tests {
                 standard: Standard::default(),
                 kept: Some(1),
             }],
+            figures: Vec::new(),
             determinism: Reading::Present(true),
             operators: Reading::absent("not asked"),
             memory: Reading::absent("no memory pass"),

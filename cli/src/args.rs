@@ -203,6 +203,9 @@ pub(crate) struct DemoArgs {
 pub(crate) struct TryArgs {
     #[command(flatten)]
     pub model: LocalModelArgs,
+    /// Dataset package that it is judged on too [default: generated inputs, and nothing but speed and memory]
+    #[arg(long, value_name = "PACKAGE")]
+    pub dataset: Option<PathBuf>,
     /// How long to time it
     #[arg(long, value_name = "TIME", default_value = "3s", value_parser = duration)]
     pub time: Duration,

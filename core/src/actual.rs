@@ -94,7 +94,7 @@ impl Actual {
     /// Draws the conclusion that nobody has drawn: whichever engine told of it, an operator beside the accelerator, an
     /// accelerator that is a program, fewer bits or more threads than were asked for are fallbacks. So is what an engine
     /// admits in its output only; see [`admission`].
-    pub fn settle(&mut self, wanted: &Wanted, admitted: Option<&str>) {
+    pub fn settle(&mut self, wanted: Wanted, admitted: Option<&str>) {
         if self.fallback.is_some() {
             return;
         }
@@ -128,7 +128,7 @@ impl Actual {
 
     /// A provider of the CPU leaves what it has no kernel for to the engine's own, on the same processor: that is told,
     /// and no fallback, unless it took nothing at all.
-    fn beside(&self, wanted: &Wanted) -> Option<String> {
+    fn beside(&self, wanted: Wanted) -> Option<String> {
         let provider = wanted.provider?;
         match self.delegated {
             Reading::Present((0, all)) => Some(format!("none of {all} operators ran on {}", provider.as_str())),
@@ -139,13 +139,13 @@ impl Actual {
     /// Asked for or not, fewer bits make an engine faster. An integer variant's own arithmetic is the engine's matter, as
     /// long as nobody asks for a precision.
     /// A number that stands in the row of one thread is no number of eight.
-    fn on_more_threads(&self, wanted: &Wanted) -> Option<String> {
+    fn on_more_threads(&self, wanted: Wanted) -> Option<String> {
         let told = *self.threads.present()?;
         let more = wanted.accelerator == Accelerator::Cpu && told > wanted.threads;
         more.then(|| format!("threads asked for: {}, and the engine uses {told}", wanted.threads))
     }
 
-    fn in_another_precision(&self, wanted: &Wanted) -> Option<String> {
+    fn in_another_precision(&self, wanted: Wanted) -> Option<String> {
         let told = self.precision.present()?;
         let computed = if told == AS_IN_THE_MODEL { wanted.variant } else { told.parse().ok()? };
         let differs = match wanted.precision {
@@ -184,7 +184,7 @@ mod tests {
 
     fn settled(actual: Actual, wanted: Wanted, log: &str) -> Option<String> {
         let mut actual = actual;
-        actual.settle(&wanted, log.lines().find_map(admission).as_deref());
+        actual.settle(wanted, log.lines().find_map(admission).as_deref());
         actual.fallback
     }
 

@@ -12,6 +12,7 @@
 //! | multilabel | number of classes of each example, then all classes | best class of each example or −1, number of classes answered, then all of them |
 //! | retrieval | number of queries or 0, then the identity of each example | ten items of each query, best first, −1 where there is none |
 //! | regression | each value | each value |
+//! | custom | – | 1 for each example that is right, 0 for each that is wrong, where the scorer tells |
 
 use crate::accuracy::detection::{AnswerBox, TruthBox};
 use crate::accuracy::retrieval::Items;
@@ -27,12 +28,29 @@ pub const MAX_VALUES: u32 = 11 * MAX_EXAMPLES;
 /// Truth and answers of a dataset.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Evidence {
-    Detection { truth: Vec<TruthBox>, answers: Vec<AnswerBox> },
+    Detection {
+        truth: Vec<TruthBox>,
+        answers: Vec<AnswerBox>,
+    },
     Segmentation(Pixels),
-    Text { truth: Vec<String>, answers: Vec<String> },
-    Multilabel { truth: Vec<Vec<u32>>, answers: Vec<Decision> },
-    Retrieval { identities: Identities, ranked: Vec<i64> },
-    Regression { truth: Vec<f64>, answers: Vec<f64> },
+    Text {
+        truth: Vec<String>,
+        answers: Vec<String>,
+    },
+    Multilabel {
+        truth: Vec<Vec<u32>>,
+        answers: Vec<Decision>,
+    },
+    Retrieval {
+        identities: Identities,
+        ranked: Vec<i64>,
+    },
+    Regression {
+        truth: Vec<f64>,
+        answers: Vec<f64>,
+    },
+    /// Whether each example is right, in the words of the dataset's scorer.
+    Verdicts(Vec<bool>),
 }
 
 /// Which classes one example was given.
@@ -85,6 +103,7 @@ impl Evidence {
                 let bits = |values: &[f64]| values.iter().map(|&value| bits(value)).collect();
                 (bits(truth), bits(answers))
             }
+            Self::Verdicts(right) => (Vec::new(), right.iter().map(|&right| right.into()).collect()),
         };
         let head = i64::from(examples);
         ([&[head], truth.as_slice()].concat(), [&[head], answers.as_slice()].concat())
@@ -142,13 +161,27 @@ impl Evidence {
                 };
                 Self::Regression { truth: values(TRUTH, truth)?, answers: values(ANSWERS, answers)? }
             }
+            Task::Custom => {
+                if !truth.is_empty() {
+                    return Err(EvidenceError::Length { side: TRUTH });
+                }
+                if answers.len() != examples as usize {
+                    return Err(EvidenceError::Length { side: ANSWERS });
+                }
+                let right = |&value: &i64| match value {
+                    0 => Ok(false),
+                    1 => Ok(true),
+                    value => Err(EvidenceError::Value { side: ANSWERS, value }),
+                };
+                Self::Verdicts(answers.iter().map(right).collect::<Result<_, _>>()?)
+            }
             Task::Classification | Task::Golden => return Err(EvidenceError::Task(task.as_str())),
         })
     }
 
     /// Whether each example was answered right, where the task knows right and wrong: the text without an error, the
     /// best class among the labels (of examples that have one), the nearest item of the same identity (of queries that
-    /// have one). `None` for other tasks, and for rankings that cannot be.
+    /// have one), and whatever a scorer says is right. `None` for other tasks, and for rankings that cannot be.
     #[must_use]
     pub fn right(&self) -> Option<Vec<bool>> {
         match self {
@@ -164,6 +197,7 @@ impl Evidence {
                 let items = if identities.queries.is_some() { Items::Apart(&items) } else { Items::Queries };
                 retrieval::first_hits(&queries, items, ranked).ok()
             }
+            Self::Verdicts(right) => Some(right.clone()),
             Self::Detection { .. } | Self::Segmentation(_) | Self::Regression { .. } => None,
         }
     }

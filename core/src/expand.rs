@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::backend::Backend;
-use crate::dataset::{Binding, Task};
+use crate::dataset::{Binding, Task, scorer};
 use crate::digest::Digest;
 use crate::ids::{DatasetVersionId, DeviceId, VariantId};
 use crate::job::{DatasetRef, JobSpec, ModelRef, SPEC_SCHEMA};
@@ -70,6 +70,7 @@ pub fn expand(
     let variants = choose_variants(suite, catalog, &mut problems);
     let datasets = choose_datasets(suite, catalog, &mut problems);
     let chosen = choose_devices(suite, devices, &mut problems);
+    check_scorer_rules(suite, &datasets, &mut problems);
     check_size(suite, variants.len(), datasets.len(), chosen.len(), &mut problems);
     if !problems.found.is_empty() {
         return Err(problems.found);
@@ -269,6 +270,23 @@ fn find_dataset<'c>(
     version.map(|version| (dataset.name.as_str(), version))
 }
 
+/// A rule of the gate on a metric that no scorer of its datasets tells would never pass.
+fn check_scorer_rules(suite: &Suite, datasets: &[ChosenDataset<'_>], problems: &mut Problems<'_>) {
+    let rules = suite.gate.iter().flat_map(|gate| gate.metrics.iter().enumerate());
+    for (index, rule) in rules.filter(|(_, rule)| rule.metric.starts_with(scorer::PREFIX)) {
+        let matching = datasets.iter().flatten();
+        let matching = matching.filter(|(name, _)| rule.dataset.as_deref().is_none_or(|wanted| wanted == *name));
+        let scorers = matching.filter_map(|(_, version)| version.scorer.as_ref());
+        let known: Vec<String> =
+            scorers.flat_map(|scorer| &scorer.metrics).map(scorer::ScorerMetric::full_name).collect();
+        if !known.contains(&rule.metric) {
+            let message = format!("`gate.metrics[{index}].metric`: no scorer of its datasets tells {:?}", rule.metric);
+            let hint = suggest(&rule.metric, known.iter().map(String::as_str), "they tell");
+            problems.add(Place { line: 1, column: 1 }, message, (!known.is_empty()).then_some(hint));
+        }
+    }
+}
+
 // --- devices ---
 
 /// Selected devices by name, those of which the selector cannot tell among them.
@@ -439,6 +457,7 @@ impl Cell<'_> {
             backend: self.backend,
             profile: self.profile.kind,
             has_dataset: self.dataset.is_some(),
+            scorer: self.dataset.and_then(|(name, version)| Some((name, version.scorer.as_ref()?))),
         }
     }
 
@@ -491,6 +510,7 @@ impl Cell<'_> {
                 size: version.size,
                 task: version.task,
                 examples: version.examples,
+                scorer: version.scorer.clone(),
             }),
             backend: self.backend.clone(),
             package: package.cloned(),
@@ -539,7 +559,8 @@ fn unread(task: Task, binding: &Binding) -> Option<Reason> {
         | Task::Multilabel
         | Task::Retrieval
         | Task::Regression
-        | Task::Golden => return None,
+        | Task::Golden
+        | Task::Custom => return None,
     };
     missing.then(|| Reason::new(Code::UnreadOutputs, &[("key", &key), ("task", &task.as_str())]))
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::JobId;
 use crate::job::JobState;
-use crate::metric::{self, Estimate, Metric};
+use crate::metric::{Estimate, Metric};
 use crate::outcome::Family;
 use crate::reading::Reading;
 use crate::reason::{Code, Reason};
@@ -240,9 +240,9 @@ fn judge_rule(
             }
             (Some(_), _) => {}
             (None, Err(why)) => findings.add(FindingKind::Missing, Some(job), subject(job), missing(&why)),
-            (None, Ok(estimate)) => {
+            (None, Ok((estimate, unit))) => {
                 comparisons += 1;
-                if let Some(finding) = rule.compare(job, estimate) {
+                if let Some(finding) = rule.compare(job, estimate, unit) {
                     findings.push(finding);
                 }
             }
@@ -251,12 +251,13 @@ fn judge_rule(
     comparisons
 }
 
-/// The value of a metric, or why there is none.
-fn value_of(metric: &str, metrics: &[Metric]) -> Result<Estimate, String> {
-    match metrics.iter().find(|found| found.name == metric).map(|found| &found.value) {
-        Some(Reading::Present(estimate)) if estimate.value.is_finite() => Ok(*estimate),
-        Some(Reading::Present(_)) => Err("its value is not a finite number".to_owned()),
-        Some(Reading::Absent(reason)) => Err(reason.clone()),
+/// The value of a metric with its unit, or why there is none.
+fn value_of<'m>(metric: &str, metrics: &'m [Metric]) -> Result<(Estimate, &'m str), String> {
+    let found = metrics.iter().find(|found| found.name == metric);
+    match found.map(|found| (&found.value, found.unit.as_str())) {
+        Some((Reading::Present(estimate), unit)) if estimate.value.is_finite() => Ok((*estimate, unit)),
+        Some((Reading::Present(_), _)) => Err("its value is not a finite number".to_owned()),
+        Some((Reading::Absent(reason), _)) => Err(reason.clone()),
         None => Err("the job did not measure it".to_owned()),
     }
 }
@@ -273,7 +274,7 @@ impl MetricRule {
             && dataset.as_ref().is_none_or(|wanted| job.dataset.as_deref().map(name_alone) == Some(wanted))
     }
 
-    fn compare(&self, job: &JobRow, estimate: Estimate) -> Option<Finding> {
+    fn compare(&self, job: &JobRow, estimate: Estimate, unit: &str) -> Option<Finding> {
         let (low, high) = match (self.judge, estimate.interval) {
             (JudgeBy::Bound, Some((low, high))) => (low, high),
             (JudgeBy::Value, _) | (JudgeBy::Bound, None) => (estimate.value, estimate.value),
@@ -284,7 +285,6 @@ impl MetricRule {
         let above = self.max.filter(is_above).map(|max| (high, max, Code::AboveLimit, Code::BoundAboveLimit));
         let below = self.min.filter(is_below).map(|min| (low, min, Code::BelowLimit, Code::BoundBelowLimit));
         let (value, limit, itself, its_bound) = above.or(below)?;
-        let unit = metric::kind(&self.metric).map_or("1", |kind| kind.unit);
         let shown = |number: f64| {
             let number = six_digits(number);
             if unit == "1" { number.to_string() } else { format!("{number} {unit}") }

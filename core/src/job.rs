@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::backend::Backend;
+use crate::dataset::scorer::Scorer;
 use crate::dataset::{Binding, Task};
 use crate::digest::Digest;
 use crate::ids::JobId;
@@ -159,6 +160,9 @@ pub struct DatasetRef {
     pub size: u64,
     pub task: Task,
     pub examples: u32,
+    /// What judges the outputs when the task is custom.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scorer: Option<Scorer>,
 }
 
 /// Everything that a device needs to run a job, and nothing else: stored with the job, sent with its assignment.

@@ -284,6 +284,8 @@ pub enum Claim {
     EngineExit(i32),
     /// A benchmark program ended without an error and without having measured anything.
     NoResult,
+    /// The program that comes with the dataset and judges the outputs did not do so. The model has no part in it.
+    Scorer,
 }
 
 /// All that the parent knows when a child has ended.
@@ -344,7 +346,7 @@ const fn claimed(claim: Claim, code: i32) -> Outcome {
         Claim::NumericsFail => Outcome::NumericsFail,
         Claim::AccuracyFail => Outcome::AccuracyFail,
         Claim::StorageFull => Outcome::StorageFull,
-        Claim::SpecError => Outcome::SpecError,
+        Claim::SpecError | Claim::Scorer => Outcome::SpecError,
         Claim::OutOfMemory => Outcome::OomKilled,
         Claim::Hang => Outcome::HangTimeout,
         Claim::EngineSignal(signal) => Outcome::CrashSignal(signal),
@@ -410,6 +412,14 @@ mod tests {
         assert_eq!(classify(&said(Claim::Hang)), Outcome::HangTimeout);
         assert_eq!(classify(&said(Claim::Protocol)), Outcome::ExitNonzero(70));
         assert_eq!(classify(&said(Claim::OutOfMemory)), Outcome::OomKilled);
+    }
+
+    #[test]
+    fn what_a_scorer_does_is_the_datasets_fault_however_it_ended() {
+        let said = Evidence { exit: Exit::Code(70), sentinel: false, claim: Some(Claim::Scorer), ..clean() };
+        let ended = [said.clone(), Evidence { memory_limit_hit: true, fallback: true, ..said }];
+        assert_eq!(ended.map(|evidence| classify(&evidence)), [Outcome::SpecError; 2]);
+        assert_eq!(Outcome::SpecError.verdict(0), Verdict::Done, "it would do the same again");
     }
 
     #[test]

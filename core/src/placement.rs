@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::backend::{Affinity, Backend};
 use crate::command;
+use crate::dataset::scorer::Scorer;
 use crate::device::{Cpu, DeviceState, Profile, RuntimeOffer};
 use crate::model::{Format, SignatureStanding};
 use crate::profile::ProfileKind;
@@ -27,6 +28,8 @@ pub struct Combination<'a> {
     pub backend: &'a Backend,
     pub profile: ProfileKind,
     pub has_dataset: bool,
+    /// What judges the outputs where the dataset brings a program for it, with the dataset's name.
+    pub scorer: Option<(&'a str, &'a Scorer)>,
 }
 
 /// Judges one combination on what was probed of the device. What is not known is no reason against it: then the
@@ -37,6 +40,7 @@ pub fn can_run<'t>(combination: &Combination<'_>, device: &DeviceRow, tracks: &'
     let judged = is_in_service(device)
         .and_then(|()| signature_holds(variant))
         .and_then(|()| runtime_serves(combination, device, tracks))
+        .and_then(|package| scorer_runs(combination.scorer, device).map(|()| package))
         .and_then(|package| threads_fit(backend, device).map(|()| package))
         .and_then(|package| memory_suffices(variant, device).map(|()| package));
     judged.map_or_else(Fit::Misfit, Fit::Fit)
@@ -97,7 +101,7 @@ fn package_serves<'t>(
     device: &DeviceRow,
     tracks: &'t [TrackRow],
 ) -> Result<&'t RuntimePackage, Reason> {
-    let Combination { variant, backend, profile, has_dataset } = *combination;
+    let Combination { variant, backend, profile, has_dataset, scorer: _ } = *combination;
     let format = variant.format;
     let Profile { abi, engines, interpreters, .. } = &device.profile;
     let runtime = &backend.runtime;
@@ -184,6 +188,15 @@ fn offer_serves(offer: &RuntimeOffer, format: Format, backend: &Backend) -> Resu
 /// Whether a version is of a track that is named by the beginning of a version: `1.30` holds `1.30.2`.
 fn is_of_track(version: &str, track: &str) -> bool {
     version.strip_prefix(track).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+fn scorer_runs(scorer: Option<(&str, &Scorer)>, device: &DeviceRow) -> Result<(), Reason> {
+    match scorer {
+        Some((dataset, Scorer { interpreter, .. })) if !device.profile.interpreters.contains_key(interpreter) => {
+            Err(Reason::new(Code::NoScorerInterpreter, &[("dataset", &dataset), ("interpreter", interpreter)]))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn threads_fit(backend: &Backend, device: &DeviceRow) -> Result<(), Reason> {

@@ -297,6 +297,7 @@ codes! {
     OtherTrack, "other_track", "the device offers {runtime} {version}, which is not of track {track}";
     EngineNotLoaded, "engine_not_loaded", "the agent on the device cannot load {runtime} from a package";
     NoInterpreter, "no_interpreter", "{runtime} is run by {interpreter}, which the agent on the device does not have: start it with --interpreter";
+    NoScorerInterpreter, "no_scorer_interpreter", "the scorer of {dataset} is run by {interpreter}, which the agent on the device does not have: start it with --interpreter";
     NoPackage, "no_package", "there is no package of {runtime}; `seatrial runtimes add` brings one";
     NoTrack, "no_track", "there is no track {track} of {runtime}; there are {known}";
     NoPackageForAbi, "no_package_for_abi", "track {track} has no {runtime} for {abi}; it has {known}";

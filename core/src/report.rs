@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::actual::Actual;
+use crate::dataset::scorer::Figure;
 use crate::model::TensorSpec;
 use crate::operators::{MAX_OPERATORS, MAX_REST, OperatorProfile};
 use crate::outcome::{Exit, Outcome};
@@ -66,6 +67,9 @@ pub struct Report {
     pub environment: Environment,
     pub actual: Actual,
     pub golden: Vec<GoldenRecord>,
+    /// What the dataset's scorer says, where it has one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub figures: Vec<Figure>,
     /// Three repeats gave identical bits.
     pub determinism: Reading<bool>,
     /// Where the time of an inference goes.
@@ -477,6 +481,7 @@ mod tests {
                 loaded: Vec::new(),
             },
             golden: Vec::new(),
+            figures: Vec::new(),
             determinism: Reading::absent("not read"),
             operators: Reading::absent("not read"),
             memory: Reading::absent("not read"),

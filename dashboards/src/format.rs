@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
+use seatrial_core::dataset::scorer;
 use seatrial_core::metric::{Estimate, Metric};
 use seatrial_core::reading::Reading;
 use seatrial_core::time::Timestamp;
@@ -216,7 +217,7 @@ pub fn figure_name(metric: &str) -> &str {
         "recall_10" => "recall@10",
         "mae" => "MAE",
         "rmse" => "RMSE",
-        other => other,
+        other => other.strip_prefix(scorer::PREFIX).unwrap_or(other),
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use http::{HeaderMap, header};
-use seatrial_core::metric;
+use seatrial_core::metric::{self, Better};
 use seatrial_core::reason::{Code, Reason};
 use seatrial_core::role::Role;
 
@@ -220,6 +220,16 @@ impl Words {
             Language::English => kind.meaning.to_owned(),
             Language::Chinese => self.t(&metric_key(metric)).into_owned(),
         }
+    }
+
+    /// Which way of a metric is better.
+    #[must_use]
+    pub fn better(&self, better: Better) -> Cow<'static, str> {
+        self.t(match better {
+            Better::Higher => "dataset.higher",
+            Better::Lower => "dataset.lower",
+            Better::Neither => "dataset.neither",
+        })
     }
 
     /// A role in words.

@@ -6,7 +6,7 @@
 mod fixture;
 
 use axum::body::Body;
-use fixture::Lab;
+use fixture::{Lab, tasks};
 use http::{Request, StatusCode, header};
 use http_body_util::BodyExt;
 use seatrial_core::dataset::Task;
@@ -779,6 +779,69 @@ async fn a_job_with_labels_and_references_shows_the_figures_of_both() {
     }
     let plain = get(lab.clone(), Role::Viewer, &format!("/jobs/{}", of_task(&lab, Task::Text).row.id)).await;
     assert!(!plain.text().contains("Against the reference outputs"), "nobody compared anything");
+}
+
+/// Figures of a dataset's own scorer stand where those of any task do: with their unit, and which way is better.
+#[tokio::test]
+async fn figures_of_a_scorer_are_on_every_page_that_shows_those_of_tasks() {
+    let lab = Lab::of_scorer();
+    let jobs: Vec<_> = lab.jobs.iter().filter(|job| job.row.dataset.as_deref() == Some(tasks::SCORED)).collect();
+    let path = format!("/jobs/{}", jobs[0].row.id);
+    for (lang, figure, better) in [("en", "ece is 0.0310", "lower is better"), ("zh-CN", "ece", "越低越好")] {
+        let page = get(lab.clone(), Role::Viewer, &with(&path, &format!("lang={lang}"))).await;
+        assert_eq!(page.status, StatusCode::OK, "{}", page.text());
+        check_document(page.text(), &path, lang);
+        let (_, heading) = page.text().split_once("<h1>").unwrap();
+        let heading = heading.split_once("</h1>").unwrap().0.replace(['\u{a0}', '\u{2060}'], " ");
+        assert!(heading.contains(figure), "{heading}");
+        let (_, metrics) = page.text().split_once("custom.ece").unwrap();
+        assert!(metrics.contains("how far confidence is from truth") && metrics.contains(better), "{metrics}");
+        assert!(page.text().contains("an example has probability 0"), "what is absent says why");
+    }
+    let other = format!("{path}?against={}", jobs[1].row.short);
+    let page = get(lab.clone(), Role::Viewer, &other).await;
+    assert!(page.text().contains("McNemar"), "verdicts of a scorer are paired: {}", page.text());
+
+    // The page of a model has one column of accuracy: that of its first result with any.
+    let mut alone = Lab::with_scorer();
+    alone.jobs.retain(|job| job.row.dataset.as_deref() == Some(tasks::SCORED));
+    let path = format!("/models/{}?device={}", jobs[0].row.model, jobs[0].row.device);
+    let model = get(std::sync::Arc::new(alone), Role::Viewer, &path).await;
+    check_document(model.text(), &path, "en");
+    assert!(model.text().contains(">ece<") && model.text().contains("0.0310"), "{}", model.text());
+
+    let data = get(lab.clone(), Role::Viewer, "/runs/610?format=json").await;
+    assert!(data.text().contains("custom.ece"), "{}", data.text());
+    let csv = get(lab.clone(), Role::Viewer, "/runs/610/export.csv").await;
+    let row = csv.text().lines().find(|line| line.contains("custom.ece")).unwrap();
+    assert!(row.contains(",custom.ece,1,0.031,"), "{row}");
+    assert!(csv.text().contains(",custom.nll,nat,,,,an example has probability 0"), "{}", csv.text());
+    let answers = get(lab.clone(), Role::Viewer, &format!("/jobs/{}/answers.csv", jobs[0].row.id)).await;
+    assert!(answers.text().lines().nth(2).unwrap().ends_with("1,right,,,,,,,,,,,,0,"), "{}", answers.text());
+
+    for lang in ["en", "zh-CN"] {
+        let path = format!("/datasets/{}?lang={lang}", tasks::SCORED);
+        let page = get(lab.clone(), Role::Viewer, &path).await;
+        assert_eq!(page.status, StatusCode::OK, "{}", page.text());
+        check_document(page.text(), &path, lang);
+        for word in ["custom.ece", "nat", "calibration.py", "how far confidence is from truth"] {
+            assert!(page.text().contains(word), "{word} in {lang}: {}", page.text());
+        }
+    }
+}
+
+/// A run that timed nothing has the first figure of its scorer in its cells.
+#[tokio::test]
+async fn the_matrix_of_a_run_without_latencies_shows_the_figure_of_a_scorer() {
+    let mut lab = Lab::with_scorer();
+    for job in lab.jobs.iter_mut().filter(|job| job.row.dataset.as_deref() == Some(tasks::SCORED)) {
+        for (_, _, metrics) in &mut job.attempts {
+            metrics.retain(|metric| metric.name.starts_with("custom."));
+        }
+    }
+    let page = get(std::sync::Arc::new(lab), Role::Viewer, "/runs/610").await;
+    assert_eq!(page.status, StatusCode::OK, "{}", page.text());
+    assert!(page.text().contains("ece 0.0310"), "{}", page.text());
 }
 
 #[tokio::test]

@@ -51,6 +51,7 @@ fn report() -> Report {
             loaded: vec![],
         },
         golden: vec![],
+        figures: vec![],
         determinism: Reading::absent("not run"),
         operators: Reading::absent("not asked"),
         memory: Reading::absent("not run"),

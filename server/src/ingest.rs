@@ -7,7 +7,7 @@ use seatrial_core::block;
 use seatrial_core::dataset::package::MAX_EXAMPLES;
 use seatrial_core::evidence;
 use seatrial_core::ids::DeviceId;
-use seatrial_core::job::{AttemptRef, JobSpec};
+use seatrial_core::job::{AttemptRef, DatasetRef, JobSpec};
 use seatrial_core::measure;
 use seatrial_core::outcome::Outcome;
 use seatrial_core::profile::MAX_SAMPLES;
@@ -55,6 +55,8 @@ pub enum Refusal {
     Unlisted { kind: BlockKind, process: u8 },
     #[error("the report says {outcome} and process {process} of it left no sentinel")]
     NoSentinel { outcome: Outcome, process: u8 },
+    #[error("the figures of the dataset's scorer: {0}")]
+    Figures(String),
     #[error("the report says {0} and lists no process")]
     NoProcess(Outcome),
 }
@@ -69,6 +71,7 @@ pub fn judge(
 ) -> Result<(Completion, Outcome), Refusal> {
     let cut = cut_texts(&mut report);
     check(&report)?;
+    check_figures(spec.dataset.as_ref(), &report)?;
     report.bounds_hit.extend(cut);
     let summary = measure::summarise(spec, &report);
     let outcome = summary.outcome;
@@ -169,6 +172,18 @@ pub fn check(report: &Report) -> Result<(), Refusal> {
     }
     check_blocks(&report.blocks, &report.processes)?;
     check_sentinel(report)
+}
+
+/// Figures of a scorer only where the job has one, and then those that it is asked for.
+fn check_figures(dataset: Option<&DatasetRef>, report: &Report) -> Result<(), Refusal> {
+    let figures = &report.figures;
+    let scorer = dataset.and_then(|dataset| Some((dataset.scorer.as_ref()?, dataset.examples)));
+    let lie = match scorer {
+        _ if figures.is_empty() => None,
+        None => Some("the job has no scorer".to_owned()),
+        Some((scorer, examples)) => scorer.refuted(figures, examples),
+    };
+    lie.map_or(Ok(()), |why| Err(Refusal::Figures(why)))
 }
 
 /// Success only by the sentinel of every process.
@@ -377,6 +392,10 @@ fn short(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use seatrial_core::dataset::Task;
+    use seatrial_core::dataset::scorer::{Figure, Scorer, ScorerMetric};
+    use seatrial_core::digest::Digest;
+    use seatrial_core::metric::{Better, Estimate};
     use seatrial_sim::{Lie, report};
 
     use super::*;
@@ -477,6 +496,51 @@ mod tests {
         let program = many.processes[0].program.as_mut().unwrap();
         program.told = vec![program.told[0].clone(); MAX_TOLD + 1];
         assert_eq!(check(&many).unwrap_err().to_string(), "figures told of process 0: 65 is over the limit of 64");
+    }
+
+    fn of_scorer(scorer: Option<Scorer>) -> DatasetRef {
+        DatasetRef {
+            dataset: "digits".to_owned(),
+            version: 1,
+            digest: Digest::of(b"digits"),
+            size: 1,
+            task: Task::Custom,
+            examples: 4,
+            scorer,
+        }
+    }
+
+    #[test]
+    fn figures_that_no_scorer_of_the_job_can_have_told_are_refused() {
+        let metric =
+            ScorerMetric { name: "ece".to_owned(), unit: "1".to_owned(), better: Better::Lower, meaning: None };
+        let scorer = Scorer {
+            interpreter: "python3".to_owned(),
+            program: "score.py".to_owned(),
+            files: Vec::new(),
+            metrics: vec![metric],
+        };
+        let told = |value: f64| {
+            let value = Reading::Present(Estimate { value, interval: None });
+            let figure = Figure { name: "ece".to_owned(), value, examples: Some(4) };
+            Report { figures: vec![figure], ..report::ok(10) }
+        };
+        let judged = |scorer: &Option<Scorer>, report: &Report| {
+            check_figures(Some(&of_scorer(scorer.clone())), report).map_err(|refusal| refusal.to_string())
+        };
+        let has = Some(scorer);
+        assert_eq!(judged(&has, &told(0.1)), Ok(()), "the control");
+        assert_eq!(judged(&has, &report::ok(10)), Ok(()), "without figures nothing is claimed");
+        let nan = judged(&has, &told(f64::NAN)).unwrap_err();
+        assert!(nan.starts_with("the figures of the dataset's scorer: ece: NaN"), "{nan}");
+        let mut twice = told(0.1);
+        twice.figures.push(twice.figures[0].clone());
+        assert!(judged(&has, &twice).unwrap_err().ends_with("it tells \"ece\", twice"));
+        let mut more = told(0.1);
+        more.figures[0].examples = Some(5);
+        assert!(judged(&has, &more).unwrap_err().ends_with("it rests on 5 examples, and the dataset has 4"));
+        assert!(check_figures(None, &told(0.1)).is_err(), "nor a dataset");
+        assert!(judged(&None, &told(0.1)).unwrap_err().ends_with("the job has no scorer"));
     }
 
     #[test]

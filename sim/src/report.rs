@@ -173,6 +173,7 @@ pub fn ended(outcome: Outcome) -> Report {
             loaded: vec![],
         },
         golden: vec![],
+        figures: vec![],
         determinism: Reading::absent("simulated"),
         operators: Reading::absent("not asked"),
         memory: Reading::absent("simulated"),

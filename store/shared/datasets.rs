@@ -28,8 +28,8 @@ pub(crate) async fn add_version(tx: &mut Connection, new: &NewDatasetVersion) ->
     .or_conflict(|| format!("{whose} cannot be made: its project does not exist"))?;
     query!(
         "INSERT INTO dataset_versions (id, dataset_id, number, digest, size, task, examples, classes, origin, license,
-                                       created_at, created_by)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+                                       created_at, created_by, scorer)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
         new.id.to_string(),
         row.id,
         row.last_version,
@@ -42,6 +42,7 @@ pub(crate) async fn add_version(tx: &mut Connection, new: &NewDatasetVersion) ->
         clean_some(new.license.as_ref()),
         new.created_at.as_micros(),
         new.created_by.to_string(),
+        new.scorer.as_ref().map(|scorer| document(scorer, "scorer")).transpose()?,
     )
     .execute(&mut *tx)
     .await
@@ -85,7 +86,7 @@ pub(crate) async fn one(pool: &Pool, project: ProjectId, name: &str) -> Result<O
     .await?;
     let Some(dataset) = found else { return Ok(None) };
     let found = query!(
-        "SELECT dataset_versions.id, number, digest, size, task, examples, classes, origin, license,
+        "SELECT dataset_versions.id, number, digest, size, task, examples, classes, scorer, origin, license,
                 dataset_versions.created_at, principals.name AS created_by
          FROM dataset_versions JOIN principals ON principals.id = dataset_versions.created_by
          WHERE dataset_id = $1 ORDER BY number DESC",
@@ -102,6 +103,7 @@ pub(crate) async fn one(pool: &Pool, project: ProjectId, name: &str) -> Result<O
             task: word(&row.task, "task")?,
             examples: number(row.examples, "number of examples")?,
             classes: parse(&row.classes, "classes")?,
+            scorer: row.scorer.as_deref().map(|scorer| parse(scorer, "scorer")).transpose()?,
             origin: row.origin,
             license: row.license,
             created_at: Timestamp::from_micros(row.created_at),

@@ -8,6 +8,7 @@ use serde_json::Value;
 use sqlx::{QueryBuilder, query};
 
 use seatrial_core::actual::Actual;
+use seatrial_core::dataset::scorer::Figure;
 use seatrial_core::digest::Digest;
 use seatrial_core::ids::{JobId, RunId};
 use seatrial_core::job::AttemptRef;
@@ -61,6 +62,7 @@ struct ReportDocument<'a> {
     sensors: &'a [SensorTrace],
     actual: &'a Actual,
     golden: &'a [GoldenRecord],
+    figures: &'a [Figure],
     determinism: &'a Reading<bool>,
     operators: &'a Reading<OperatorProfile>,
     memory: &'a Reading<Memory>,
@@ -106,6 +108,7 @@ impl Evidence {
             environment,
             actual,
             golden,
+            figures,
             determinism,
             operators,
             memory,
@@ -124,6 +127,7 @@ impl Evidence {
             sensors,
             actual,
             golden,
+            figures,
             determinism,
             operators,
             memory,

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use seatrial_core::actual::Actual;
+use seatrial_core::dataset::scorer::Figure;
 use seatrial_core::digest::Digest;
 use seatrial_core::job::JobSpec;
 use seatrial_core::model::Signature;
@@ -37,6 +38,7 @@ pub(super) struct Journal {
     processes: Vec<ProcessRecord>,
     blocks: Vec<Block>,
     golden: Vec<GoldenRecord>,
+    figures: Vec<Figure>,
     determinism: Option<Reading<bool>>,
     memory: Option<Memory>,
     operators: Option<OperatorProfile>,
@@ -59,6 +61,7 @@ impl Journal {
             processes: Vec::new(),
             blocks: Vec::new(),
             golden: Vec::new(),
+            figures: Vec::new(),
             determinism: None,
             memory: None,
             operators: None,
@@ -120,6 +123,7 @@ impl Journal {
             thinned,
             actual,
             golden,
+            figures,
             determinism,
             memory,
             operators,
@@ -152,6 +156,7 @@ impl Journal {
         self.bounds_hit.extend(bounds_hit);
         self.environment.facts.extend(facts);
         self.golden.extend(golden);
+        self.figures.extend(figures);
         self.determinism = self.determinism.take().or(determinism);
         self.memory = self.memory.or(memory);
         self.operators = self.operators.take().or(operators);
@@ -186,6 +191,7 @@ impl Journal {
             environment: self.environment,
             actual,
             golden: self.golden,
+            figures: self.figures,
             determinism: self.determinism.unwrap_or_else(|| Reading::absent("no process repeated an inference")),
             operators: Reading::from_option(
                 self.operators,

@@ -123,7 +123,8 @@ pub type OnNews<'a> = &'a mut dyn FnMut(News);
 /// Carries out an order. Nothing of it runs any more when this returns, unless the report names what does not end.
 pub fn perform(order: &Order, source: &mut dyn Source, stop: &StopSignal, on_news: OnNews<'_>) -> Report {
     let journal = Journal::new(clock::boot());
-    Attempt { order, probe: Probe::new(&order.root), stop, on_news, journal, cpus: None, package: None }.perform(source)
+    let probe = Probe::new(&order.root);
+    Attempt { order, probe, stop, on_news, journal, cpus: None, package: None, scorer: None }.perform(source)
 }
 
 /// Why an attempt went no further.
@@ -144,6 +145,8 @@ struct Attempt<'a> {
     cpus: Option<Vec<u16>>,
     /// The job's runtime package with what runs it here.
     package: Option<PlacedPackage>,
+    /// What runs the dataset's scorer here.
+    scorer: Option<PathBuf>,
 }
 
 impl Attempt<'_> {
@@ -201,6 +204,7 @@ impl Attempt<'_> {
             message: reason.into(),
         })?;
         self.package = self.placed_package()?;
+        self.scorer = self.placed_scorer()?;
         match findings.refusal {
             None => Ok(begun),
             Some((outcome, message)) => Err(Failure { outcome, stage: Stage::Prepare, message }),
@@ -225,6 +229,23 @@ impl Attempt<'_> {
             make_executable(&program).map_err(|error| io_failure(Stage::Prepare, &error))?;
         }
         Ok(Some(placed))
+    }
+
+    /// What runs the dataset's scorer, by the name in this agent's configuration. Who wants the outputs themselves has
+    /// nothing judged.
+    fn placed_scorer(&mut self) -> Result<Option<PathBuf>, Failure> {
+        let dataset = self.order.spec.dataset.as_ref().filter(|_| self.order.references.is_none());
+        let Some((dataset, scorer)) = dataset.and_then(|it| Some((it, it.scorer.as_ref()?))) else { return Ok(None) };
+        let name = &scorer.interpreter;
+        let Some((path, version)) = self.order.interpreters.get(name) else {
+            let message = format!(
+                "the scorer of {} is run by {name}, which this agent does not know: start it with --interpreter {name}=PATH",
+                dataset.dataset
+            );
+            return Err(Failure { outcome: Outcome::SpecError, stage: Stage::Prepare, message });
+        };
+        self.journal.environment.facts.insert("scorer_interpreter".to_owned(), format!("{name}: {version}"));
+        Ok(Some(path.to_owned()))
     }
 
     /// Fresh processes for latency, one for memory, one for the dataset; the first that fails ends the attempt.
@@ -427,6 +448,7 @@ impl Attempt<'_> {
                 .collect(),
             dataset: spec.dataset.as_ref().map(|_| self.dataset_path()),
             package: self.package.clone(),
+            scorer: self.scorer.clone().filter(|_| matches!(task, Task::Accuracy { .. })),
             out: self.order.folder.join(format!("out-{index}")),
             affinity: self.cpus.clone(),
             spawned: clock::boot(),
@@ -492,6 +514,7 @@ pub(crate) fn describe(order: &Order, files: Vec<PlacedFile>) -> Result<seatrial
         files,
         dataset: None,
         package: None,
+        scorer: None,
         out: order.folder.join("out-0"),
         affinity: None,
         spawned: clock::boot(),
@@ -539,6 +562,7 @@ const fn claim_word(claim: Claim) -> &'static str {
         Claim::Protocol => "protocol: the runner cannot be believed",
         Claim::EngineSignal(_) | Claim::EngineExit(_) => "its program ended",
         Claim::NoResult => "nothing was measured",
+        Claim::Scorer => "the dataset's scorer failed, and not the model",
     }
 }
 

@@ -150,7 +150,7 @@ pub(super) fn run(launch: &Launch<'_>, watch: OnWatch<'_>) -> Result<Ended, Proc
     let (events, danger, cut_at) = (supervisor.events, supervisor.danger, supervisor.cut_at);
     let mut result = read_result(&spec.out);
     if let Some(result) = &mut result {
-        result.actual.settle(&Wanted::of(&spec.job), admitted.as_deref());
+        result.actual.settle(Wanted::of(&spec.job), admitted.as_deref());
     }
     Ok(Ended {
         exit,

@@ -89,12 +89,7 @@ fn readable_for(package: &PlacedPackage, with_drivers: bool) -> Vec<PathBuf> {
     let mut readable = existing(SYSTEM_LIBRARIES);
     readable.push(package.folder.clone());
     readable.extend(named_by(&LIBRARY_PATHS));
-    if let Some(interpreter) = &package.interpreter {
-        // A virtual environment's interpreter is a link to that of its base.
-        let real = interpreter.canonicalize().ok();
-        readable.push(installation(interpreter));
-        readable.extend(real.as_deref().map(installation));
-    }
+    readable.extend(package.interpreter.iter().flat_map(|interpreter| installations(interpreter)));
     if with_drivers {
         let named = named_by(&drivers::PATHS);
         // A driver's description names its library, which mostly lies beside it.
@@ -104,6 +99,17 @@ fn readable_for(package: &PlacedPackage, with_drivers: bool) -> Vec<PathBuf> {
         readable.extend(existing(DRIVER_LISTS));
     }
     readable
+}
+
+/// Where a child that starts a scorer may read: as for a runner, without any package.
+fn readable_for_scorer(interpreter: &Path) -> Vec<PathBuf> {
+    [existing(SYSTEM_LIBRARIES), named_by(&LIBRARY_PATHS), installations(interpreter)].concat()
+}
+
+/// A virtual environment's interpreter is a link to that of its base.
+fn installations(interpreter: &Path) -> Vec<PathBuf> {
+    let real = interpreter.canonicalize().ok();
+    std::iter::once(installation(interpreter)).chain(real.as_deref().map(installation)).collect()
 }
 
 fn named_by(variables: &[&str]) -> Vec<PathBuf> {
@@ -173,9 +179,9 @@ pub(super) fn limit(spec: &ChildSpec) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads the model, the dataset and what the kernel tells; writes its own folder; no network. With a runner also reads
-/// what that needs, and starts what runs it and nothing else. Returns how far the kernel enforces that, for the record:
-/// older kernels do not know landlock.
+/// Reads the model, the dataset and what the kernel tells; writes its own folder; no network. With a runner or a scorer
+/// also reads what that needs, and starts what runs it and nothing else. Returns how far the kernel enforces that, for
+/// the record: older kernels do not know landlock.
 pub(super) fn confine(spec: &ChildSpec) -> String {
     match restrict(spec) {
         Ok(RulesetStatus::FullyEnforced) => "landlock".to_owned(),
@@ -192,14 +198,23 @@ fn restrict(spec: &ChildSpec) -> Result<RulesetStatus, RulesetError> {
     let package = spec.package.as_ref();
     let with_drivers = spec.reaches_accelerators();
     let libraries = package.map(|package| readable_for(package, with_drivers)).unwrap_or_default();
-    let programs = package.map(executable_for).unwrap_or_default();
+    let scorer = spec.scorer.as_deref();
+    let of_scorer = scorer.map(readable_for_scorer).unwrap_or_default();
+    let mut programs = package.map(executable_for).unwrap_or_default();
+    if let Some(interpreter) = scorer {
+        programs.push(interpreter.to_owned());
+        programs.extend(existing(LOADERS));
+    }
     let devices = package.filter(|_| with_drivers).map(|_| existing(ACCELERATOR_DEVICES)).unwrap_or_default();
     let ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(abi))?
         .handle_access(AccessNet::from_all(abi))?
         .create()?
-        .add_rules(path_beneath_rules(readable.into_iter().chain([spec.model.clone()]).chain(libraries), read))?
+        .add_rules(path_beneath_rules(
+            readable.into_iter().chain([spec.model.clone()]).chain(libraries).chain(of_scorer),
+            read,
+        ))?
         .add_rules(path_beneath_rules(devices, read | AccessFs::WriteFile))?
         .add_rules(path_beneath_rules(programs, AccessFs::ReadFile | AccessFs::Execute))?
         .add_rules(path_beneath_rules(&spec.dataset, AccessFs::ReadFile))?

@@ -8,6 +8,7 @@ mod confine;
 pub(crate) mod cpus;
 pub(crate) mod events;
 mod external;
+mod judge;
 mod mark;
 mod outputs;
 pub(crate) mod progress;
@@ -40,6 +41,7 @@ use crate::data::{DataError, Examples, NamedTensor};
 use crate::runtime::{self, LoadRequest, ModelFiles, Outside, Runtime, RuntimeError, Session};
 use crate::{clock, page_cache};
 use events::EventLog;
+use judge::{Judge, Judged};
 use mark::Mark;
 use progress::Progress;
 use references::References;
@@ -320,10 +322,12 @@ impl Worker<'_> {
         let first = examples.inputs(0)?;
         let mut session = self.load(runtime, &first)?;
         self.enter(Stage::Accuracy)?;
+        let entered = Instant::now();
         session.set_inputs(&first)?;
         self.repeat(session.as_mut())?;
         // Who wants the outputs themselves asks for no figures.
         let mut scores = Scores::new(&self.spec.job.binding, &mut examples, !keep_outputs)?;
+        let mut judge = if keep_outputs { None } else { Judge::start(self.spec, &mut examples, entered)? };
         let mut references = keep_outputs.then(References::default);
         for index in 0..examples.count() {
             let (inputs, frame) = examples.framed(index)?;
@@ -332,13 +336,18 @@ impl Worker<'_> {
             session.infer()?;
             let outputs = session.outputs()?;
             scores.take(&outputs, &examples.goldens(index)?, frame)?;
+            if let Some(judge) = &mut judge {
+                judge.take(index, &outputs).map_err(|failure| scores.blame(failure))?;
+            }
             if let Some(references) = &mut references {
                 references.push(&outputs)?;
             }
             self.progress.tell(f64::from(index + 1) / f64::from(examples.count()));
         }
+        let judged = judge.map(Judge::finish).transpose().map_err(|failure| scores.blame(failure))?;
         self.progress.clear();
         self.keep_scores(scores, examples.count())?;
+        self.keep_judged(judged)?;
         if let Some(references) = references {
             self.result.references = references.write(&self.spec.out)?;
         }
@@ -490,6 +499,16 @@ impl Worker<'_> {
         if let Some(message) = not_numbers {
             self.result.claim = Some(Claim::NumericsFail);
             self.result.message = Some(message);
+        }
+        Ok(())
+    }
+
+    fn keep_judged(&mut self, judged: Option<Judged>) -> Result<(), Failure> {
+        let Some(Judged { figures, evidence, spent }) = judged else { return Ok(()) };
+        self.result.figures = figures;
+        self.result.facts.insert("scorer_time".to_owned(), format!("{:.3} s", spent.as_secs_f64()));
+        if let Some((truth, answers)) = evidence {
+            self.keep_evidence(&truth, &answers)?;
         }
         Ok(())
     }

@@ -118,6 +118,14 @@ impl Scores {
         Ok(())
     }
 
+    /// Outputs that are not numbers are the model's fault, whatever a scorer makes of them.
+    pub(super) fn blame(&self, failure: Failure) -> Failure {
+        match &self.not_numbers {
+            Some(message) => Failure { claim: Claim::NumericsFail, message: message.clone() },
+            None => failure,
+        }
+    }
+
     /// What is kept of a dataset of so many examples.
     pub(super) fn finish(self, examples: u32) -> Result<Kept, Failure> {
         let (golden, outputs, cut) = finish_golden(self.golden);

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use seatrial_core::actual::Actual;
 use seatrial_core::backend::Accelerator;
 use seatrial_core::command::{RULES_ROLE, VIEWER_ROLE};
+use seatrial_core::dataset::scorer::Figure;
 use seatrial_core::device::RuntimeOffer;
 use seatrial_core::job::JobSpec;
 use seatrial_core::model::Signature;
@@ -40,6 +41,8 @@ pub(crate) struct ChildSpec {
     pub dataset: Option<PathBuf>,
     /// What the engine is loaded from; absent for one that is built in.
     pub package: Option<PlacedPackage>,
+    /// What runs the dataset's scorer, in the process that judges by it.
+    pub scorer: Option<PathBuf>,
     /// The one folder that the child may write to.
     pub out: PathBuf,
     /// CPUs to run on; wherever the kernel puts it when absent.
@@ -141,6 +144,7 @@ pub(crate) struct ChildResult {
     pub thinned: Option<Thinned>,
     pub actual: Actual,
     pub golden: Vec<GoldenRecord>,
+    pub figures: Vec<Figure>,
     pub determinism: Option<Reading<bool>>,
     pub memory: Option<Memory>,
     pub operators: Option<OperatorProfile>,
@@ -169,6 +173,7 @@ impl Default for ChildResult {
             thinned: None,
             actual: Actual::unknown("the model was not loaded"),
             golden: Vec::new(),
+            figures: Vec::new(),
             determinism: None,
             memory: None,
             operators: None,

@@ -11,6 +11,7 @@ use std::path::Path;
 use seatrial_core::accuracy::golden::Standard;
 use seatrial_core::dataset::frame::Frame;
 use seatrial_core::dataset::package::{PackageManifest, TensorData, TensorSource, raw_bytes};
+use seatrial_core::dataset::scorer::Scorer;
 use seatrial_core::dataset::truth::{self, Truth};
 use seatrial_core::dataset::{Binding, InputBinding, npy};
 use seatrial_core::model::{Signature, TensorSpec};
@@ -48,6 +49,9 @@ pub struct Examples {
     classes: u32,
     goldens: Vec<(String, Column)>,
     standard: Standard,
+    scorer: Option<Scorer>,
+    /// The member that only the scorer understands.
+    scorer_labels: Option<String>,
 }
 
 /// A model's input and where it comes from.
@@ -80,7 +84,10 @@ impl Examples {
             goldens.push((source.name.clone(), read_column(&mut package, source, manifest.examples, Reach::All)?));
         }
         let classes = manifest.classes.len() as u32;
-        Ok(Self { package, count: manifest.examples, inputs, truth, classes, goldens, standard: manifest.standard })
+        let scorer_labels = manifest.labels.filter(|_| manifest.scorer.is_some()).map(|labels| labels.member);
+        let (standard, scorer) = (manifest.standard, manifest.scorer);
+        let count = manifest.examples;
+        Ok(Self { package, count, inputs, truth, classes, goldens, standard, scorer, scorer_labels })
     }
 
     /// The inputs of the first example, by reading hardly more but where they are arrays of npz files: what a process has
@@ -88,9 +95,18 @@ impl Examples {
     pub fn first(path: &Path, binding: &Binding, signature: &Signature) -> Result<Vec<NamedTensor>, DataError> {
         let mut package = Package::open(path)?;
         let manifest = package.manifest()?;
-        let inputs = bind(&mut package, &manifest, binding, signature, Reach::First)?;
-        let goldens = Vec::new();
-        Self { package, count: 1, inputs, truth: None, classes: 0, goldens, standard: manifest.standard }.inputs(0)
+        let mut first = Self {
+            inputs: bind(&mut package, &manifest, binding, signature, Reach::First)?,
+            package,
+            count: 1,
+            truth: None,
+            classes: 0,
+            goldens: Vec::new(),
+            standard: manifest.standard,
+            scorer: None,
+            scorer_labels: None,
+        };
+        first.inputs(0)
     }
 
     pub fn count(&self) -> u32 {
@@ -113,6 +129,21 @@ impl Examples {
 
     pub fn golden_names(&self) -> impl Iterator<Item = &str> {
         self.goldens.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// The program that comes with the dataset.
+    pub fn scorer(&self) -> Option<&Scorer> {
+        self.scorer.as_ref()
+    }
+
+    /// What the scorer is made of, and whether a member is its labels.
+    pub fn scorer_members(&self) -> Vec<(String, bool)> {
+        let files = self.scorer.iter().flat_map(Scorer::members).map(|file| (file.clone(), false));
+        files.chain(self.scorer_labels.iter().map(|labels| (labels.clone(), true))).collect()
+    }
+
+    pub fn scorer_member(&mut self, member: &str, is_labels: bool) -> Result<Vec<u8>, DataError> {
+        if is_labels { self.package.read_labels(member) } else { self.package.read_program(member) }
     }
 
     /// What the model is given for an example.
@@ -251,7 +282,7 @@ fn read_all(package: &mut Package, source: &TensorSource, examples: u32) -> Resu
 }
 
 fn read_truth(package: &mut Package, manifest: &PackageManifest) -> Result<Option<Truth>, DataError> {
-    let Some(source) = &manifest.labels else { return Ok(None) };
+    let Some(source) = manifest.labels.as_ref().filter(|_| manifest.scorer.is_none()) else { return Ok(None) };
     truth::read(manifest, &package.read_labels(&source.member)?)
         .map_err(|error| DataError::Member { member: source.member.clone(), detail: error.to_string() })
 }

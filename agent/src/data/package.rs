@@ -7,6 +7,7 @@ use std::path::Path;
 use seatrial_core::dataset::package::{
     MANIFEST_NAME, MAX_LABEL_BYTES, MAX_MANIFEST_BYTES, MAX_TENSOR_BYTES, PackageManifest,
 };
+use seatrial_core::dataset::scorer::MAX_FILE_BYTES;
 use zip::ZipArchive;
 
 use super::DataError;
@@ -47,6 +48,11 @@ impl Package {
     /// The member that holds the labels.
     pub(super) fn read_labels(&mut self, member: &str) -> Result<Vec<u8>, DataError> {
         read_member(&mut self.archive, member, MAX_LABEL_BYTES)
+    }
+
+    /// A member that is part of a scorer.
+    pub(super) fn read_program(&mut self, member: &str) -> Result<Vec<u8>, DataError> {
+        read_member(&mut self.archive, member, MAX_FILE_BYTES)
     }
 
     /// A member of a member: arrays of an npz file.

@@ -83,7 +83,10 @@ fn dataset(name: &str, task: Task, examples: u32) -> (DatasetRef, Vec<u8>) {
     }
     let bytes = archive.finish().unwrap().into_inner();
     let digest = Digest::of(&bytes);
-    (DatasetRef { dataset: name.into(), version: 1, digest, size: bytes.len() as u64, task, examples }, bytes)
+    (
+        DatasetRef { dataset: name.into(), version: 1, digest, size: bytes.len() as u64, task, examples, scorer: None },
+        bytes,
+    )
 }
 
 fn binding() -> Binding {

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use seatrial_agent::runtime::runner::check::{self, Finding, Options, Verdict};
+use seatrial_core::dataset::npy;
+use seatrial_core::tensor::Tensor;
 use tempfile::TempDir;
 
 use crate::runner::{placed, python};
@@ -128,6 +130,9 @@ fn options(program: &Path, only: Option<&str>) -> Options {
         format: None,
         accelerator: "cpu".into(),
         threads: 1,
+        labels: None,
+        outputs: Vec::new(),
+        metrics: Vec::new(),
         only: only.map(str::to_owned),
     }
 }
@@ -174,4 +179,114 @@ fn the_command_prints_a_table_and_its_exit_code_is_the_verdict() {
     let (code, text) = run("Doubler.version = ''", true);
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("the greeting lacks the engine's version"), "{text}");
+}
+
+/// Sums what it is given, as the SDK lets one write it.
+const GOOD_SCORER: &str = r#"
+import os, struct, time
+import seatrial_runner as sdk
+from seatrial_runner import Figure, Scorer
+
+class Sum(Scorer):
+    runtime, version = "sum", "1"
+
+    def open(self, request):
+        with open(request.labels, encoding="utf-8") as file:
+            file.read()
+        self.values, self.examples = [], request.examples
+
+    def judge(self, index, outputs):
+        self.values += struct.unpack("<2f", outputs["y"].content)
+        return index == 0
+
+    def figures(self):
+        return [Figure("sum", sum(self.values), examples=self.examples)]
+
+class Session(sdk.Judging):
+    pass
+"#;
+
+const SCORER_MAIN: &str = r#"
+incoming, outgoing = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+os.dup2(2, 1)
+Session(Sum(), incoming, outgoing).run()
+"#;
+
+const BROKEN_SCORERS: &[(&str, &str)] = &[
+    ("it greets", "Sum.version = ''"),
+    (
+        "an unknown request is an error",
+        "good = Session.answer\nSession.answer = lambda self, n, kind, body: good(self, n, kind, body) if kind else os._exit(1)",
+    ),
+    (
+        "missing labels are an error",
+        "Sum.open = lambda self, request: vars(self).update(values=[], examples=request.examples)",
+    ),
+    (
+        "judging opens, unknown fields are passed over",
+        "class Strict(dict):\n    def __contains__(self, tag):\n        return super().__contains__(tag) or os._exit(1)\nsdk.REQUESTS = Strict(sdk.REQUESTS)",
+    ),
+    (
+        "examples are judged",
+        "good = Sum.judge\nSum.judge = lambda self, index, outputs: good(self, index, outputs) if index else None",
+    ),
+    ("figures are those that are asked for", "Sum.figures = lambda self: [Figure('sum', float('nan'))]"),
+    (
+        "judging begins anew",
+        "Sum.values = []\nSum.open = lambda self, request: vars(self).update(values=list(self.values), examples=request.examples)",
+    ),
+    (
+        "a tensor in a file is read",
+        "good = Session.value\nSession.value = lambda self, body: os._exit(1) if 5 in dict(sdk.fields(body)) else good(self, body)",
+    ),
+    (
+        "it shuts down",
+        "good = Session.answer\nSession.answer = lambda self, n, kind, body: self.say(n, 'done', b'') if kind == 'shutdown' else good(self, n, kind, body)",
+    ),
+    (
+        "standard output holds frames only",
+        "good = Session.run\ndef run(self):\n    self.outgoing.write(b'Hello!\\n')\n    good(self)\nSession.run = run",
+    ),
+    ("it ends with its input", "os._exit = lambda code: time.sleep(60)"),
+];
+
+/// A scorer with the file and the outputs that it judges.
+fn scorer(broken: &str, only: Option<&str>) -> (TempDir, TempDir, Options) {
+    let home = tempfile::tempdir().unwrap();
+    let script = home.path().join("sum.py");
+    std::fs::write(&script, [GOOD_SCORER, broken, SCORER_MAIN].join("\n")).unwrap();
+    let outputs = home.path().join("y.npy");
+    let values = Tensor::from_f32(vec![2, 2], &[1.0, 2.0, 3.0, 4.0]).unwrap();
+    std::fs::write(&outputs, npy::write(&values)).unwrap();
+    let (folder, program) = placed(&script);
+    let options = Options {
+        files: Vec::new(),
+        labels: Some(script),
+        outputs: vec![("y".into(), outputs)],
+        metrics: vec!["sum".into()],
+        ..options(&program, only)
+    };
+    (home, folder, options)
+}
+
+#[test]
+fn a_scorer_of_the_sdk_keeps_every_rule() {
+    let (_home, _folder, options) = scorer("", None);
+    let findings = check::run(&options).unwrap();
+    let fallen: Vec<&Finding> = findings.iter().filter(|finding| finding.verdict != Verdict::Kept).collect();
+    assert!(fallen.is_empty(), "{fallen:#?}");
+    assert_eq!(findings.len(), BROKEN_SCORERS.len(), "every check has a scorer that breaks its rule");
+    let findings = check::run(&Options { outputs: Vec::new(), ..options }).unwrap();
+    let open = findings.iter().filter(|finding| matches!(finding.verdict, Verdict::Open(_))).count();
+    assert_eq!(open, 4, "what needs outputs is not checked without them: {findings:#?}");
+}
+
+#[test]
+fn a_scorer_that_breaks_a_rule_is_told_which_and_what_to_do() {
+    for &(name, broken) in BROKEN_SCORERS {
+        let (_home, _folder, options) = scorer(broken, Some(name));
+        let findings = check::run(&options).unwrap();
+        let [finding] = findings.as_slice() else { panic!("{name} is one check: {findings:?}") };
+        assert!(matches!(finding.verdict, Verdict::Broken(_)), "{name}: {:?}", finding.verdict);
+    }
 }

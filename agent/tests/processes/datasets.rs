@@ -59,6 +59,7 @@ fn job(script: &[u8], package: &[u8], examples: usize) -> JobSpec {
         size: package.len() as u64,
         task: Task::Classification,
         examples: examples as u32,
+        scorer: None,
     });
     spec
 }

@@ -5,6 +5,7 @@ mod check;
 mod command;
 mod common;
 mod contention;
+mod custom;
 mod datasets;
 mod engines;
 mod external;

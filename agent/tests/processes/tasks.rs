@@ -57,7 +57,7 @@ fn examples(task: Task) -> u32 {
         Task::Multilabel => 12,
         Task::Retrieval => 20,
         Task::Regression => 15,
-        Task::Classification | Task::Golden => 0,
+        Task::Classification | Task::Golden | Task::Custom => 0,
     }
 }
 
@@ -81,6 +81,7 @@ fn job(task: Task, binding: Binding, package: &[u8]) -> (JobSpec, Vec<u8>) {
         size: package.len() as u64,
         task,
         examples: examples(task),
+        scorer: None,
     });
     (spec, model)
 }

@@ -179,6 +179,7 @@ fn an_nnef_model_is_loaded_measured_and_right() {
                 size: dataset.len() as u64,
                 task: Task::Golden,
                 examples: 1,
+                scorer: None,
             });
             common::run(spec, &[bytes, &dataset], &common::options(home.path()))
         };
@@ -309,6 +310,7 @@ fn with_dataset(package: &[u8]) -> Report {
         size: package.len() as u64,
         task: Task::Classification,
         examples: 3,
+        scorer: None,
     });
     common::run(spec, &[&model, package], &common::options(home.path()))
 }

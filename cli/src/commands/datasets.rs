@@ -47,6 +47,8 @@ pub(super) async fn register(client: &Client, path: &Path, name: Option<String>)
     let moved = upload::send_missing(client, std::slice::from_ref(&file)).await?;
     let manifest = &package.manifest;
     let name = name.unwrap_or_else(|| manifest.name.clone());
+    let scorer_json = manifest.scorer.as_ref().map(serde_json::to_string).transpose();
+    let scorer_json = scorer_json.map_err(|error| CliError::failed("write the scorer", error))?;
     let request = v1::AddDatasetRequest {
         name: name.clone(),
         digest: bytes::Bytes::copy_from_slice(file.digest.as_bytes()),
@@ -56,6 +58,7 @@ pub(super) async fn register(client: &Client, path: &Path, name: Option<String>)
         classes: manifest.classes.clone(),
         origin: manifest.origin.clone(),
         license: manifest.license.clone(),
+        scorer_json,
     };
     let doing = format!("register {name}");
     let added = client.datasets().add(Client::request(request)).await.map_err(client.failed(&doing))?.into_inner();

@@ -106,6 +106,7 @@ impl LocalJob {
             size: file.size,
             task: manifest.task,
             examples: manifest.examples,
+            scorer: manifest.scorer.clone(),
         });
         self.files.insert(file.digest, file.path);
         Ok(self)

@@ -20,12 +20,20 @@ use crate::error::Result;
 use crate::exit::Exit;
 use crate::output::{self, Output, json};
 
-/// Runs the job that a suite would make of it: profile `quick`, generated inputs.
+/// Runs the job that a suite would make of it: profile `quick`, on a dataset or on generated inputs.
 pub(super) async fn run(args: TryArgs, context: &Context) -> Result<Exit> {
     let output = context.output(args.output);
     let mut profile = MeasurementProfile::of(ProfileKind::Quick);
     profile.stop.min_time = args.time;
+    let package = match args.dataset {
+        Some(path) => Some(super::datasets::open(path).await?),
+        None => None,
+    };
     let job = LocalJob::new(&args.model, profile).await?;
+    let job = match &package {
+        Some(package) => job.with_dataset(package).await?,
+        None => job,
+    };
     let ModelRef { format, precision, manifest, signature, model, .. } = &job.spec.model;
     output::note(&format!("{model} · {} {} · {}", format.as_str(), precision.as_str(), file_size(manifest.size())));
     output::note(&format!("{}\n", signature_text(signature)));

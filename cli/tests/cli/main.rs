@@ -5,6 +5,7 @@
 mod agents;
 mod command_line;
 mod cross;
+mod custom;
 mod databases;
 mod demo;
 mod disks;

@@ -204,6 +204,7 @@ impl Limits {
             | Task::Multilabel
             | Task::Retrieval
             | Task::Regression
+            | Task::Custom
             | Task::Golden => None,
         };
         let cosine = match task {
@@ -216,6 +217,7 @@ impl Limits {
             | Task::Text
             | Task::Multilabel
             | Task::Regression
+            | Task::Custom
             | Task::Golden => 0.99,
         };
         Self {

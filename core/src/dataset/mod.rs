@@ -6,6 +6,7 @@ pub mod labels;
 pub mod npy;
 pub mod outputs;
 pub mod package;
+pub mod scorer;
 pub mod truth;
 
 use std::collections::BTreeMap;
@@ -35,10 +36,12 @@ pub enum Task {
     Regression,
     /// Reference outputs per example.
     Golden,
+    /// Whatever the program says that comes with the dataset. See [`scorer`].
+    Custom,
 }
 
 impl Task {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Classification,
         Self::Detection,
         Self::Segmentation,
@@ -47,6 +50,7 @@ impl Task {
         Self::Retrieval,
         Self::Regression,
         Self::Golden,
+        Self::Custom,
     ];
 
     #[must_use]
@@ -60,6 +64,7 @@ impl Task {
             Self::Retrieval => "retrieval",
             Self::Regression => "regression",
             Self::Golden => "golden",
+            Self::Custom => "custom",
         }
     }
 
@@ -68,11 +73,12 @@ impl Task {
     pub const fn has_classes(self) -> bool {
         match self {
             Self::Classification | Self::Detection | Self::Segmentation | Self::Multilabel => true,
-            Self::Text | Self::Retrieval | Self::Regression | Self::Golden => false,
+            Self::Text | Self::Retrieval | Self::Regression | Self::Golden | Self::Custom => false,
         }
     }
 
-    /// The metric that tells in one number how good a model is at it; a golden dataset has none.
+    /// The metric that tells in one number how good a model is at it; a golden dataset has none, and one with a scorer has
+    /// names of its own.
     #[must_use]
     pub const fn headline(self) -> Option<&'static str> {
         match self {
@@ -83,7 +89,7 @@ impl Task {
             Self::Multilabel => Some("f1_macro"),
             Self::Retrieval => Some("hit_1"),
             Self::Regression => Some("mae"),
-            Self::Golden => None,
+            Self::Golden | Self::Custom => None,
         }
     }
 }

@@ -70,6 +70,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::Task;
+use super::scorer::Scorer;
 use crate::accuracy::golden::Standard;
 use crate::suite::Problem;
 use crate::suite::document;
@@ -101,12 +102,15 @@ pub struct PackageManifest {
     pub classes: Vec<String>,
     /// At least one, with distinct names.
     pub inputs: Vec<TensorSource>,
-    /// Present unless the task is golden.
+    /// Present unless the task is golden; a scorer may do without.
     pub labels: Option<LabelSource>,
     /// Reference outputs; at least one when the task is golden.
     pub goldens: Vec<TensorSource>,
     /// What the goldens are, and how near outputs must come to them.
     pub standard: Standard,
+    /// What judges the outputs when the task is custom, and only then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scorer: Option<Scorer>,
 }
 
 /// A named tensor of the package: an input, or a reference output.
@@ -173,6 +177,8 @@ pub enum LabelForm {
     Lines,
     /// Annotations of boxes as COCO has them.
     Coco,
+    /// Any file, which the scorer alone understands.
+    File,
 }
 
 impl PackageManifest {
@@ -186,14 +192,16 @@ impl PackageManifest {
         }
     }
 
-    /// Every member that may be read from the package, each once: inputs, labels, goldens.
+    /// Every member that may be read from the package, each once: inputs, labels, goldens, and what the scorer is
+    /// made of.
     #[must_use]
     pub fn members(&self) -> Vec<String> {
         let labels = self.labels.iter().map(|labels| labels.member.clone());
         let inputs = self.inputs.iter().flat_map(|input| input.data.members(self.examples));
         let goldens = self.goldens.iter().flat_map(|golden| golden.data.members(self.examples));
+        let scorer = self.scorer.iter().flat_map(Scorer::members).cloned();
         let mut seen = BTreeSet::new();
-        inputs.chain(labels).chain(goldens).filter(|member| seen.insert(member.clone())).collect()
+        inputs.chain(labels).chain(goldens).chain(scorer).filter(|member| seen.insert(member.clone())).collect()
     }
 
     /// The members that hold nothing but goldens.

@@ -77,10 +77,10 @@ pub fn read(manifest: &PackageManifest, bytes: &[u8]) -> Result<Option<Truth>, L
     let fields = || match &source.form {
         LabelForm::Csv { column } => labels::csv_column(bytes, column, examples).map(Some),
         LabelForm::Lines => labels::lines(bytes, examples).map(Some),
-        LabelForm::Npy | LabelForm::Coco => Ok(None),
+        LabelForm::Npy | LabelForm::Coco | LabelForm::File => Ok(None),
     };
     let truth = match (manifest.task, fields()?) {
-        (Task::Golden, _) => return Ok(None),
+        (Task::Golden | Task::Custom, _) => return Ok(None),
         (Task::Classification, Some(fields)) => Truth::Classes(labels::classes_of(&fields, classes)?),
         (Task::Classification, None) => Truth::Classes(labels::from_tensor(&npy::parse(bytes)?, examples, classes)?),
         (Task::Detection, _) => Truth::Boxes(coco::parse(bytes, examples, classes, |index| image(manifest, index))?),

@@ -287,3 +287,24 @@ proptest! {
         prop_assert_eq!(again.misfits, expansion.misfits);
     }
 }
+
+#[test]
+fn a_job_carries_its_datasets_scorer_and_a_gate_on_a_figure_that_no_scorer_tells_is_a_fault() {
+    let mut catalog = catalog();
+    let version = &mut catalog.datasets[0].versions[0];
+    (version.task, version.scorer) = (Task::Custom, Some(scorer::tests::scorer()));
+    let mut phone = phone(1);
+    phone.profile.interpreters = [("python3".to_owned(), "Python 3.11.7".to_owned())].into();
+    let expanded = |gate: &str| {
+        let text = suite_of("\"digits-cnn\"", &format!("[gate]\nmetrics = [{{ {gate} }}]"));
+        let suite = suite::parse(&text, "night.toml").map_err(|problems| render(&problems))?;
+        expand(&suite, &catalog, std::slice::from_ref(&phone), MAX_CELLS).map_err(|problems| render(&problems))
+    };
+    let expansion = expanded("metric = \"custom.ece\", max = 0.1, dataset = \"digits\"").unwrap();
+    assert_eq!(expansion.jobs[0].spec.dataset.as_ref().unwrap().scorer, Some(scorer::tests::scorer()));
+    let error = expanded("metric = \"custom.ecce\", max = 0.1").unwrap_err();
+    assert!(error.contains("no scorer of its datasets tells \"custom.ecce\""), "{error}");
+    assert!(error.contains("did you mean \"custom.ece\"?"), "{error}");
+    let error = expanded("metric = \"custom.ECE\", max = 0.1").unwrap_err();
+    assert!(error.contains("unknown metric \"custom.ECE\""), "{error}");
+}

@@ -324,3 +324,23 @@ proptest! {
         prop_assert!(judge(&gate, &jobs, &[]).passed || !judge(&stricter, &jobs, &[]).passed);
     }
 }
+
+#[test]
+fn a_figure_of_a_scorer_is_judged_like_any_metric_in_its_own_unit() {
+    let metric = |value| Metric {
+        name: "custom.nll".to_owned(),
+        unit: "nat".to_owned(),
+        value: Reading::Present(Estimate { value, interval: Some((value - 0.1, value + 0.1)) }),
+    };
+    let gate = Gate { metrics: vec![rule("custom.nll", None, Some(0.5))], ..Gate::default() };
+    let judged = |metrics: Vec<Metric>| judge(&gate, &[(job(1, Outcome::Ok), metrics)], &[]);
+    assert!(judged(vec![metric(0.3)]).passed, "the control");
+    let beyond = judged(vec![metric(0.45)]);
+    assert_eq!(
+        beyond.findings[0].message,
+        "custom.nll is 0.45 nat and its 95 % interval reaches 0.55 nat, above the limit: at most 0.5 nat"
+    );
+    let absent = Metric { value: Reading::absent("an example has probability 0"), ..metric(0.0) };
+    assert_eq!(judged(vec![absent]).findings[0].kind, FindingKind::Missing);
+    assert_eq!(judged(Vec::new()).findings[0].kind, FindingKind::Missing);
+}

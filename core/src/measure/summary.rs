@@ -6,7 +6,7 @@ use super::{latency, paced, stats, sustained, task, told};
 use crate::accuracy::classification::{self, Classification};
 use crate::accuracy::golden::{self, Comparison};
 use crate::dataset::Task;
-use crate::job::JobSpec;
+use crate::job::{DatasetRef, JobSpec};
 use crate::metric::{Estimate, Metric};
 use crate::model::{Axis, Signature, TensorSpec};
 use crate::outcome::Outcome;
@@ -58,7 +58,11 @@ pub fn summarise(spec: &JobSpec, report: &Report) -> Summary {
 }
 
 fn sort_as_registered(metrics: &mut [Metric]) {
-    let place = |metric: &Metric| crate::metric::REGISTRY.iter().position(|kind| kind.name == metric.name);
+    // Those of a scorer are in no registry, and come last.
+    let place = |metric: &Metric| {
+        let known = crate::metric::REGISTRY.iter().position(|kind| kind.name == metric.name);
+        known.unwrap_or(usize::MAX)
+    };
     metrics.sort_by_key(place);
 }
 
@@ -327,6 +331,7 @@ fn task_metrics(spec: &JobSpec, report: &Report, invalid: &mut Vec<Reason>) -> V
     }
     let judged = match dataset.task {
         Task::Classification => classification_metrics(report),
+        Task::Custom => custom_metrics(dataset, report),
         Task::Detection
         | Task::Segmentation
         | Task::Text
@@ -351,8 +356,10 @@ fn task_metrics(spec: &JobSpec, report: &Report, invalid: &mut Vec<Reason>) -> V
             why
         }
     };
-    let absent = task::names(dataset.task).iter().map(|name| Metric::absent(name, absent.clone()));
-    absent.chain(references).collect()
+    let of_scorer = dataset.scorer.iter().flat_map(|scorer| &scorer.metrics);
+    let of_scorer = of_scorer.map(|metric| metric.with(Reading::absent(absent.clone())));
+    let registered = task::names(dataset.task).iter().map(|name| Metric::absent(name, absent.clone()));
+    registered.chain(of_scorer).chain(references).collect()
 }
 
 /// What a golden dataset is for.
@@ -360,6 +367,20 @@ const COMPARISON: &str = "comparison with the reference";
 
 fn unusable(why: &str) -> Reason {
     Reason::new(Code::AccuracyUnusable, &[("why", &why)])
+}
+
+/// What the dataset's scorer says; `None` where it said nothing.
+fn custom_metrics(dataset: &DatasetRef, report: &Report) -> Result<Option<Vec<Metric>>, String> {
+    let Some(scorer) = &dataset.scorer else {
+        return Err("the job's specification names no scorer".to_owned());
+    };
+    if report.figures.is_empty() {
+        return Ok(None);
+    }
+    match scorer.refuted(&report.figures, dataset.examples) {
+        Some(why) => Err(format!("the scorer {}: {why}", scorer.program)),
+        None => Ok(scorer.named(&report.figures)),
+    }
 }
 
 fn classification_metrics(report: &Report) -> Result<Option<Vec<Metric>>, String> {

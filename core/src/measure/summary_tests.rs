@@ -1,6 +1,7 @@
 //! What a report comes to, from end to end.
 
 use super::*;
+use crate::dataset::scorer;
 use crate::evidence::Evidence;
 use crate::measure::testing::{block, process, report, spec};
 use crate::metric::REGISTRY;
@@ -114,8 +115,9 @@ fn every_metric_that_any_profile_gives_is_registered_once_with_its_unit() {
             for report in [report(), quick_report(), golden_report(&[comparison()])] {
                 let summary = summarise(&spec(kind, task, 1), &report);
                 let mut names = names(&summary);
-                seen.extend(names.iter().map(|&name| name.to_owned()));
-                for metric in &summary.metrics {
+                let registered = names.iter().filter(|name| !name.starts_with(scorer::PREFIX));
+                seen.extend(registered.map(|&name| name.to_owned()));
+                for metric in summary.metrics.iter().filter(|metric| !metric.name.starts_with(scorer::PREFIX)) {
                     let kind =
                         crate::metric::kind(&metric.name).unwrap_or_else(|| panic!("{} is unknown", metric.name));
                     assert_eq!(metric.unit, kind.unit);
@@ -493,4 +495,40 @@ fn a_load_for_which_the_disk_read_next_to_nothing_was_not_cold() {
     let unknown = with(None);
     assert_eq!(value(&unknown, "load_cold_ms"), None);
     assert_eq!(reason(&unknown, "load_cold_ms").as_deref(), Some(Code::ColdUnknown.template()));
+}
+
+#[test]
+fn figures_of_a_scorer_are_metrics_with_the_units_of_the_dataset_behind_those_of_the_registry() {
+    let spec = spec(ProfileKind::AccuracyOnly, Some(Task::Custom), 1);
+    let told =
+        Report { figures: vec![scorer::tests::figure("nll", 0.5), scorer::tests::figure("ece", 0.1)], ..report() };
+    let summary = summarise(&spec, &told);
+    assert_eq!((summary.outcome, summary.invalid.as_slice()), (Outcome::Ok, &[][..]));
+    let of_scorer: Vec<_> =
+        summary.metrics.iter().rev().take(2).map(|it| (it.name.as_str(), it.unit.as_str())).collect();
+    assert_eq!(of_scorer, [("custom.nll", "nat"), ("custom.ece", "1")]);
+    assert_eq!(value(&summary, "custom.ece"), Some(0.1));
+}
+
+#[test]
+fn figures_that_are_missing_or_cannot_be_true_are_absent_and_make_the_job_invalid() {
+    let spec = spec(ProfileKind::AccuracyOnly, Some(Task::Custom), 1);
+    let nan = vec![scorer::tests::figure("nll", f64::NAN), scorer::tests::figure("ece", 0.1)];
+    for (figures, why) in [
+        (Vec::new(), "the report carries no predictions"),
+        (vec![scorer::tests::figure("nll", 0.5)], "the scorer score.py: it does not tell \"ece\""),
+        (nan, "the scorer score.py: nll: NaN [NaN, NaN] is not a finite number"),
+    ] {
+        let summary = summarise(&spec, &Report { figures, ..report() });
+        assert_eq!(summary.invalid[0].code(), Some(Code::AccuracyUnusable));
+        for name in ["custom.ece", "custom.nll"] {
+            let metric = summary.metrics.iter().find(|metric| metric.name == name).unwrap();
+            assert_eq!(metric.value.reason(), Some(why), "{name}");
+        }
+    }
+    let failed = Report { outcome: Outcome::SpecError, failed_stage: Some(Stage::Accuracy), ..report() };
+    let summary = summarise(&spec, &failed);
+    let ece = summary.metrics.iter().find(|metric| metric.name == "custom.ece").unwrap();
+    assert_eq!(ece.value.reason(), Some("the attempt ended as spec_error at accuracy"));
+    assert_eq!(summary.outcome, Outcome::SpecError);
 }

@@ -25,7 +25,8 @@ pub const fn names(task: Task) -> &'static [&'static str] {
         Task::Multilabel => &["top1", "f1_macro", "f1_micro"],
         Task::Retrieval => &["hit_1", "hit_5", "hit_10", "recall_1", "recall_5", "recall_10"],
         Task::Regression => &["mae", "rmse", "max_error"],
-        Task::Golden => &[],
+        // The names of a scorer's figures stand in its dataset.
+        Task::Golden | Task::Custom => &[],
     }
 }
 
@@ -52,9 +53,13 @@ pub fn right(task: Task, examples: u32, blocks: &[Block]) -> Result<Option<Vec<b
             }
             Ok(Some(labels.iter().zip(top.chunks_exact(KEPT)).map(|(label, best)| best[0] == *label).collect()))
         }
-        Task::Detection | Task::Segmentation | Task::Text | Task::Multilabel | Task::Retrieval | Task::Regression => {
-            Ok(read(task, examples, blocks)?.and_then(|evidence| evidence.right()))
-        }
+        Task::Detection
+        | Task::Segmentation
+        | Task::Text
+        | Task::Multilabel
+        | Task::Retrieval
+        | Task::Regression
+        | Task::Custom => Ok(read(task, examples, blocks)?.and_then(|evidence| evidence.right())),
     }
 }
 
@@ -107,6 +112,8 @@ pub fn metrics(evidence: &Evidence, examples: u32) -> Result<Vec<Metric>, String
                 plain("max_error", result.map(|it| it.max_absolute)),
             ])
         }
+        // The scorer has told its figures itself.
+        Evidence::Verdicts(_) => Ok(Vec::new()),
     }
 }
 
@@ -197,9 +204,9 @@ mod tests {
     }
 
     #[test]
-    fn every_task_but_golden_has_figures_and_its_headline_is_one_of_them() {
+    fn every_task_but_golden_and_custom_has_figures_and_its_headline_is_one_of_them() {
         for task in Task::ALL {
-            assert_eq!(names_in_registry(task).is_empty(), task == Task::Golden);
+            assert_eq!(names_in_registry(task).is_empty(), matches!(task, Task::Golden | Task::Custom));
             assert!(task.headline().is_none_or(|headline| names(task).contains(&headline)), "{task:?}");
         }
     }
@@ -228,6 +235,12 @@ mod tests {
         let evidence = Evidence::Regression { truth: vec![1.0, 2.0], answers: vec![1.0, 4.0] };
         assert_eq!(of(&figures(Task::Regression, &evidence, 2), "mae"), Some(1.0));
         assert_eq!(right(Task::Regression, 2, &blocks(&evidence, 2)), Ok(None), "a number is neither right nor wrong");
+
+        let verdicts = blocks(&Evidence::Verdicts(vec![true, false]), 2);
+        assert_eq!(right(Task::Custom, 2, &verdicts), Ok(Some(vec![true, false])));
+        assert!(right(Task::Custom, 3, &verdicts).is_err());
+        let maybe = Evidence::read(Task::Custom, 2, &[2], &[2, 1, 7]);
+        assert_eq!(maybe, Err(evidence::EvidenceError::Value { side: "answers", value: 7 }));
     }
 
     #[test]

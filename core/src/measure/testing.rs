@@ -53,6 +53,7 @@ pub(super) fn report() -> Report {
             loaded: Vec::new(),
         },
         golden: Vec::new(),
+        figures: Vec::new(),
         determinism: Reading::absent("not repeated"),
         operators: Reading::absent("not asked"),
         memory: Reading::absent("no memory pass"),
@@ -128,6 +129,7 @@ pub(super) fn spec(kind: ProfileKind, task: Option<Task>, batch: u64) -> JobSpec
             size: 1,
             task,
             examples: 4,
+            scorer: (task == Task::Custom).then(crate::dataset::scorer::tests::scorer),
         }),
         package: None,
         backend: Backend {

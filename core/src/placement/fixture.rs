@@ -168,6 +168,7 @@ pub(crate) fn dataset(number: u8, name: &str) -> DatasetDetail {
         task: Task::Classification,
         examples: 360,
         classes: vec!["0".to_owned(), "1".to_owned()],
+        scorer: None,
         origin: None,
         license: None,
         created_at: NOW,

@@ -10,7 +10,7 @@ fn onnx() -> VariantRow {
 }
 
 fn can_run<'t>(variant: &VariantRow, backend: &Backend, device: &DeviceRow, tracks: &'t [TrackRow]) -> Fit<'t> {
-    let combination = Combination { variant, backend, profile: ProfileKind::Quick, has_dataset: false };
+    let combination = Combination { variant, backend, profile: ProfileKind::Quick, has_dataset: false, scorer: None };
     super::can_run(&combination, device, tracks)
 }
 
@@ -210,7 +210,7 @@ fn a_benchmark_program_is_not_given_what_it_cannot_do() {
     phone.profile.abi = "aarch64-linux-android".to_owned();
     let (tracks, gguf) = ([track], variant(1, "q4", Format::Gguf, Precision::Int4));
     let judged = |backend: &Backend, profile: ProfileKind, has_dataset: bool| match super::can_run(
-        &Combination { variant: &gguf, backend, profile, has_dataset },
+        &Combination { variant: &gguf, backend, profile, has_dataset, scorer: None },
         &phone,
         &tracks,
     ) {
@@ -225,4 +225,27 @@ fn a_benchmark_program_is_not_given_what_it_cannot_do() {
     let gpu = Backend { accelerator: Accelerator::Gpu, ..plain };
     let refused = judged(&gpu, ProfileKind::Quick, false);
     assert_eq!(refused, "the package of llama-bench 1.31.1 holds nothing for gpu");
+}
+
+#[test]
+fn a_scorer_needs_a_device_with_its_interpreter_whatever_the_engine() {
+    let scorer = crate::dataset::scorer::tests::scorer();
+    let (variant, backend, mut phone) = (onnx(), backend("tract"), phone(1));
+    let combination = Combination {
+        variant: &variant,
+        backend: &backend,
+        profile: ProfileKind::Quick,
+        has_dataset: true,
+        scorer: Some(("digits-ece", &scorer)),
+    };
+    let Fit::Misfit(reason) = super::can_run(&combination, &phone, &[]) else { panic!("it has no interpreter") };
+    assert_eq!(reason.code(), Some(Code::NoScorerInterpreter));
+    assert_eq!(
+        reason,
+        "the scorer of digits-ece is run by python3, which the agent on the device does not have: start it with --interpreter"
+    );
+    let none = Combination { scorer: None, ..combination };
+    assert_eq!(super::can_run(&none, &phone, &[]), Fit::Fit(None), "the control: nothing is asked of the device");
+    phone.profile.interpreters = [("python3".to_owned(), "Python 3.11.7".to_owned())].into();
+    assert_eq!(super::can_run(&combination, &phone, &[]), Fit::Fit(None));
 }

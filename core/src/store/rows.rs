@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::agents::AgentBuild;
+use crate::dataset::scorer::Scorer;
 use crate::dataset::{Binding, Task};
 use crate::device::{DeviceState, Evidence, Labels, Profile};
 use crate::digest::Digest;
@@ -259,6 +260,8 @@ pub struct NewDatasetVersion {
     pub task: Task,
     pub examples: u32,
     pub classes: Vec<String>,
+    /// What judges the outputs when the task is custom.
+    pub scorer: Option<Scorer>,
     pub origin: Option<String>,
     pub license: Option<String>,
 }
@@ -292,6 +295,8 @@ pub struct DatasetVersionRow {
     pub task: Task,
     pub examples: u32,
     pub classes: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scorer: Option<Scorer>,
     pub origin: Option<String>,
     pub license: Option<String>,
     pub created_at: Timestamp,

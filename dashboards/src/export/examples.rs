@@ -196,6 +196,8 @@ const TRUTH: &str = "truth";
 const ANSWER: &str = "answer";
 /// The class with the highest score, whether or not it reaches the threshold.
 const BEST: &str = "best";
+/// 1 where a scorer says that the example is answered right, else 0.
+const RIGHT: &str = "right";
 
 fn answer_rows(evidence: &Evidence, rows: &mut Vec<Row>) {
     let blank = |side, example: usize| Row { example: Some(example as u64), side, ..Row::default() };
@@ -257,6 +259,10 @@ fn answer_rows(evidence: &Evidence, rows: &mut Vec<Row>) {
                 let values = values.iter().enumerate();
                 rows.extend(values.map(|(example, &value)| Row { value: Some(value), ..blank(side, example) }));
             }
+        }
+        Evidence::Verdicts(right) => {
+            let right = right.iter().map(|&right| f64::from(u8::from(right))).enumerate();
+            rows.extend(right.map(|(example, value)| Row { value: Some(value), ..blank(RIGHT, example) }));
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use axum::extract::{Path, State};
 use axum::response::Response;
+use seatrial_core::dataset::scorer::{Scorer, ScorerMetric};
 use seatrial_core::store::{DatasetDetail, DatasetRow, DatasetVersionRow};
 use serde::Serialize;
 
@@ -12,6 +13,7 @@ use crate::failure::Failure;
 use crate::format::{DASH, Moments, count, file_size};
 use crate::frame::{Frame, Nav};
 use crate::html::{self, Html};
+use crate::i18n::Words;
 use crate::visit::{Visit, encode};
 
 /// Versions that a page lists; all of them are in its JSON.
@@ -133,6 +135,26 @@ struct Page {
     versions: Vec<VersionLine>,
     versions_left: String,
     classes: Vec<String>,
+    scorer: Option<Shown>,
+}
+
+/// What judges the outputs of the newest version.
+struct Shown {
+    program: String,
+    /// Name, unit, which way is better, meaning.
+    metrics: Vec<(String, String, String, String)>,
+}
+
+fn shown(scorer: &Scorer, words: Words) -> Shown {
+    let values = [("program", scorer.program.as_str()), ("interpreter", scorer.interpreter.as_str())];
+    let metric = |metric: &ScorerMetric| {
+        let meaning = metric.meaning.clone().unwrap_or_default();
+        (metric.full_name(), metric.unit.clone(), words.better(metric.better).into_owned(), meaning)
+    };
+    Shown {
+        program: words.with("dataset.scorer_program", &values),
+        metrics: scorer.metrics.iter().map(metric).collect(),
+    }
 }
 
 pub(crate) async fn page(
@@ -158,10 +180,12 @@ pub(crate) async fn page(
                         ("n", &count(version.examples.into())),
                         ("classes", &count(version.classes.len() as u64)),
                     ];
-                    words.with(
-                        if version.classes.is_empty() { "dataset.sentence_golden" } else { "dataset.sentence_classes" },
-                        &values,
-                    )
+                    let key = match (version.scorer.is_some(), version.classes.is_empty()) {
+                        (true, _) => "dataset.sentence_scorer",
+                        (false, true) => "dataset.sentence_golden",
+                        (false, false) => "dataset.sentence_classes",
+                    };
+                    words.with(key, &values)
                 },
             ),
             facts: vec![
@@ -172,6 +196,7 @@ pub(crate) async fn page(
                 (words.t("model.origin").into_owned(), or(newest.and_then(|version| version.origin.as_ref()))),
                 (words.t("model.licence").into_owned(), or(newest.and_then(|version| version.license.as_ref()))),
             ],
+            scorer: newest.and_then(|version| version.scorer.as_ref()).map(|scorer| shown(scorer, words)),
             versions: data.versions.iter().take(VERSIONS).map(|version| line(version, moments)).collect(),
             versions_left: super::left(data.versions.len(), VERSIONS, words),
             classes: newest.map(|version| version.classes.clone()).unwrap_or_default(),

@@ -24,6 +24,7 @@ pub(crate) mod suite;
 
 use std::collections::HashMap;
 
+use seatrial_core::dataset::scorer;
 use seatrial_core::ids::{DeviceId, JobId};
 use seatrial_core::job::AttemptRef;
 use seatrial_core::live::LiveDevice;
@@ -65,9 +66,16 @@ impl Numbers {
     }
 
     /// The name of the task's headline metric among these, when it has a value. A task that has `top1` beside its own
-    /// headline is known by its own.
-    pub(crate) fn headline(&self) -> Option<&'static str> {
-        TASK_HEADLINES.iter().copied().rev().find(|name| self.estimate(name).is_some())
+    /// headline is known by its own; a scorer's is the first of its figures that has a value.
+    pub(crate) fn headline(&self) -> Option<&str> {
+        let registered = TASK_HEADLINES.iter().copied().rev().find(|name| self.estimate(name).is_some());
+        registered
+            .or_else(|| self.of_scorer().map(|metric| metric.name.as_str()).find(|name| self.estimate(name).is_some()))
+    }
+
+    /// What the dataset's own scorer tells.
+    pub(crate) fn of_scorer(&self) -> impl Iterator<Item = &Metric> {
+        self.0.iter().filter(|metric| metric.name.starts_with(scorer::PREFIX))
     }
 
     /// The latency that a program told of itself.

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use axum::extract::{Path, State};
 use axum::response::Response;
 use seatrial_core::backend::Accelerator;
+use seatrial_core::dataset::scorer;
 use seatrial_core::ids::{DeviceId, JobId, RunId};
 use seatrial_core::job::AttemptRef;
 use seatrial_core::metric::{self, Better, Metric};
@@ -341,14 +342,16 @@ pub(super) fn accelerator(backend: &str) -> Accelerator {
 }
 
 /// The figure of accuracy that the results have: the headline of the task of the first one that has any.
-fn accuracy_metric(results: &[Best]) -> Option<&'static str> {
-    results.iter().find_map(|best| Numbers::new(best.metrics.clone()).headline())
+fn accuracy_metric(results: &[Best]) -> Option<String> {
+    results.iter().find_map(|best| Numbers::new(best.metrics.clone()).headline().map(str::to_owned))
 }
 
 /// Points for the chart: results with a latency and a share that tells how good they are, one a variant and backend.
 /// A rate of errors, or an error in a unit of its own, is no share: it stands in the table alone.
 fn points(results: &[Best]) -> Vec<(usize, Point)> {
-    let name = accuracy_metric(results)
+    let name = accuracy_metric(results);
+    let name = name
+        .as_deref()
         .filter(|name| is_share(name) && metric::kind(name).is_some_and(|kind| kind.better == Better::Higher));
     let Some(name) = name else { return Vec::new() };
     let measured =
@@ -458,8 +461,15 @@ pub(crate) async fn page(
 
 /// `top-1, %`.
 fn accuracy_head(results: &[Best]) -> String {
-    let name = accuracy_metric(results).unwrap_or("top1");
-    let unit = if is_share(name) { ", %" } else { "" };
+    let name = accuracy_metric(results);
+    let name = name.as_deref().unwrap_or("top1");
+    let unit = || results.iter().flat_map(|best| &best.metrics).find(|metric| metric.name == name).map(|it| &it.unit);
+    let unit = match (is_share(name), unit()) {
+        (true, _) => ", %".to_owned(),
+        // In what the others of the registry are, their names say.
+        (false, Some(unit)) if name.starts_with(scorer::PREFIX) && unit != "1" => format!(", {unit}"),
+        (false, _) => String::new(),
+    };
     format!("{}{unit}", figure_name(name))
 }
 
@@ -515,6 +525,7 @@ fn result_lines(
 ) -> Vec<ResultLine> {
     let slowest = points.iter().map(|(_, point)| point.latency).fold(0.0, f64::max);
     let accuracy = accuracy_metric(results);
+    let accuracy = accuracy.as_deref();
     let factor = if accuracy.is_some_and(is_share) { 100.0 } else { 1.0 };
     let line = |(i, best): (usize, &Best)| {
         let numbers = Numbers::new(best.metrics.clone());

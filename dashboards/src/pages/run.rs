@@ -1,7 +1,7 @@
 //! A run: how far, how long, what broke. Its parts are rendered one by one, so that the stream of fragments can
 //! replace each alone.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use axum::Form;
 use axum::extract::{Path, State};
@@ -73,7 +73,11 @@ pub(crate) async fn read(state: &Dashboards, visit: &Visit, number: i64, detail:
     let run = run.ok_or_else(|| Failure::NotFound { what: "gone.run", id: run_number(number) })?;
     let jobs = state.read.jobs(run.id).await?;
     let metrics = match detail {
-        Detail::Headline => state.read.run_metrics_named(run.id, &HEADLINE).await?,
+        Detail::Headline => {
+            let of_scorers = scorers(state, visit, &jobs).await?;
+            let names: Vec<&str> = HEADLINE.into_iter().chain(of_scorers.iter().map(String::as_str)).collect();
+            state.read.run_metrics_named(run.id, &names).await?
+        }
         Detail::Whole => state.read.run_metrics(run.id).await?,
     };
     let mut devices = state.read.devices().await?;
@@ -89,6 +93,18 @@ pub(crate) async fn read(state: &Dashboards, visit: &Visit, number: i64, detail:
         devices,
         numbers: by_job(metrics),
     })
+}
+
+/// Names of what the scorers of a run's datasets tell: a run has few datasets, however many jobs it has.
+async fn scorers(state: &Dashboards, visit: &Visit, jobs: &[JobRow]) -> Result<BTreeSet<String>, Failure> {
+    let datasets = jobs.iter().filter_map(|job| job.dataset.as_deref()?.split('@').next());
+    let mut names = BTreeSet::new();
+    for dataset in datasets.collect::<BTreeSet<&str>>() {
+        let detail = state.read.dataset(visit.viewer.project, dataset).await?;
+        let scorers = detail.into_iter().flat_map(|detail| detail.versions).filter_map(|version| version.scorer);
+        names.extend(scorers.flat_map(|scorer| scorer.metrics).map(|metric| metric.full_name()));
+    }
+    Ok(names)
 }
 
 /// The parts that change while the run goes on, by the id of their element.

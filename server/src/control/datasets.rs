@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use seatrial_core::accuracy::classification::MAX_CLASSES;
 use seatrial_core::dataset::Task;
 use seatrial_core::dataset::package::MAX_EXAMPLES;
+use seatrial_core::dataset::scorer::Scorer;
 use seatrial_core::ids::{DatasetId, DatasetVersionId};
 use seatrial_core::store::NewDatasetVersion;
 use seatrial_core::time::Timestamp;
@@ -38,7 +39,7 @@ impl Datasets for Control {
 }
 
 fn checked(caller: &Caller, message: AddDatasetRequest, now: Timestamp) -> Result<NewDatasetVersion, Error> {
-    let AddDatasetRequest { name, digest, size, task, examples, classes, origin, license } = message;
+    let AddDatasetRequest { name, digest, size, task, examples, classes, origin, license, scorer_json } = message;
     let task: Task = validate::word("task", &task)?;
     if examples == 0 || examples > MAX_EXAMPLES {
         return Err(Error::field("examples", format!("{examples}; a dataset has 1 to {MAX_EXAMPLES}")));
@@ -59,6 +60,17 @@ fn checked(caller: &Caller, message: AddDatasetRequest, now: Timestamp) -> Resul
     if let Some(index) = classes.iter().position(|class| !seen.insert(class.as_str())) {
         return Err(Error::field(format!("classes[{index}]"), format!("{:?} is given twice", classes[index])));
     }
+    let scorer: Option<Scorer> = match (task == Task::Custom, scorer_json) {
+        (true, Some(json)) => Some(validate::json("scorer_json", &json)?),
+        (true, None) => return Err(Error::field("scorer_json", "a custom dataset needs a scorer")),
+        (false, None) => None,
+        (false, Some(_)) => {
+            return Err(Error::field("scorer_json", format!("a {} dataset has no scorer", task.as_str())));
+        }
+    };
+    if let Some((key, why)) = scorer.iter().flat_map(Scorer::faults).next() {
+        return Err(Error::field(format!("scorer_json.{key}"), why));
+    }
     Ok(NewDatasetVersion {
         dataset: DatasetId::new(now, entropy()),
         id: DatasetVersionId::new(now, entropy()),
@@ -71,6 +83,7 @@ fn checked(caller: &Caller, message: AddDatasetRequest, now: Timestamp) -> Resul
         task,
         examples,
         classes,
+        scorer,
         origin: validate::text("origin", origin)?,
         license: validate::text("license", license)?,
     })

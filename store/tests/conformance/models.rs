@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use seatrial_core::dataset::scorer::{Scorer, ScorerMetric};
 use seatrial_core::dataset::{Binding, Task};
 use seatrial_core::digest::Digest;
 use seatrial_core::ids::{BindingId, DatasetId, ModelVersionId};
+use seatrial_core::metric::Better;
 use seatrial_core::model::{Format, Precision, Signature, SignatureStanding, TensorSpec};
 use seatrial_core::store::{NewBinding, NewModelVersion, NewVariant, Store, StoreError};
 use seatrial_core::tensor::DType;
@@ -158,13 +160,29 @@ pub(crate) async fn dataset_versions_count_from_one(store: Arc<dyn Store>) {
     for task in Task::ALL {
         let mut of_task = new_dataset(&format!("of-{}", task.as_str()), world.project, world.person, package);
         of_task.task = task;
+        of_task.scorer = (task == Task::Custom).then(scorer);
         store.add_dataset_version(&of_task).await.unwrap();
         let detail = store.dataset(world.project, &of_task.name).await.unwrap().unwrap();
-        assert_eq!(detail.versions[0].task, task);
+        assert_eq!((detail.versions[0].task, &detail.versions[0].scorer), (task, &of_task.scorer));
     }
 
     let nowhere = new_dataset("faces", world.project, world.person, Digest::of(b"never uploaded"));
     assert!(matches!(store.add_dataset_version(&nowhere).await.unwrap_err(), StoreError::Conflict { .. }));
+}
+
+fn scorer() -> Scorer {
+    let metric = ScorerMetric {
+        name: "ece".to_owned(),
+        unit: "1".to_owned(),
+        better: Better::Lower,
+        meaning: Some("期望校准误差".to_owned()),
+    };
+    Scorer {
+        interpreter: "python3".to_owned(),
+        program: "score.py".to_owned(),
+        files: vec!["seatrial_runner.py".to_owned()],
+        metrics: vec![metric],
+    }
 }
 
 pub(crate) async fn an_artifact_that_is_held_is_never_forgotten(store: Arc<dyn Store>) {

@@ -257,6 +257,7 @@ pub(crate) fn new_dataset(name: &str, project: ProjectId, person: PrincipalId, d
         task: Task::Classification,
         examples: 360,
         classes: (0..10).map(|class| class.to_string()).collect(),
+        scorer: None,
         origin: None,
         license: Some("CC-BY-4.0".to_owned()),
     }
@@ -353,6 +354,7 @@ pub(crate) fn report(outcome: Outcome) -> Report {
             loaded: vec![Digest::of(b"weights")],
         },
         golden: Vec::new(),
+        figures: Vec::new(),
         determinism: Reading::Present(true),
         operators: Reading::absent("not asked"),
         memory: Reading::Present(Memory { base_kib: 10, peak_kib: Some(30), retained_kib: 12, pss_kib: None }),

@@ -8,6 +8,7 @@ mod claims;
 mod client;
 mod frames;
 mod process;
+pub(crate) mod scorer;
 mod session;
 mod tensors;
 
@@ -25,9 +26,15 @@ use super::{LoadRequest, ModelFiles, Runtime, RuntimeError, Session};
 use crate::child::spec::{ChildSpec, PlacedPackage};
 use client::Client;
 
+/// What a program is called in messages.
+const RUNNER: &str = "runner";
+const SCORER: &str = "scorer";
+
 /// A program that speaks the protocol, on this device.
 #[derive(Debug, Clone)]
 struct Program {
+    /// [`RUNNER`] or [`SCORER`].
+    what: &'static str,
     /// What runs it, from the agent's own configuration; none for one that runs by itself.
     interpreter: Option<PathBuf>,
     path: PathBuf,
@@ -53,7 +60,7 @@ impl<'a> Runner<'a> {
         let Some(path) = package.program() else {
             return Err(RuntimeError::new(Claim::SpecError, "the runtime package names no program"));
         };
-        let program = Program { interpreter: package.interpreter.clone(), path };
+        let program = Program { what: RUNNER, interpreter: package.interpreter.clone(), path };
         Ok(Self {
             package,
             program,

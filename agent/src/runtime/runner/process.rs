@@ -1,6 +1,6 @@
 //! The process of a runner: started, heard, ended.
 
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use prost::Message;
+use rustix::fs::{OFlags, fcntl_setfl};
 use seatrial_core::outcome::Claim;
 use seatrial_proto::v1::FromRunner;
 
@@ -38,11 +39,19 @@ pub(super) struct Process {
     child: Child,
     stdin: Option<ChildStdin>,
     heard: Receiver<Result<FromRunner, FrameError>>,
+    what: &'static str,
 }
 
 impl Process {
-    /// Starts the program in its folder. Its standard error is ours.
-    pub(super) fn start(program: &Program, folder: &Path, accelerator: &str, threads: u16) -> io::Result<Self> {
+    /// Starts the program in its folder. Its standard error is ours. One that is not trusted to read what it is sent is
+    /// sent it without waiting, [`LOOK`] by look: a runner's times include the way to it.
+    pub(super) fn start(
+        program: &Program,
+        folder: &Path,
+        accelerator: &str,
+        threads: u16,
+        distrusted: bool,
+    ) -> io::Result<Self> {
         std::fs::create_dir_all(folder)?;
         let mut command = match &program.interpreter {
             Some(interpreter) => {
@@ -67,6 +76,9 @@ impl Process {
             .spawn()?;
         let pipe = |what| move || io::Error::other(format!("the process has no standard {what}"));
         let stdin = child.stdin.take().ok_or_else(pipe("input"))?;
+        if distrusted {
+            fcntl_setfl(&stdin, OFlags::NONBLOCK)?;
+        }
         let mut stdout = child.stdout.take().ok_or_else(pipe("output"))?;
         let (sender, heard) = mpsc::sync_channel(WAITING);
         thread::Builder::new().name("runner".to_owned()).stack_size(128 << 10).spawn(move || {
@@ -78,35 +90,45 @@ impl Process {
                 }
             }
         })?;
-        Ok(Self { child, stdin: Some(stdin), heard })
+        Ok(Self { child, stdin: Some(stdin), heard, what: program.what })
     }
 
     pub(super) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Sends one frame.
-    pub(super) fn say(&mut self, message: &impl Message) -> Result<(), RuntimeError> {
-        self.say_bytes(&message.encode_to_vec())
+    pub(super) const fn what(&self) -> &'static str {
+        self.what
     }
 
-    pub(super) fn say_bytes(&mut self, body: &[u8]) -> Result<(), RuntimeError> {
+    /// Sends one frame. One that is not trusted to read it has read it within `patience`, or has failed.
+    pub(super) fn say(&mut self, message: &impl Message, patience: Duration) -> Result<(), RuntimeError> {
+        self.say_bytes(&message.encode_to_vec(), patience)
+    }
+
+    pub(super) fn say_bytes(&mut self, body: &[u8], patience: Duration) -> Result<(), RuntimeError> {
+        let what = self.what;
         let Some(stdin) = &mut self.stdin else { return Err(self.ended("after its input was closed")) };
-        match frames::write(stdin, body) {
+        match frames::write(&mut Patient { stdin, until: Instant::now() + patience }, body) {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(self.ended("before it took a request")),
-            Err(error) => Err(RuntimeError::new(Claim::SpecError, format!("a request to the runner: {error}"))),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                let message = format!("the {what} has not read a request for {patience:?}");
+                Err(RuntimeError::new(Claim::Hang, message))
+            }
+            Err(error) => Err(RuntimeError::new(Claim::SpecError, format!("a request to the {what}: {error}"))),
         }
     }
 
     /// The next frame, which must come within `patience`.
     pub(super) fn hear(&mut self, patience: Duration) -> Result<FromRunner, RuntimeError> {
+        let what = self.what;
         match self.heard.recv_timeout(patience) {
             Ok(Ok(message)) => Ok(message),
             Ok(Err(FrameError::Cut)) => Err(self.ended("in the middle of a frame")),
-            Ok(Err(error)) => Err(RuntimeError::new(Claim::Protocol, format!("the runner: {error}"))),
+            Ok(Err(error)) => Err(RuntimeError::new(Claim::Protocol, format!("the {what}: {error}"))),
             Err(RecvTimeoutError::Timeout) => {
-                let message = format!("the runner has said nothing for {patience:?}, not even that it lives");
+                let message = format!("the {what} has said nothing for {patience:?}, not even that it lives");
                 Err(RuntimeError::new(Claim::Hang, message))
             }
             Err(RecvTimeoutError::Disconnected) => Err(self.ended("while an answer was expected")),
@@ -115,21 +137,28 @@ impl Process {
 
     /// How it ended, as an error.
     fn ended(&mut self, when: &str) -> RuntimeError {
+        let what = self.what;
         match self.exit(LEAVING) {
             Ok(Some(status)) => {
                 if let Some(signal) = status.signal() {
-                    let message = format!("the runner died by signal {signal} {when}");
+                    let message = format!("the {what} died by signal {signal} {when}");
                     return RuntimeError::new(Claim::EngineSignal(signal), message);
                 }
                 let code = status.code().unwrap_or(-1);
-                RuntimeError::new(Claim::EngineExit(code), format!("the runner ended with code {code} {when}"))
+                RuntimeError::new(Claim::EngineExit(code), format!("the {what} ended with code {code} {when}"))
             }
             Ok(None) => {
-                let message = format!("the runner closed its standard output {when}, and goes on");
+                let message = format!("the {what} closed its standard output {when}, and goes on");
                 RuntimeError::new(Claim::Protocol, message)
             }
-            Err(error) => RuntimeError::new(Claim::RunFail, format!("waiting for the runner: {error}")),
+            Err(error) => RuntimeError::new(Claim::RunFail, format!("waiting for the {what}: {error}")),
         }
+    }
+
+    /// Ends it at once.
+    pub(super) fn kill(&mut self) {
+        // Fails only when it is gone after all.
+        let _ = self.child.kill();
     }
 
     /// Tells it that there is nothing more; `None` when it is still there after `patience`.
@@ -150,11 +179,36 @@ impl Process {
     }
 }
 
+/// Where a request goes. One that does not read it, or a byte now and then, is waited for until then.
+struct Patient<'a> {
+    stdin: &'a mut ChildStdin,
+    until: Instant,
+}
+
+impl Write for Patient<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            match self.stdin.write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if Instant::now() >= self.until {
+                        return Err(io::ErrorKind::TimedOut.into());
+                    }
+                    thread::sleep(LOOK);
+                }
+                written => return written,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stdin.flush()
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         if !matches!(self.leave(LEAVING), Ok(Some(_))) {
-            // Fails only when it is gone after all.
-            let _ = self.child.kill();
+            self.kill();
             let _ = self.child.wait();
         }
     }

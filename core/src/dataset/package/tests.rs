@@ -12,7 +12,7 @@ fn faults(text: &str) -> String {
 #[test]
 fn every_example_of_the_page_is_a_manifest() {
     let blocks: Vec<&str> = DOCS.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert_eq!(blocks.len(), 9);
+    assert_eq!(blocks.len(), 10);
     for text in blocks {
         if let Err(problems) = PackageManifest::parse(text, "docs/dataset.md") {
             panic!("{}", render(&problems));
@@ -150,6 +150,70 @@ fn unknown_keys_and_wrong_types_are_told_as_in_a_suite() {
         "name = \"d\"\ntask = \"clasification\"\nexamples = \"many\"\nlicence = \"MIT\"\n\
          [[inputs]]\nname = \"x\"\nkind = \"npy\"\nmembr = \"x.npy\"\n"
     ));
+}
+
+/// A manifest with this scorer, each key in a line of its own from line 6 on.
+fn custom(scorer: &str) -> String {
+    format!(
+        "name = \"d\"\ntask = \"custom\"\nexamples = 3\n\
+         inputs = [{{ name = \"x\", kind = \"npy\", member = \"x.npy\" }}]\n\
+         labels = {{ kind = \"file\", member = \"truth.json\" }}\n{scorer}"
+    )
+}
+
+const SCORER: &str = "[scorer]\nprogram = \"score.py\"\nfiles = [\"seatrial_runner.py\", \"helper.py\"]\n";
+const METRIC: &str = "[[scorer.metrics]]\nname = \"ece\"\nbetter = \"lower\"\n";
+
+#[test]
+fn a_custom_dataset_names_its_scorer_with_what_that_is_made_of() {
+    let manifest = PackageManifest::parse(&custom(&format!("{SCORER}{METRIC}")), "d").unwrap();
+    let scorer = manifest.scorer.as_ref().unwrap();
+    assert_eq!((scorer.interpreter.as_str(), scorer.metrics[0].unit.as_str()), ("python3", "1"), "as nothing is said");
+    assert_eq!(manifest.members(), ["x.npy", "truth.json", "score.py", "seatrial_runner.py", "helper.py"]);
+    assert_eq!(manifest.golden_members(), Vec::<String>::new());
+    let without =
+        custom(&format!("{SCORER}{METRIC}")).replace("labels = { kind = \"file\", member = \"truth.json\" }", "");
+    assert_eq!(
+        PackageManifest::parse(&without, "d").unwrap().labels,
+        None,
+        "a scorer may know what is right by itself"
+    );
+    assert_eq!(super::super::truth::read(&manifest, b"anything"), Ok(None), "nobody else reads its labels");
+}
+
+#[test]
+fn every_fault_of_a_scorer_is_told_with_its_line() {
+    let many = (0..17).map(|number| METRIC.replace("ece", &format!("m{number}"))).collect::<String>();
+    let beside: Vec<String> = (0..33).map(|number| format!("\"f{number}.py\"")).collect();
+    let with = |from: &str, to: &str| format!("{SCORER}{METRIC}").replace(from, to);
+    for (scorer, line, said) in [
+        (String::new(), 1, "a custom dataset needs `[scorer]`"),
+        (SCORER.to_owned(), 6, "`scorer`: key `metrics` is missing"),
+        (format!("{SCORER}metrics = []\n"), 9, "`scorer.metrics`: expected 1 to 16 metrics, not 0"),
+        (format!("{SCORER}{many}"), 9, "expected 1 to 16 metrics, not 17"),
+        (with("[scorer]\n", "[scorer]\ninterpreter = \"/usr/bin/python\"\n"), 7, "`scorer.interpreter`: "),
+        (with("\"score.py\"", "\"../score.py\""), 7, "`scorer.program`: \"../score.py\" is not a member's name"),
+        (with("\"helper.py\"", "\".hidden.py\""), 8, "`scorer.files[1]`: \".hidden.py\" is not a member's name"),
+        (with("\"helper.py\"", "\"score.py\""), 8, "`scorer.files[1]`: \"score.py\" is there twice"),
+        (with("\"helper.py\"", &beside.join(", ")), 8, "`scorer.files`: 34 files, at most 32 are laid beside it"),
+        (with("\"helper.py\"", "\"truth.json\""), 5, "`labels.member`: that is a file of the scorer"),
+        (with("\"ece\"", "\"E.C.E\""), 10, "`scorer.metrics[0].name`: \"E.C.E\": expected 1 to 40 lower-case letters"),
+        (format!("{SCORER}{METRIC}{METRIC}"), 13, "`scorer.metrics[1].name`: \"ece\" is there twice"),
+        (with("\"lower\"", "\"smaller\""), 11, "`scorer.metrics[0].better`"),
+        (format!("{SCORER}{METRIC}unit = \"a b\"\n"), 12, "`scorer.metrics[0].unit`: \"a b\" is not a unit"),
+        (format!("{SCORER}{METRIC}meaning = \"\"\n"), 12, "`scorer.metrics[0].meaning`: expected one line"),
+        (format!("{SCORER}{METRIC}units = \"ms\"\n"), 12, "`scorer.metrics[0]`: unknown key `units`"),
+    ] {
+        let text = faults(&custom(&scorer));
+        let told = text.lines().any(|told| told.contains(&format!("dataset.toml:{line}:")) && told.contains(said));
+        assert!(told, "line {line}: {said}\n{text}");
+    }
+    let golden = custom(&format!("{SCORER}{METRIC}")).replace("\"custom\"", "\"regression\"");
+    let text = faults(&golden);
+    assert!(text.contains("`scorer`: a regression dataset has no scorer"), "{text}");
+    assert!(text.contains("`labels.kind`: a regression dataset reads kind = "), "{text}");
+    let hidden = custom(&format!("{SCORER}{METRIC}")).replace("truth.json", "a truth.json");
+    assert!(faults(&hidden).contains("`labels.member`: \"a truth.json\" is laid beside the scorer"));
 }
 
 #[test]

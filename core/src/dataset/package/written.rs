@@ -11,6 +11,8 @@ use super::{
 };
 use crate::accuracy::golden::Standard;
 use crate::dataset::Task;
+use crate::dataset::scorer::{DEFAULT_INTERPRETER, Scorer, ScorerMetric, is_file_name};
+use crate::metric::Better;
 use crate::model::Precision;
 use crate::suite::document::Reporter;
 use crate::suite::problem::one_of;
@@ -46,6 +48,8 @@ pub(super) struct ManifestFile {
     reference: Option<ReferenceFile>,
     #[serde(default)]
     limits: Option<LimitsFile>,
+    #[serde(default)]
+    scorer: Option<ScorerFile>,
 }
 
 /// What computed the goldens.
@@ -143,6 +147,46 @@ struct LabelsFile {
     queries: Option<u32>,
 }
 
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ScorerFile {
+    #[serde(default)]
+    interpreter: Option<String>,
+    program: String,
+    #[serde(default)]
+    files: Vec<String>,
+    metrics: Vec<ScorerMetricFile>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ScorerMetricFile {
+    name: String,
+    #[serde(default)]
+    unit: Option<String>,
+    better: Better,
+    #[serde(default)]
+    meaning: Option<String>,
+}
+
+impl From<ScorerFile> for Scorer {
+    fn from(written: ScorerFile) -> Self {
+        let ScorerFile { interpreter, program, files, metrics } = written;
+        let metric = |ScorerMetricFile { name, unit, better, meaning }| ScorerMetric {
+            name,
+            unit: unit.unwrap_or_else(|| "1".to_owned()),
+            better,
+            meaning,
+        };
+        Self {
+            interpreter: interpreter.unwrap_or_else(|| DEFAULT_INTERPRETER.to_owned()),
+            program,
+            files,
+            metrics: metrics.into_iter().map(metric).collect(),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum LabelsKind {
@@ -150,6 +194,7 @@ enum LabelsKind {
     Csv,
     Lines,
     Coco,
+    File,
 }
 
 impl LabelsKind {
@@ -159,6 +204,7 @@ impl LabelsKind {
             Self::Csv => "csv",
             Self::Lines => "lines",
             Self::Coco => "coco",
+            Self::File => "file",
         }
     }
 
@@ -171,6 +217,7 @@ impl LabelsKind {
             Task::Text => &[Self::Lines, Self::Csv],
             Task::Segmentation => &[Self::Npy],
             Task::Detection => &[Self::Coco],
+            Task::Custom => &[Self::File],
             Task::Golden => &[],
         }
     }
@@ -198,6 +245,7 @@ impl ManifestFile {
             goldens,
             reference,
             limits,
+            scorer,
         } = self;
         if !is_plain_name(&name) {
             let message =
@@ -213,12 +261,17 @@ impl ManifestFile {
         distinct("classes", "", classes.iter().map(String::as_str), reporter);
         distinct("inputs", ".name", inputs.iter().map(|input| input.name.as_str()), reporter);
         distinct("goldens", ".name", goldens.iter().map(|golden| golden.name.as_str()), reporter);
+        let scorer = judge_scorer(task, scorer, reporter);
         let inputs = judge_sources("inputs", inputs, examples, reporter);
         let goldens = judge_sources("goldens", goldens, examples, reporter);
         let labels = match labels {
             Some(labels) => Some(labels.judge(task, examples, reporter)?),
             None => None,
         };
+        let is_scorers = |member: &String| scorer.iter().flat_map(Scorer::members).any(|of_scorer| of_scorer == member);
+        if labels.as_ref().is_some_and(|labels| is_scorers(&labels.member)) {
+            reporter.at("labels.member", "`labels.member`: that is a file of the scorer", None);
+        }
         let manifest = PackageManifest {
             name,
             task,
@@ -230,7 +283,8 @@ impl ManifestFile {
             inputs: inputs?,
             labels,
             goldens: goldens?,
-            standard: standard(reference, limits),
+            standard: standard(reference.as_ref(), limits.as_ref()),
+            scorer,
         };
         let members: usize = manifest.inputs.iter().chain(&manifest.goldens).map(|source| source.count(examples)).sum();
         if members > MAX_MEMBERS {
@@ -242,11 +296,11 @@ impl ManifestFile {
     }
 }
 
-fn standard(reference: Option<ReferenceFile>, limits: Option<LimitsFile>) -> Standard {
+fn standard(reference: Option<&ReferenceFile>, limits: Option<&LimitsFile>) -> Standard {
     let precision = reference.map(|reference| reference.precision);
     match limits {
         None => Standard { precision, ..Standard::default() },
-        Some(LimitsFile { cosine, sqnr_db, max_abs, argmax_agree }) => {
+        Some(&LimitsFile { cosine, sqnr_db, max_abs, argmax_agree }) => {
             Standard { precision, cosine, sqnr_db, max_abs, argmax_agree }
         }
     }
@@ -286,9 +340,34 @@ fn judge_task(task: Task, classes: &[String], labels: bool, goldens: usize, repo
             let hint = Some("set task = \"classification\"".to_owned());
             reporter.at("labels", "`labels`: a golden dataset has no labels", hint);
         }
-    } else if !labels {
+    } else if !labels && task != Task::Custom {
         let hint = format!("add [labels] with kind = {} and the member that holds them", LabelsKind::list(task));
         reporter.at("", format!("a {name} dataset needs `[labels]`"), Some(hint));
+    }
+}
+
+/// The scorer of a custom dataset, without faults; what is wrong with it stands beside its key.
+fn judge_scorer(task: Task, scorer: Option<ScorerFile>, reporter: &mut Reporter<'_>) -> Option<Scorer> {
+    match (task == Task::Custom, scorer) {
+        (false, None) => None,
+        (false, Some(_)) => {
+            let message = format!("`scorer`: a {} dataset has no scorer", task.as_str());
+            reporter.at("scorer", message, Some("set task = \"custom\"".to_owned()));
+            None
+        }
+        (true, None) => {
+            let hint = "add [scorer] with its program and files, and [[scorer.metrics]]".to_owned();
+            reporter.at("", "a custom dataset needs `[scorer]`", Some(hint));
+            None
+        }
+        (true, Some(written)) => {
+            let scorer = Scorer::from(written);
+            for (key, why) in scorer.faults() {
+                let path = format!("scorer.{key}");
+                reporter.at(&path, format!("`{path}`: {why}"), None);
+            }
+            Some(scorer)
+        }
     }
 }
 
@@ -302,11 +381,18 @@ const fn classes_of(task: Task) -> (usize, usize) {
         | Task::Multilabel
         | Task::Retrieval
         | Task::Regression
-        | Task::Golden => crate::accuracy::classification::MAX_CLASSES,
+        | Task::Golden
+        | Task::Custom => crate::accuracy::classification::MAX_CLASSES,
     };
     let least = match task {
         Task::Classification | Task::Segmentation => 2,
-        Task::Detection | Task::Multilabel | Task::Text | Task::Retrieval | Task::Regression | Task::Golden => 1,
+        Task::Detection
+        | Task::Multilabel
+        | Task::Text
+        | Task::Retrieval
+        | Task::Regression
+        | Task::Golden
+        | Task::Custom => 1,
     };
     (least, most as usize)
 }
@@ -455,6 +541,12 @@ impl LabelsFile {
     fn judge(self, task: Task, examples: u32, reporter: &mut Reporter<'_>) -> Option<LabelSource> {
         let Self { kind, member, column, ignore, queries } = self;
         judge_name("labels.member", &member, reporter);
+        if kind == LabelsKind::File && !is_file_name(&member) {
+            let message = format!(
+                "`labels.member`: {member:?} is laid beside the scorer: expected letters, digits, '.', '_' and '-', no '.' first"
+            );
+            reporter.at("labels.member", message, None);
+        }
         let mut refuse = |key: &str, message: &str| reporter.at(key, format!("`{key}`: {message}"), None);
         if task != Task::Golden && !LabelsKind::of(task).contains(&kind) {
             let message = format!("a {} dataset reads kind = {}", task.as_str(), LabelsKind::list(task));
@@ -475,13 +567,14 @@ impl LabelsFile {
                 reporter.at("labels", "`labels`: kind = \"csv\" needs the key `column`", None);
                 return None;
             }
-            (LabelsKind::Npy | LabelsKind::Lines | LabelsKind::Coco, Some(_)) => {
+            (LabelsKind::Npy | LabelsKind::Lines | LabelsKind::Coco | LabelsKind::File, Some(_)) => {
                 refuse("labels.column", &format!("does not go with kind = \"{}\"", kind.as_str()));
                 return None;
             }
             (LabelsKind::Npy, None) => LabelForm::Npy,
             (LabelsKind::Lines, None) => LabelForm::Lines,
             (LabelsKind::Coco, None) => LabelForm::Coco,
+            (LabelsKind::File, None) => LabelForm::File,
         };
         Some(LabelSource { member, form, ignore, queries })
     }

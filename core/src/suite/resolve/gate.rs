@@ -1,6 +1,7 @@
 //! The gate: known metrics, limits in order, and filters for what the suite holds.
 
 use crate::backend::Backend;
+use crate::dataset::scorer;
 use crate::gate::{Gate, MetricRule};
 use crate::metric;
 use crate::suite::Suite;
@@ -18,7 +19,9 @@ pub(super) fn resolve_gate(written: GateTable, suite: &Suite, reporter: &mut Rep
 
 fn resolve_rule(path: &str, written: MetricRuleTable, suite: &Suite, reporter: &mut Reporter<'_>) -> MetricRule {
     let MetricRuleTable { metric, min, max, judge, model, variant, dataset, backend, profile, device } = written;
-    if metric::kind(&metric).is_none() {
+    // Which of them there are is known when the names of the datasets are.
+    let of_scorer = metric.strip_prefix(scorer::PREFIX).is_some_and(scorer::is_metric_name);
+    if metric::kind(&metric).is_none() && !of_scorer {
         let names = metric::REGISTRY.iter().map(|kind| kind.name);
         let hint = match nearest(&metric, names) {
             Some(near) => format!("did you mean \"{near}\"?"),

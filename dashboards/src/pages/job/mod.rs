@@ -374,7 +374,7 @@ fn view(data: &Data, visit: &Visit) -> View {
         attempts: attempts(data, moments),
         log: data.report.as_ref().map(|report| report.log.clone()).unwrap_or_default(),
         bounds: data.report.as_ref().map(|report| report.bounds_hit.clone()).unwrap_or_default(),
-        metrics: metric_lines(&numbers, words),
+        metrics: metric_lines(data, &numbers, words),
         spec: data.spec.as_ref().and_then(|spec| serde_json::to_string_pretty(spec).ok()).unwrap_or_default(),
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use seatrial_core::accuracy::golden::{Comparison, Limits};
 use seatrial_core::actual::ComputeDevice;
 use seatrial_core::dataset::Task;
+use seatrial_core::dataset::scorer::ScorerMetric;
 use seatrial_core::measure::told::PREFIX;
 use seatrial_core::metric;
 use seatrial_core::reading::Reading;
@@ -368,8 +369,9 @@ pub(super) fn told(data: &Data, numbers: &Numbers, words: Words) -> Told {
     Told { title, rows: numbers.all().filter_map(figure).collect() }
 }
 
-/// In the order of the registry; what a program told stands apart.
-pub(super) fn metric_lines(numbers: &Numbers, words: Words) -> Vec<MetricLine> {
+/// In the order of the registry, then what the dataset's scorer told, with its own meaning; what a program told stands
+/// apart.
+pub(super) fn metric_lines(data: &Data, numbers: &Numbers, words: Words) -> Vec<MetricLine> {
     let line = |kind: &metric::MetricKind| {
         let shown = numbers.shown(kind.name)?;
         Some(MetricLine {
@@ -381,12 +383,20 @@ pub(super) fn metric_lines(numbers: &Numbers, words: Words) -> Vec<MetricLine> {
     let mut lines: Vec<MetricLine> = metric::REGISTRY.iter().filter_map(line).collect();
     let unknown =
         numbers.all().filter(|metric| metric::kind(&metric.name).is_none() && !metric.name.starts_with(PREFIX));
+    let scorer = data.spec.as_ref().and_then(|spec| spec.dataset.as_ref()?.scorer.as_ref());
     lines.extend(unknown.map(|metric| MetricLine {
         name: metric.name.clone(),
         value: html::shown(&format::metric(metric), words),
-        meaning: String::new(),
+        meaning:
+            scorer.and_then(|scorer| scorer.metric(&metric.name)).map_or_else(String::new, |it| meaning(it, words)),
     }));
     lines
+}
+
+/// In the words of the dataset, and which way is better in ours.
+fn meaning(metric: &ScorerMetric, words: Words) -> String {
+    let better = words.better(metric.better).into_owned();
+    metric.meaning.iter().cloned().chain([better]).collect::<Vec<_>>().join(words.semicolon())
 }
 
 pub(super) fn metrics_table(data: &Data) -> String {

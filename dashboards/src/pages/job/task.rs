@@ -126,7 +126,7 @@ pub(super) fn parts(evidence: &Evidence, examples: u32, names: &[String]) -> Opt
             let at = |it: retrieval::RecallAt| At { k: it.k, judged: judged.judged, hits: it.hits, recall: it.recall };
             Parts::At(judged.at.into_iter().map(at).collect())
         }
-        Evidence::Regression { .. } => return None,
+        Evidence::Regression { .. } | Evidence::Verdicts(_) => return None,
     })
 }
 

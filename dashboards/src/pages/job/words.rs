@@ -87,8 +87,9 @@ fn task(data: &Data) -> Option<Task> {
 }
 
 /// The headline of a task other than classification: what it is called and its value.
-fn task_figure(data: &Data, numbers: &Numbers, words: Words) -> Option<(&'static str, String)> {
-    let name = task(data).filter(|task| *task != Task::Classification)?.headline()?;
+fn task_figure<'n>(data: &Data, numbers: &'n Numbers, words: Words) -> Option<(&'n str, String)> {
+    let task = task(data).filter(|task| *task != Task::Classification)?;
+    let name = if task == Task::Custom { numbers.headline()? } else { task.headline()? };
     let shown = numbers.shown(name).filter(|shown| shown.absent.is_empty())?;
     Some((format::figure_name(name), shown.line(words)))
 }
@@ -180,6 +181,12 @@ pub(super) fn figures(data: &Data, numbers: &Numbers, words: Words) -> Vec<(Stri
         Some((format::figure_name(name).to_owned(), figure(&shown, words)))
     });
     figures.extend(of_task);
+    let of_scorer = numbers.of_scorer().map(|metric| (metric, format::metric(metric)));
+    figures.extend(
+        of_scorer
+            .filter(|(_, shown)| shown.absent.is_empty())
+            .map(|(metric, shown)| (format::figure_name(&metric.name).to_owned(), figure(&shown, words))),
+    );
     if let (Some(spec), false) = (&data.spec, figures.is_empty()) {
         figures.push((
             words.t("job.figure_size").into_owned(),

@@ -15,7 +15,7 @@ use super::super::process::LEAVING;
 use super::{Bench, Exchange, Failed, Ran, broken, said, tensors};
 use crate::data::NamedTensor;
 
-type Check = fn(&mut Bench<'_>) -> Result<(), Failed>;
+pub(super) type Check = fn(&mut Bench<'_>) -> Result<(), Failed>;
 
 /// Name, what a runner has to do, and how to find out.
 pub(super) const ALL: &[(&str, &str, Check)] = &[
@@ -106,7 +106,7 @@ fn greets(bench: &mut Bench<'_>) -> Result<(), Failed> {
     if missing.is_empty() { Ok(()) } else { broken(format!("the greeting lacks {}", missing.join(" and "))) }
 }
 
-fn unknown_request(bench: &mut Bench<'_>) -> Result<(), Failed> {
+pub(super) fn unknown_request(bench: &mut Bench<'_>) -> Result<(), Failed> {
     // Field 99 of a later version, an empty message.
     let Exchange { last, .. } = bench.exchange_with(None, &[0x9a, 0x06, 0])?;
     if matches!(last, Answer::Error(_)) { Ok(()) } else { broken(format!("it is answered with {}", said(&last))) }
@@ -294,7 +294,7 @@ fn unloads(bench: &mut Bench<'_>) -> Result<(), Failed> {
     bench.model().map(|_| ())
 }
 
-fn shuts_down(bench: &mut Bench<'_>) -> Result<(), Failed> {
+pub(super) fn shuts_down(bench: &mut Bench<'_>) -> Result<(), Failed> {
     let Exchange { last, .. } = bench.exchange(Request::Shutdown(v1::Shutdown {}))?;
     if !matches!(last, Answer::Done(_)) {
         return broken(format!("it is answered with {}", said(&last)));
@@ -311,14 +311,14 @@ fn shuts_down(bench: &mut Bench<'_>) -> Result<(), Failed> {
 }
 
 /// Judged on everything that came before, and at least on a start and a load.
-fn frames_only(bench: &mut Bench<'_>) -> Result<(), Failed> {
+pub(super) fn frames_only(bench: &mut Bench<'_>) -> Result<(), Failed> {
     // What else is wrong with them other checks tell.
     let _ = bench.client().map(|_| ());
     let _ = bench.model();
     bench.spoiled.clone().map_or(Ok(()), broken)
 }
 
-fn ends_with_input(bench: &mut Bench<'_>) -> Result<(), Failed> {
+pub(super) fn ends_with_input(bench: &mut Bench<'_>) -> Result<(), Failed> {
     let status = bench.client()?.process.leave(LEAVING);
     bench.client = None;
     bench.model = None;

@@ -1,6 +1,7 @@
-//! Holds any runner against the protocol: a list of named checks, each with what to do when it fails.
+//! Holds any runner, or scorer, against the protocol: a list of named checks, each with what to do when it fails.
 
 mod checks;
+mod scorer;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -10,13 +11,13 @@ use seatrial_core::measure::plausible::Claimed;
 use seatrial_core::model::{Signature, TensorSpec};
 use seatrial_core::outcome::Claim;
 use seatrial_core::profile::StopRule;
-use seatrial_proto::v1;
 use seatrial_proto::v1::from_runner::Message as Answer;
 use seatrial_proto::v1::to_runner::Message as Request;
+use seatrial_proto::v1::{self, Feature};
 
-use super::Program;
 use super::client::Client;
 use super::tensors;
+use super::{Program, RUNNER};
 use crate::data::{self, NamedTensor};
 use crate::local::Scratch;
 use crate::runtime::RuntimeError;
@@ -37,6 +38,11 @@ pub struct Options {
     pub format: Option<String>,
     pub accelerator: String,
     pub threads: u16,
+    /// Of a scorer: its labels, the outputs that it judges by name, as arrays whose first axis counts the examples, and the
+    /// names of the figures that it is asked for. Without outputs what needs them is not checked.
+    pub labels: Option<PathBuf>,
+    pub outputs: Vec<(String, PathBuf)>,
+    pub metrics: Vec<String>,
     /// Only checks whose name holds this.
     pub only: Option<String>,
 }
@@ -64,10 +70,17 @@ pub fn run(options: &Options) -> std::io::Result<Vec<Finding>> {
     let scratch = Scratch::create(&std::env::temp_dir())?;
     let folder = scratch.path.join("runner");
     std::fs::create_dir(&folder)?;
-    let program = Program { interpreter: options.interpreter.clone(), path: std::path::absolute(&options.program)? };
+    let program = Program {
+        what: RUNNER,
+        interpreter: options.interpreter.clone(),
+        path: std::path::absolute(&options.program)?,
+    };
     let mut bench = Bench { options, program, folder, client: None, model: None, spoiled: None };
     let only = options.only.as_deref().unwrap_or_default();
-    let findings = checks::ALL.iter().filter(|(name, ..)| name.contains(only)).map(|&(name, rule, check)| {
+    // One that cannot greet is held against the rules of a runner.
+    let is_scorer = bench.client().is_ok_and(|client| client.hello().features.contains(&Feature::Judging.into()));
+    let all = if is_scorer { scorer::ALL } else { checks::ALL };
+    let findings = all.iter().filter(|(name, ..)| name.contains(only)).map(|&(name, rule, check)| {
         let verdict = match check(&mut bench) {
             Ok(()) => Verdict::Kept,
             Err(Failed::Broken(why)) => {
@@ -159,7 +172,7 @@ impl Bench<'_> {
         let id = client.next_id();
         let body = [prost::Message::encode_to_vec(&v1::ToRunner { id, message: request }), more.to_vec()].concat();
         let begun = Instant::now();
-        client.process.say_bytes(&body)?;
+        client.process.say_bytes(&body, PATIENCE)?;
         let mut answers = Vec::new();
         loop {
             if begun.elapsed() > LONGEST && !is_load {
