@@ -40,8 +40,8 @@ struct Package {
 /// Rows of logits, half of what the model answers; the program and the file that it understands.
 fn package(rows: &[Vec<f32>], program: &Path, metrics: &[&str], labels: &[u8]) -> Package {
     let name = program.file_name().unwrap().to_str().unwrap();
-    let metrics: String =
-        metrics.iter().map(|name| format!("[[scorer.metrics]]\nname = \"{name}\"\nbetter = \"lower\"\n")).collect();
+    let metric = |name: &&str| format!("[[scorer.metrics]]\nname = \"{name}\"\nbetter = \"lower\"\n");
+    let metrics = metrics.iter().map(metric).collect::<Vec<_>>().concat();
     let manifest = format!(
         "name = \"custom\"\ntask = \"custom\"\nexamples = {}\n\
          inputs = [{{ name = \"input\", kind = \"npy\", member = \"inputs.npy\" }}]\n\

@@ -76,7 +76,7 @@ fn a_dataset_with_its_own_scorer_is_added_placed_judged_and_gated() {
     let csv = stdout(&fleet.seatrial(&["export", "1", "--format", "csv"]).success());
     assert!(csv.contains(",custom.ece,1,"), "{csv}");
 
-    let failing = fleet.person.write("failing.toml", &suite("custom.nll", 0.000001));
+    let failing = fleet.person.write("failing.toml", &suite("custom.nll", 0.000_001));
     let assert = fleet.seatrial(&["run", failing.to_str().unwrap(), "--wait"]).code(3);
     assert!(stderr(&assert).contains("gate failed: 1 finding"), "{}", stderr(&assert));
     let unknown = fleet.person.write("unknown.toml", &suite("custom.brier", 1.0));

@@ -52,7 +52,7 @@ impl Scorer {
         }
         let open = v1::Open { cache_folder: folder.to_string_lossy().into_owned(), ..open };
         let examples = open.examples;
-        let opened = client.ask(RunnerStage::Score, Request::Open(open), &mut only(&mut None, done));
+        let opened = client.ask(RunnerStage::Score, Request::Open(open), &mut only(&mut None, done()));
         if opened.is_err() {
             client.process.kill();
         }
@@ -100,7 +100,7 @@ impl Scorer {
 
     /// Asks it to end. What it has said stands, however it ends.
     pub(crate) fn leave(mut self) -> Result<(), RuntimeError> {
-        self.client.ask(RunnerStage::Teardown, Request::Shutdown(v1::Shutdown {}), &mut only(&mut None, done))
+        self.client.ask(RunnerStage::Teardown, Request::Shutdown(v1::Shutdown {}), &mut only(&mut None, done()))
     }
 
     /// Ends it at once: what has failed is waited for no longer.
@@ -113,8 +113,8 @@ impl Scorer {
     }
 }
 
-fn done(answer: Answer) -> Option<v1::Done> {
-    if let Answer::Done(done) = answer { Some(done) } else { None }
+fn done() -> impl Fn(Answer) -> Option<v1::Done> {
+    |answer| if let Answer::Done(done) = answer { Some(done) } else { None }
 }
 
 fn broken(why: impl Into<String>) -> RuntimeError {

@@ -159,9 +159,11 @@ fn begins_anew(bench: &mut Bench<'_>) -> Result<(), Failed> {
 fn by_file(bench: &mut Bench<'_>) -> Result<(), Failed> {
     let expected = pass(bench)?;
     let (examples, open) = (examples(bench)?, open(bench));
-    let done = |last: Answer| match last {
-        Answer::Error(_) => broken(format!("an output in a file is answered with {}", said(&last))),
-        last => Ok(last),
+    let done = |last: Answer| {
+        if matches!(last, Answer::Error(_)) {
+            return broken(format!("an output in a file is answered with {}", said(&last)));
+        }
+        Ok(last)
     };
     done(bench.exchange(Request::Open(open))?.last)?;
     for (index, outputs) in (0..).zip(&examples) {
