@@ -24,8 +24,7 @@ pub(super) struct Device {
 pub(super) fn devices(engine: &str) -> Result<Vec<Device>, RuntimeError> {
     let mut found = every();
     if found.as_ref().is_ok_and(|devices| is_mixed(devices)) {
-        // SAFETY: this process is a child that does one thing, and Vulkan's loader reads it when it is asked next.
-        unsafe { std::env::set_var("VK_LOADER_DRIVERS_DISABLE", SOFTWARE_DRIVERS) };
+        hide_software();
         found = every();
     }
     let message = match found {
@@ -42,6 +41,12 @@ pub(super) fn devices(engine: &str) -> Result<Vec<Device>, RuntimeError> {
 
 fn no_driver(engine: &str, why: &str) -> String {
     format!("{engine} needs a Vulkan driver for the GPU, and there is none here: {why}")
+}
+
+#[expect(clippy::disallowed_methods, reason = "the engine asks Vulkan's loader, and no argument of it goes there")]
+fn hide_software() {
+    // SAFETY: this process is a child that does one thing, and the loader reads it when it is asked next.
+    unsafe { std::env::set_var("VK_LOADER_DRIVERS_DISABLE", SOFTWARE_DRIVERS) };
 }
 
 /// Manifests of Mesa's lavapipe and of SwiftShader.

@@ -53,10 +53,13 @@ impl Pair {
     }
 }
 
+/// Device, variant, profile, and the precision that is asked for.
+type Place<'a> = (&'a str, &'a str, &'a str, Option<Precision>);
+
 /// Compares the jobs of one version, which are given newest first.
 pub(crate) async fn read(state: &Dashboards, jobs: &[JobRow], version: u32) -> Result<Vec<Pair>, Failure> {
     // Of one profile: a long run in the heat is no match for a short one. And of one precision.
-    let mut newest: BTreeMap<(&str, &str, &str, Option<Precision>), BTreeMap<&str, &JobRow>> = BTreeMap::new();
+    let mut newest: BTreeMap<Place<'_>, BTreeMap<&str, &JobRow>> = BTreeMap::new();
     for job in jobs.iter().filter(|job| job.version == version && job.outcome.is_some()) {
         let asked = job.backend.split(' ').find_map(|word| word.parse().ok());
         let place = newest.entry((&job.device_name, &job.variant, &job.profile, asked)).or_default();

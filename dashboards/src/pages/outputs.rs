@@ -1,7 +1,7 @@
 //! Are a model's outputs the same everywhere? Each device and backend against the same references.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, btree_map};
 
 use seatrial_core::ids::DeviceId;
 use seatrial_core::measure::EXACT_SQNR_DB;
@@ -52,11 +52,13 @@ pub(crate) async fn read(state: &Dashboards, jobs: &[JobRow], version: u32) -> R
         if max_abs.is_none() {
             continue;
         }
-        if !abis.contains_key(&job.device) {
-            let device = state.read.device(job.device).await?;
-            abis.insert(job.device, device.map(|device| device.profile.abi).unwrap_or_default());
-        }
-        let abi = abis.get(&job.device).cloned().unwrap_or_default();
+        let abi = match abis.entry(job.device) {
+            btree_map::Entry::Occupied(known) => known.get().clone(),
+            btree_map::Entry::Vacant(place) => {
+                let device = state.read.device(job.device).await?;
+                place.insert(device.map(|device| device.profile.abi).unwrap_or_default()).clone()
+            }
+        };
         compared.push(Compared { job: job.clone(), abi, max_abs, cosine, sqnr_db, argmax_agree });
     }
     compared.sort_by(|a, b| {
