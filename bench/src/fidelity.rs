@@ -22,12 +22,13 @@ use seatrial_core::block;
 use seatrial_core::dataset::Binding;
 use seatrial_core::digest::Digest;
 use seatrial_core::job::{JobSpec, Limits, ModelRef, SPEC_SCHEMA};
-use seatrial_core::model::{Format, Manifest, ManifestEntry, Precision};
+use seatrial_core::model::{Format, Manifest, ManifestEntry, Precision, Signature};
 use seatrial_core::profile::{MeasurementProfile, ProfileKind, StopRule};
 use seatrial_core::report::BlockKind;
 use seatrial_core::runtimes::{ENGINE_ROLE, Engine, PackageKind, RuntimePackage};
 use tract_onnx::prelude::{Framework as _, InferenceModelExt as _, IntoRunnable as _, Tensor, tvec};
 
+use crate::litert::Direct;
 use crate::ratio::{Goal, Measured, median};
 
 const PAIRS: usize = 10;
@@ -38,18 +39,47 @@ const MODELS: [(&str, &str); 2] = [
     ("digits-cnn", "median latency of an attempt / direct call"),
     ("digits-mlp", "the same with the fastest model of the demo"),
 ];
-/// Path of ONNX Runtime's library; `cargo xtask bench` sets it.
-const LIBRARY: &str = "SEATRIAL_BENCH_ONNXRUNTIME";
 
-fn file(model: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../fixtures/demo/models/{model}.fp32.onnx"))
+/// An engine from a package, and its library; `cargo xtask bench` says where that is.
+#[derive(Debug, Clone, Copy)]
+struct Loaded<'a> {
+    engine: Engine,
+    library: &'a Path,
+}
+
+impl Loaded<'_> {
+    const fn variable(engine: Engine) -> &'static str {
+        match engine {
+            Engine::Onnxruntime => "SEATRIAL_BENCH_ONNXRUNTIME",
+            Engine::Litert => "SEATRIAL_BENCH_LITERT",
+        }
+    }
+}
+
+/// What an engine reads; tract without.
+fn format(loaded: Option<Loaded<'_>>) -> Format {
+    match loaded.map(|loaded| loaded.engine) {
+        None | Some(Engine::Onnxruntime) => Format::Onnx,
+        Some(Engine::Litert) => Format::Tflite,
+    }
+}
+
+fn file(model: &str, format: Format) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../fixtures/demo/models/{model}.fp32.{}", format.as_str()))
 }
 
 pub fn round() -> anyhow::Result<Vec<Measured>> {
     let mut rows =
         MODELS.into_iter().map(|(model, name)| of_model(model, None, name)).collect::<anyhow::Result<Vec<_>>>()?;
-    let library = std::env::var_os(LIBRARY).map(PathBuf::from).with_context(|| format!("{LIBRARY} is not set"))?;
-    rows.push(of_model(MODELS[0].0, Some(&library), "the same with ONNX Runtime from a package")?);
+    for (engine, name) in [
+        (Engine::Onnxruntime, "the same with ONNX Runtime from a package"),
+        (Engine::Litert, "the same with LiteRT from a package"),
+    ] {
+        let variable = Loaded::variable(engine);
+        let library =
+            std::env::var_os(variable).map(PathBuf::from).with_context(|| format!("{variable} is not set"))?;
+        rows.push(of_model(MODELS[0].0, Some(Loaded { engine, library: &library }), name)?);
+    }
     rows.push(Measured {
         name: "time added to a sample / 100 ns",
         unit: "ns",
@@ -60,34 +90,49 @@ pub fn round() -> anyhow::Result<Vec<Measured>> {
     Ok(rows)
 }
 
-fn of_model(model: &str, library: Option<&Path>, name: &'static str) -> anyhow::Result<Measured> {
+fn of_model(model: &str, loaded: Option<Loaded<'_>>, name: &'static str) -> anyhow::Result<Measured> {
     let (mut ours, mut direct) = (Vec::new(), Vec::new());
     for pair in 0..PAIRS {
         // Whoever goes first meets another machine than whoever goes second: take turns.
         if pair % 2 == 0 {
-            ours.push(attempt_us(model, library)?);
-            direct.push(direct_us(model, library)?);
+            ours.push(attempt_us(model, loaded)?);
+            direct.push(direct_us(model, loaded)?);
         } else {
-            direct.push(direct_us(model, library)?);
-            ours.push(attempt_us(model, library)?);
+            direct.push(direct_us(model, loaded)?);
+            ours.push(attempt_us(model, loaded)?);
         }
     }
     Ok(Measured { name, unit: "µs", value: median(ours), baseline: median(direct), goal: Goal::Within(0.01) })
 }
 
 /// The median of a direct call, by a process that does nothing else.
-fn direct_us(model: &str, library: Option<&Path>) -> anyhow::Result<f64> {
+fn direct_us(model: &str, loaded: Option<Loaded<'_>>) -> anyhow::Result<f64> {
     let output = Command::new(std::env::current_exe()?)
         .args(["inner-direct", "--samples", &SAMPLES.to_string(), "--model"])
-        .arg(file(model))
-        .args(library.iter().flat_map(|library| [OsStr::new("--library"), library.as_os_str()]))
+        .arg(file(model, format(loaded)))
+        .args(loaded.iter().flat_map(|loaded| {
+            let Loaded { engine, library } = loaded;
+            ["--engine".as_ref(), OsStr::new(engine.as_str()), "--library".as_ref(), library.as_os_str()]
+        }))
         .output()
         .context("cannot start the direct call")?;
     String::from_utf8_lossy(&output.stdout).trim().parse().context("the direct call printed no median")
 }
 
+/// Calls an engine by its own interface, and prints the median in µs.
+pub fn direct(engine: Option<(Engine, &Path)>, model: &Path, samples: u32) -> anyhow::Result<()> {
+    match engine {
+        None => direct_tract(model, samples),
+        Some((Engine::Onnxruntime, library)) => direct_onnxruntime(library, model, samples),
+        Some((Engine::Litert, library)) => {
+            let mut direct = Direct::open(library, model, noise)?;
+            print_median(samples, || direct.infer())
+        }
+    }
+}
+
 /// Calls tract as its own documentation does, and prints the median in µs.
-pub fn direct_tract(model: &Path, samples: u32) -> anyhow::Result<()> {
+fn direct_tract(model: &Path, samples: u32) -> anyhow::Result<()> {
     let runnable =
         tract_onnx::onnx().with_ignore_value_info(true).model_for_path(model)?.into_optimized()?.into_runnable()?;
     let fact = runnable.model().input_fact(0)?;
@@ -104,7 +149,7 @@ pub fn direct_tract(model: &Path, samples: u32) -> anyhow::Result<()> {
 }
 
 /// Calls ONNX Runtime's C interface with bound inputs and outputs, and prints the median in µs.
-pub fn direct_onnxruntime(library: &Path, model: &Path, samples: u32) -> anyhow::Result<()> {
+fn direct_onnxruntime(library: &Path, model: &Path, samples: u32) -> anyhow::Result<()> {
     let environment = ort::init_from(library)?.with_name("direct").build()?;
     let session = onnxruntime_session(&environment, model)?;
     let shape = session.inputs()[0].dtype().tensor_shape().context("the model's input is no tensor")?;
@@ -149,20 +194,23 @@ fn print_median(samples: u32, mut call: impl FnMut() -> anyhow::Result<Duration>
 }
 
 /// The median that an isolated attempt reports.
-fn attempt_us(model: &str, library: Option<&Path>) -> anyhow::Result<f64> {
-    let path = file(model);
-    let package = library.map(package).transpose()?;
+fn attempt_us(model: &str, loaded: Option<Loaded<'_>>) -> anyhow::Result<f64> {
+    let format = format(loaded);
+    let path = file(model, format);
+    let package = loaded.map(package).transpose()?;
     let bytes = std::fs::read(&path)?;
     let digest = Digest::of(&bytes);
     let entry = ManifestEntry {
         role: "model".to_owned(),
         digest,
         size: bytes.len() as u64,
-        file_name: "model.onnx".to_owned(),
+        file_name: format!("model.{}", format.as_str()),
     };
     let command = seatrial_agent::cli::child_command(&["agent"])?;
     let file = LocalFile { role: entry.role.clone(), file_name: entry.file_name.clone(), path: path.clone() };
-    let signature = signature::read(&command, Format::Onnx, &[file])?;
+    // Of a format that no built-in engine reads, the job itself reads it.
+    let signature =
+        if signature::can_read(format) { signature::read(&command, format, &[file])? } else { Signature::default() };
     let stop = StopRule {
         min_samples: SAMPLES,
         min_time: Duration::ZERO,
@@ -175,7 +223,7 @@ fn attempt_us(model: &str, library: Option<&Path>) -> anyhow::Result<f64> {
             model: model.to_owned(),
             version: 1,
             variant: "fp32".to_owned(),
-            format: Format::Onnx,
+            format,
             precision: Precision::Fp32,
             manifest: Manifest { entries: vec![entry] },
             signature,
@@ -196,7 +244,7 @@ fn attempt_us(model: &str, library: Option<&Path>) -> anyhow::Result<f64> {
         limits: Limits::default(),
         seed: 1,
     };
-    let engine = package.and_then(|package| package.digest()).zip(library.map(Path::to_owned));
+    let engine = package.and_then(|package| package.digest()).zip(loaded.map(|loaded| loaded.library.to_owned()));
     let files = std::iter::once((digest, path)).chain(engine).collect();
     let options = seatrial_agent::local::Options::new(command);
     let report = seatrial_agent::local::run(spec, &files, &options, &mut |_, _| {})?;
@@ -209,21 +257,21 @@ fn attempt_us(model: &str, library: Option<&Path>) -> anyhow::Result<f64> {
 }
 
 /// The library as a package of one file.
-fn package(library: &Path) -> anyhow::Result<RuntimePackage> {
+fn package(Loaded { engine, library }: Loaded<'_>) -> anyhow::Result<RuntimePackage> {
     let bytes = std::fs::read(library).with_context(|| format!("cannot read {}", library.display()))?;
     let entry = ManifestEntry {
         role: ENGINE_ROLE.to_owned(),
         digest: Digest::of(&bytes),
         size: bytes.len() as u64,
-        file_name: "libonnxruntime.so".to_owned(),
+        file_name: format!("lib{engine}.so"),
     };
     Ok(RuntimePackage {
-        runtime: Engine::Onnxruntime.as_str().to_owned(),
-        kind: PackageKind::Library { engine: Engine::Onnxruntime },
+        runtime: engine.as_str().to_owned(),
+        kind: PackageKind::Library { engine },
         version: "of the test's Python".to_owned(),
         abi: None,
         accelerators: vec![Accelerator::Cpu],
-        formats: Engine::Onnxruntime.formats().to_vec(),
+        formats: engine.formats().to_vec(),
         manifest: Manifest { entries: vec![entry] },
     })
 }

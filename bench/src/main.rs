@@ -13,6 +13,7 @@ mod download;
 mod fidelity;
 mod idle;
 mod ingest;
+mod litert;
 mod process;
 mod ratio;
 mod subject;
@@ -21,6 +22,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use seatrial_core::runtimes::Engine;
 
 use crate::ratio::{Measured, Row, combine};
 
@@ -61,8 +63,10 @@ enum Inner {
         model: PathBuf,
         #[arg(long)]
         samples: u32,
-        /// ONNX Runtime's library; tract without
-        #[arg(long)]
+        /// The engine whose library this is; tract without
+        #[arg(long, requires = "library")]
+        engine: Option<Engine>,
+        #[arg(long, requires = "engine")]
         library: Option<PathBuf>,
     },
     #[command(name = "agent", hide = true)]
@@ -78,9 +82,8 @@ fn main() -> ExitCode {
     let result = match args.inner {
         Some(Inner::Server { data, synchronous }) => subject::serve(&data, &synchronous),
         Some(Inner::Dispatcher) => subject::dispatch(),
-        Some(Inner::Direct { model, samples, library: None }) => fidelity::direct_tract(&model, samples),
-        Some(Inner::Direct { model, samples, library: Some(library) }) => {
-            fidelity::direct_onnxruntime(&library, &model, samples)
+        Some(Inner::Direct { model, samples, engine, library }) => {
+            fidelity::direct(engine.zip(library.as_deref()), &model, samples)
         }
         Some(Inner::Agent { rest }) => return fidelity::agent(rest),
         None => measure(&args),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use crate::command::{cargo, run};
-use crate::setup;
+use crate::{engines, setup};
 
 pub fn run_bench(args: &[String]) -> anyhow::Result<()> {
     setup::run_all()?;
@@ -13,7 +13,8 @@ pub fn run_bench(args: &[String]) -> anyhow::Result<()> {
     run(cargo()
         .args(["run", "--release", "--quiet", "--package", "seatrial-bench", "--"])
         .args(args)
-        .env("SEATRIAL_BENCH_ONNXRUNTIME", onnxruntime(&setup::python_path())?))
+        .env("SEATRIAL_BENCH_ONNXRUNTIME", onnxruntime(&setup::python_path())?)
+        .env("SEATRIAL_BENCH_LITERT", engines::litert_library()?))
 }
 
 /// The library in the `onnxruntime` package of the test interpreter.

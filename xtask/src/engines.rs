@@ -67,6 +67,20 @@ pub fn wheels_of_both() -> anyhow::Result<[PathBuf; 2]> {
     Ok([fetched("wheels", WHEELS, &[])?, fetched("wheels-aarch64", WHEELS_OF_BOARDS, &tags)?])
 }
 
+/// LiteRT's library, taken out of its wheel.
+pub fn litert_library() -> anyhow::Result<PathBuf> {
+    const MEMBER: &str = "ai_edge_litert/libLiteRt.so";
+    let wheels = fetched("wheels", WHEELS, &[])?;
+    let library = wheels.join("libLiteRt.so");
+    if !library.exists() {
+        let script = "import glob, sys, zipfile\n\
+                      wheel, = glob.glob(sys.argv[1] + '/ai_edge_litert-*.whl')\n\
+                      open(sys.argv[3], 'wb').write(zipfile.ZipFile(wheel).read(sys.argv[2]))";
+        run(command(setup::python_path()).args(["-c", script]).arg(&wheels).arg(MEMBER).arg(&library))?;
+    }
+    Ok(library)
+}
+
 /// The folder that holds these wheels.
 fn fetched(name: &str, wheels: &[&str], tags: &[&str]) -> anyhow::Result<PathBuf> {
     let folder = root().join("target/engines").join(name);
