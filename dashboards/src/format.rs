@@ -162,6 +162,7 @@ pub fn quantity(estimate: Estimate, unit: &str) -> Shown {
 enum Plain {
     Share,
     Count,
+    Cosine,
     Number,
 }
 
@@ -230,9 +231,22 @@ pub fn is_share(name: &str) -> bool {
 fn plain(name: &str) -> Plain {
     match name {
         _ if is_share(name) => Plain::Share,
+        "golden_cosine" => Plain::Cosine,
         "warmup_iterations" | "lat_samples" | "nan_count" | "inf_count" | "determinism" => Plain::Count,
         _ => Plain::Number,
     }
+}
+
+/// A cosine similarity, of which the last nines tell.
+#[must_use]
+pub fn cosine(value: f64) -> String {
+    down(value, 6)
+}
+
+/// Rounded down: what is nearly perfect is not shown as perfect.
+fn down(value: f64, decimals: usize) -> String {
+    let factor = 10_f64.powi(i32::try_from(decimals).unwrap_or(0));
+    fixed((value * factor).floor() / factor, decimals)
 }
 
 /// A metric with its own unit: shares as per cent, counts as counts.
@@ -246,7 +260,13 @@ pub fn metric(metric: &Metric) -> Shown {
         return quantity(estimate, &metric.unit);
     }
     match plain(&metric.name) {
-        Plain::Share => Shown { unit: " %".to_owned(), ..in_unit(estimate, 100.0) },
+        Plain::Share => {
+            let shown = Shown { unit: " %".to_owned(), ..in_unit(estimate, 100.0) };
+            // One wrong among thousands is not none.
+            let rounded_up = estimate.value < 1.0 && shown.number.parse() == Ok(100.0);
+            if rounded_up { Shown { number: down(estimate.value * 100.0, 2), ..shown } } else { shown }
+        }
+        Plain::Cosine => Shown { number: cosine(estimate.value), ..Shown::default() },
         Plain::Count => Shown { number: fixed(estimate.value, 0), ..Shown::default() },
         Plain::Number => in_unit(estimate, 1.0),
     }
@@ -402,6 +422,15 @@ mod tests {
 
     fn shown(value: f64, interval: Option<(f64, f64)>, unit: &str) -> String {
         quantity(Estimate { value, interval }, unit).line(EN)
+    }
+
+    #[test]
+    fn what_is_nearly_perfect_is_not_shown_as_perfect() {
+        let shown = |name, value| metric(&Metric::exact(name, value)).number;
+        assert_eq!(shown("golden_cosine", 0.999_999_9), "0.999999");
+        assert_eq!(shown("golden_cosine", 1.0), "1.000000");
+        assert_eq!(shown("top1", 0.999_97), "99.99");
+        assert_eq!(shown("top1", 1.0).parse(), Ok(100.0));
     }
 
     #[test]

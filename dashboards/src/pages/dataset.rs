@@ -2,6 +2,7 @@
 
 use axum::extract::{Path, State};
 use axum::response::Response;
+use seatrial_core::dataset::Task;
 use seatrial_core::dataset::scorer::{Scorer, ScorerMetric};
 use seatrial_core::store::{DatasetDetail, DatasetRow, DatasetVersionRow};
 use serde::Serialize;
@@ -180,10 +181,16 @@ pub(crate) async fn page(
                         ("n", &count(version.examples.into())),
                         ("classes", &count(version.classes.len() as u64)),
                     ];
-                    let key = match (version.scorer.is_some(), version.classes.is_empty()) {
-                        (true, _) => "dataset.sentence_scorer",
-                        (false, true) => "dataset.sentence_golden",
-                        (false, false) => "dataset.sentence_classes",
+                    let key = match version.task {
+                        Task::Custom => "dataset.sentence_scorer",
+                        Task::Golden => "dataset.sentence_golden",
+                        Task::Classification => "dataset.sentence_classes",
+                        Task::Detection
+                        | Task::Segmentation
+                        | Task::Text
+                        | Task::Multilabel
+                        | Task::Retrieval
+                        | Task::Regression => "dataset.sentence_labelled",
                     };
                     words.with(key, &values)
                 },

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{Numbers, by_job};
 use crate::Dashboards;
 use crate::failure::Failure;
-use crate::format::{DASH, fixed, significant, small};
+use crate::format::{self, DASH, fixed, significant, small};
 use crate::html::{self, Html};
 use crate::i18n::Words;
 use crate::status;
@@ -96,7 +96,7 @@ impl Compared {
             href: format!("/jobs/{}", job.id),
             backend: job.backend.clone(),
             max_abs: shown(*max_abs, small),
-            cosine: shown(*cosine, |cosine| fixed(cosine, 6)),
+            cosine: shown(*cosine, format::cosine),
             sqnr: shown(*sqnr_db, decibels),
             argmax: shown(*argmax_agree, |share| format!("{} %", fixed(share * 100.0, 1))),
             status: html::status(&status::job(job, words)),

@@ -190,7 +190,7 @@ pub(super) fn golden(data: &Data, words: Words) -> Golden {
         rows: vec![
             row("max |Δ|".to_owned(), |c| format::small(c.max_abs)),
             row(label("job.mean_abs"), |c| format::small(c.mean_abs)),
-            row(label("job.cosine"), |c| c.cosine.map_or_else(|| DASH.to_string(), |cosine| format::fixed(cosine, 6))),
+            row(label("job.cosine"), |c| c.cosine.map_or_else(|| DASH.to_string(), format::cosine)),
             row("SQNR, dB".to_owned(), |c| c.sqnr_db.map_or_else(|| "∞".to_owned(), significant)),
             row(label("job.argmax"), |c| format!("{} / {}", count(c.argmax_agree.into()), count(c.examples.into()))),
             row("NaN".to_owned(), |c| count(c.nan_count)),
@@ -212,7 +212,7 @@ pub(super) fn golden_note(data: &Data, words: Words) -> String {
         + &part("job.limit_argmax", limits.least_argmax.map(share));
     let (cosine, sqnr) = (limits.least_cosine.to_string(), limits.least_sqnr_db.to_string());
     let limits = words.with("job.limits", &[("cosine", &cosine), ("sqnr", &sqnr), ("more", &more)]);
-    words.list(&[limits, determinism(data, words)])
+    format!("{limits} {}", determinism(data, words))
 }
 
 pub(super) fn environment(data: &Data, words: Words) -> Vec<(String, String)> {
