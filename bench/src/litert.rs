@@ -50,7 +50,7 @@ impl Direct {
             ok((functions.create_options)(&raw mut options))?;
             ok((functions.set_options_hardware_accelerators)(options, sys::kLiteRtHwAcceleratorCpu))?;
             let text = OPTIONS.as_ptr().cast_mut().cast::<c_void>();
-            ok(create_opaque(OPTIONS_OF.as_ptr(), text, None, &raw mut opaque))?;
+            ok(create_opaque(OPTIONS_OF.as_ptr(), text, Some(keep), &raw mut opaque))?;
             ok(add_opaque(options, opaque))?;
             ok((functions.create_compiled_model)(environment, loaded, options, &raw mut compiled))?;
             let input = buffer(&functions, environment, loaded, compiled, true)?;
@@ -70,6 +70,9 @@ impl Direct {
         ok(code).map(|()| time)
     }
 }
+
+/// The text of the options is a constant: the engine wants to be told how to free it all the same.
+unsafe extern "C" fn keep(_: *mut c_void) {}
 
 fn ok(code: sys::Status) -> anyhow::Result<()> {
     anyhow::ensure!(code == status::OK, "the direct call ended with status {code}");
