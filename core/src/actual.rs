@@ -136,8 +136,6 @@ impl Actual {
         }
     }
 
-    /// Asked for or not, fewer bits make an engine faster. An integer variant's own arithmetic is the engine's matter, as
-    /// long as nobody asks for a precision.
     /// A number that stands in the row of one thread is no number of eight.
     fn on_more_threads(&self, wanted: Wanted) -> Option<String> {
         let told = *self.threads.present()?;
@@ -145,6 +143,8 @@ impl Actual {
         more.then(|| format!("threads asked for: {}, and the engine uses {told}", wanted.threads))
     }
 
+    /// Asked for or not, fewer bits make an engine faster. An integer variant's own arithmetic is the engine's matter, as
+    /// long as nobody asks for a precision.
     fn in_another_precision(&self, wanted: Wanted) -> Option<String> {
         let told = self.precision.present()?;
         let computed = if told == AS_IN_THE_MODEL { wanted.variant } else { told.parse().ok()? };

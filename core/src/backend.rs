@@ -48,8 +48,6 @@ pub enum Provider {
 }
 
 impl Provider {
-    pub const ALL: [Self; 4] = [Self::Xnnpack, Self::Webgpu, Self::Qnn, Self::Nnapi];
-
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

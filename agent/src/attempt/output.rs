@@ -46,36 +46,22 @@ impl Output {
     pub(super) fn drain(&self, mut pipe: impl Read + Send + 'static, name: &str) -> std::io::Result<JoinHandle<()>> {
         let output = self.clone();
         thread::Builder::new().name(name.to_owned()).stack_size(128 << 10).spawn(move || {
-            let (mut buffer, mut line) = ([0; 1 << 14], Vec::new());
+            let (mut buffer, mut lines) = ([0; 1 << 14], Lines::default());
             while let Ok(count @ 1..) = pipe.read(&mut buffer) {
-                output.keep(&buffer[..count]);
-                for part in buffer[..count].split_inclusive(|&byte| byte == b'\n') {
-                    let room = MAX_LINE - line.len();
-                    line.extend_from_slice(&part[..part.len().min(room)]);
-                    if part.ends_with(b"\n") {
-                        output.look_at(&line);
-                        line.clear();
-                    }
-                }
+                output.keep(&buffer[..count], lines.admitted_in(&buffer[..count]));
             }
-            output.look_at(&line);
+            output.keep(&[], lines.admitted());
         })
     }
 
-    fn keep(&self, bytes: &[u8]) {
+    fn keep(&self, bytes: &[u8], admitted: Option<String>) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.admitted = kept.admitted.take().or(admitted);
         kept.total += bytes.len() as u64;
         let bytes = &bytes[bytes.len().saturating_sub(kept.limit)..];
         let surplus = (kept.bytes.len() + bytes.len()).saturating_sub(kept.limit);
         kept.bytes.drain(..surplus);
         kept.bytes.extend(bytes);
-    }
-
-    fn look_at(&self, line: &[u8]) {
-        if let Some(admitted) = admission(&String::from_utf8_lossy(line)) {
-            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            kept.admitted.get_or_insert(admitted);
-        }
     }
 
     pub(super) fn finish(&self) -> Printed {
@@ -84,6 +70,38 @@ impl Output {
         let hit = kept.total > kept.limit as u64;
         let cut = hit.then(|| format!("output cut at {} bytes ({} were written)", kept.limit, kept.total));
         Printed { log: String::from_utf8_lossy(&bytes).into_owned(), cut, admitted: kept.admitted.clone() }
+    }
+}
+
+/// The line of a stream that is being written, and whether one before it has said enough.
+#[derive(Debug, Default)]
+struct Lines {
+    open: Vec<u8>,
+    found: bool,
+}
+
+impl Lines {
+    /// The first line in these bytes that admits a fallback, once in a stream.
+    fn admitted_in(&mut self, bytes: &[u8]) -> Option<String> {
+        if self.found {
+            return None;
+        }
+        for part in bytes.split_inclusive(|&byte| byte == b'\n') {
+            self.open.extend_from_slice(&part[..part.len().min(MAX_LINE - self.open.len())]);
+            if part.ends_with(b"\n") {
+                let admitted = self.admitted();
+                self.open.clear();
+                if admitted.is_some() {
+                    self.found = true;
+                    return admitted;
+                }
+            }
+        }
+        None
+    }
+
+    fn admitted(&self) -> Option<String> {
+        admission(&String::from_utf8_lossy(&self.open))
     }
 }
 

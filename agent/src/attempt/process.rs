@@ -118,7 +118,6 @@ pub(super) struct CutAt {
 /// Runs a child to its end. Nothing of it runs any more when this returns `Ok`.
 pub(super) fn run(launch: &Launch<'_>, watch: OnWatch<'_>) -> Result<Ended, ProcessError> {
     let spec = launch.spec;
-    fs::create_dir_all(&spec.out).map_err(io_error("creating the child's folder"))?;
     fs::create_dir_all(spec.out.join(CACHE_FOLDER)).map_err(io_error("creating the child's folder"))?;
     let spec_path = spec.out.join("child.json");
     let text = serde_json::to_vec(spec).map_err(|error| io_error("writing the specification")(error.into()))?;

@@ -4,7 +4,9 @@
 
 use ash::{Entry, Instance, vk};
 use seatrial_core::actual::ComputeDevice;
+use seatrial_core::backend::Accelerator;
 use seatrial_core::outcome::Claim;
+use seatrial_core::reading::Reading;
 
 use super::RuntimeError;
 
@@ -90,13 +92,27 @@ fn list(instance: &Instance) -> Result<Vec<Device>, vk::Result> {
 }
 
 /// What WebGPU computes on here. Of several it may be any: where one of them is a program, it may be that.
-pub(super) fn chosen(devices: &[Device]) -> ComputeDevice {
+fn chosen(devices: &[Device]) -> ComputeDevice {
     let can: Vec<Device> = devices.iter().filter(|device| device.serves_webgpu).cloned().collect();
     ComputeDevice { name: told(&can), software: can.iter().any(|device| device.software) }
 }
 
+/// The same for the record of what ran, of an engine that asks Vulkan for its GPU and no other accelerator.
+pub(super) fn computed_on(engine: &str, accelerator: Accelerator, devices: &[Device]) -> Reading<ComputeDevice> {
+    match (accelerator, devices) {
+        (Accelerator::Cpu, _) => Reading::absent("the CPU is no accelerator"),
+        (Accelerator::Gpu | Accelerator::Npu, []) => Reading::absent(format!("{engine} does not tell")),
+        (Accelerator::Gpu | Accelerator::Npu, devices) => Reading::Present(chosen(devices)),
+    }
+}
+
+/// For the facts of a job; nothing where Vulkan was not asked.
+pub(super) fn facts(devices: &[Device]) -> Vec<(&'static str, String)> {
+    if devices.is_empty() { Vec::new() } else { vec![("gpu", told(devices))] }
+}
+
 /// For the record of a job: `llvmpipe (LLVM 15.0.6, 256 bits), software`.
-pub(super) fn told(devices: &[Device]) -> String {
+fn told(devices: &[Device]) -> String {
     let one =
         |Device { name, software, .. }: &Device| if *software { format!("{name}, software") } else { name.clone() };
     devices.iter().map(one).collect::<Vec<_>>().join("; ")

@@ -446,8 +446,10 @@ fn wrong(spec: &JobSpec, report: &Report) -> Vec<Reason> {
         return Vec::new();
     }
     let task = spec.dataset.as_ref().map_or(Task::Golden, |dataset| dataset.task);
-    let answer =
-        spec.binding.scores.as_ref().or_else(|| spec.model.signature.outputs.first().map(|output| &output.name));
+    // Of a model that nobody has claimed a signature of, as the engine found it.
+    let signatures = std::iter::once(&spec.model.signature).chain(&report.actual.signature);
+    let first = || signatures.flat_map(|signature| &signature.outputs).map(|output| &output.name).next();
+    let answer = spec.binding.scores.as_ref().or_else(first);
     let broken = report.golden.iter().flat_map(|GoldenRecord { output, comparison, standard, .. }| {
         let limits = golden::Limits::of(task, spec.model.precision, standard);
         limits.broken_by(output, Some(output) == answer, comparison)

@@ -62,6 +62,22 @@ fn golden_report(comparisons: &[Comparison]) -> Report {
 }
 
 #[test]
+fn the_output_whose_classes_must_agree_is_known_by_what_the_engine_found_where_nobody_claimed_a_signature() {
+    let mut spec = spec(ProfileKind::AccuracyOnly, Some(Task::Classification), 1);
+    let claimed = std::mem::take(&mut spec.model.signature);
+    let found = |name: &str| {
+        let mut signature = claimed.clone();
+        signature.outputs[0].name = name.to_owned();
+        Some(signature)
+    };
+    let mut report = golden_report(&[Comparison { argmax_agree: 2, ..comparison() }]);
+    report.actual.signature = found("output_0");
+    assert_eq!(summarise(&spec, &report).outcome, Outcome::NumericsFail);
+    report.actual.signature = found("another");
+    assert_eq!(summarise(&spec, &report).outcome, Outcome::Ok, "the control: the task reads another output");
+}
+
+#[test]
 fn a_quick_run_has_every_metric_that_applies_and_no_other() {
     let summary = summarise(&spec(ProfileKind::Quick, None, 1), &quick_report());
     assert_eq!(

@@ -1,7 +1,6 @@
 //! Does an accelerator pay? For each device that has tried one: its newest result beside the CPU's.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use seatrial_core::backend::Accelerator;
 use seatrial_core::metric::Estimate;
@@ -10,7 +9,7 @@ use seatrial_core::store::JobRow;
 use serde::Serialize;
 
 use super::model::accelerator;
-use super::{Numbers, by_job};
+use super::named_of;
 use crate::Dashboards;
 use crate::failure::Failure;
 use crate::format::{DASH, significant};
@@ -68,13 +67,8 @@ pub(crate) async fn read(state: &Dashboards, jobs: &[JobRow], version: u32) -> R
     newest.retain(|_, backends| backends.keys().any(|backend| accelerator(backend) != Accelerator::Cpu));
     let compared: Vec<_> = newest.into_values().take(MOST).collect();
 
-    let mut numbers: HashMap<_, HashMap<_, Numbers>> = HashMap::new();
-    for job in compared.iter().flat_map(BTreeMap::values) {
-        if let Entry::Vacant(place) = numbers.entry(job.run) {
-            place.insert(by_job(state.read.run_metrics_named(job.run, &[LATENCY]).await?));
-        }
-    }
-    let p50 = |job: &JobRow| numbers.get(&job.run)?.get(&job.id)?.estimate(LATENCY);
+    let numbers = named_of(state, compared.iter().flat_map(BTreeMap::values).copied(), &[LATENCY]).await?;
+    let p50 = |job: &JobRow| numbers.get(&job.id)?.estimate(LATENCY);
     let pairs = compared.iter().flat_map(|backends| {
         let of = |wanted: Accelerator| {
             let jobs: Vec<&JobRow> =

@@ -22,10 +22,10 @@ pub(crate) mod samples;
 pub(crate) mod search;
 pub(crate) mod suite;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use seatrial_core::dataset::scorer;
-use seatrial_core::ids::{DeviceId, JobId};
+use seatrial_core::ids::{DeviceId, JobId, RunId};
 use seatrial_core::job::AttemptRef;
 use seatrial_core::live::LiveDevice;
 use seatrial_core::metric::{Estimate, Metric};
@@ -100,6 +100,20 @@ pub(crate) fn by_job(metrics: Vec<(JobId, Metric)>) -> HashMap<JobId, Numbers> {
         jobs.entry(job).or_default().push(metric);
     }
     jobs.into_iter().map(|(job, metrics)| (job, Numbers::new(metrics))).collect()
+}
+
+/// These metrics of jobs of different runs: one read a run, however many of its jobs are asked for.
+pub(crate) async fn named_of<'j>(
+    state: &Dashboards,
+    jobs: impl IntoIterator<Item = &'j JobRow>,
+    names: &[&str],
+) -> Result<HashMap<JobId, Numbers>, StoreError> {
+    let runs: BTreeSet<RunId> = jobs.into_iter().map(|job| job.run).collect();
+    let mut numbers = HashMap::new();
+    for run in runs {
+        numbers.extend(by_job(state.read.run_metrics_named(run, names).await?));
+    }
+    Ok(numbers)
 }
 
 /// Numbers of the last attempts of a few jobs of different runs.

@@ -1,14 +1,14 @@
 //! Are a model's outputs the same everywhere? Each device and backend against the same references.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap, btree_map};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use seatrial_core::ids::DeviceId;
 use seatrial_core::measure::EXACT_SQNR_DB;
 use seatrial_core::store::JobRow;
 use serde::Serialize;
 
-use super::{Numbers, by_job};
+use super::named_of;
 use crate::Dashboards;
 use crate::failure::Failure;
 use crate::format::{self, DASH, fixed, significant, small};
@@ -38,23 +38,21 @@ pub(crate) async fn read(state: &Dashboards, jobs: &[JobRow], version: u32) -> R
     let mut seen = BTreeSet::new();
     let ended = jobs.iter().filter(|job| job.version == version && job.outcome.is_some() && job.dataset.is_some());
     let newest = ended.filter(|job| seen.insert((&job.dataset, &job.variant, job.device, &job.backend)));
+    let newest: Vec<&JobRow> = newest.take(MOST).collect();
 
-    let mut of_run: HashMap<_, HashMap<_, Numbers>> = HashMap::new();
+    let numbers = named_of(state, newest.iter().copied(), &METRICS).await?;
     let mut abis: BTreeMap<DeviceId, String> = BTreeMap::new();
     let mut compared = Vec::new();
-    for job in newest.take(MOST) {
-        if let Entry::Vacant(place) = of_run.entry(job.run) {
-            place.insert(by_job(state.read.run_metrics_named(job.run, &METRICS).await?));
-        }
-        let Some(numbers) = of_run.get(&job.run).and_then(|run| run.get(&job.id)) else { continue };
+    for job in newest {
+        let Some(numbers) = numbers.get(&job.id) else { continue };
         let [max_abs, cosine, sqnr_db, argmax_agree] =
             METRICS.map(|name| numbers.estimate(name).map(|estimate| estimate.value));
         if max_abs.is_none() {
             continue;
         }
         let abi = match abis.entry(job.device) {
-            btree_map::Entry::Occupied(known) => known.get().clone(),
-            btree_map::Entry::Vacant(place) => {
+            Entry::Occupied(known) => known.get().clone(),
+            Entry::Vacant(place) => {
                 let device = state.read.device(job.device).await?;
                 place.insert(device.map(|device| device.profile.abi).unwrap_or_default()).clone()
             }

@@ -687,11 +687,7 @@ impl Session for Loaded {
         Actual {
             accelerator: Reading::Present(self.accelerator.as_str().to_owned()),
             provider: Reading::absent("litert does not name its delegates"),
-            device: match (self.accelerator, self.gpu.as_slice()) {
-                (Accelerator::Cpu, _) => Reading::absent("the CPU is no accelerator"),
-                (Accelerator::Gpu | Accelerator::Npu, []) => Reading::absent("litert does not tell"),
-                (Accelerator::Gpu | Accelerator::Npu, devices) => Reading::Present(vulkan::chosen(devices)),
-            },
+            device: vulkan::computed_on("litert", self.accelerator, &self.gpu),
             delegated: Reading::absent("litert tells whether all operators are on the accelerator, not how many"),
             rest: Vec::new(),
             precision: self.precision.clone(),
@@ -708,7 +704,7 @@ impl Session for Loaded {
     }
 
     fn facts(&self) -> Vec<(&'static str, String)> {
-        if self.gpu.is_empty() { Vec::new() } else { vec![("gpu", vulkan::told(&self.gpu))] }
+        vulkan::facts(&self.gpu)
     }
 
     fn set_inputs(&mut self, inputs: &[NamedTensor]) -> Result<(), RuntimeError> {

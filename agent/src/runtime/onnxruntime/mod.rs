@@ -398,11 +398,7 @@ impl Session for Loaded {
         Actual {
             accelerator: Reading::Present(self.accelerator.as_str().to_owned()),
             provider: Reading::Present(self.provider.map_or("CPUExecutionProvider", in_profile).to_owned()),
-            device: match (self.accelerator, self.gpu.as_slice()) {
-                (Accelerator::Cpu, _) => Reading::absent("the CPU is no accelerator"),
-                (Accelerator::Gpu | Accelerator::Npu, []) => Reading::absent("onnxruntime does not tell"),
-                (Accelerator::Gpu | Accelerator::Npu, devices) => Reading::Present(vulkan::chosen(devices)),
-            },
+            device: vulkan::computed_on("onnxruntime", self.accelerator, &self.gpu),
             delegated: match &self.delegation {
                 Some(delegation) => Reading::Present(delegation.delegated),
                 None => Reading::absent("no process asked the engine about its operators"),
@@ -424,7 +420,7 @@ impl Session for Loaded {
     }
 
     fn facts(&self) -> Vec<(&'static str, String)> {
-        if self.gpu.is_empty() { Vec::new() } else { vec![("gpu", vulkan::told(&self.gpu))] }
+        vulkan::facts(&self.gpu)
     }
 
     fn set_inputs(&mut self, inputs: &[NamedTensor]) -> Result<(), RuntimeError> {

@@ -161,7 +161,7 @@ impl OwnLoop for Loaded {
         let process = self.outside.process;
         let (mut claimed, mut last, mut outputs) = (Claimed::default(), v1::Samples::default(), Vec::new());
         let waited = || window::waited(Some(process)).saturating_add(window::waited(None));
-        let (begun, waited_before) = (Instant::now(), waited());
+        let (waited_before, begun) = (waited(), Instant::now());
         self.client.ask(stage, Request::Run(request), &mut |answer| {
             if let Answer::Outputs(v1::Outputs { tensors, .. }) = answer {
                 outputs = tensors;
