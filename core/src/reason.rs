@@ -347,6 +347,9 @@ codes! {
     NotFinite, "not_finite", "not a finite number";
     NotRepeated, "not_repeated", "no process repeated an inference";
     NoDelegates, "no_delegates", "tract has no delegates";
+    NoProviders, "no_providers", "tract has no providers";
+    CpuAlone, "cpu_alone", "the CPU is no accelerator";
+    DriverDecides, "driver_decides", "the NPU's driver decides it, and {runtime} does not tell";
     NotAndroid, "not_android", "not an Android device, or its properties cannot be read";
     NoGpuKnown, "no_gpu_known", "no GPU is known to this kernel, or it may not be asked";
     NoGpuDriver, "no_gpu_driver", "no GPU driver is loaded";

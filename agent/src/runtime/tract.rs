@@ -15,6 +15,7 @@ use seatrial_core::model::{Axis, Format, Signature, TensorSpec};
 use seatrial_core::operators::{OperatorProfile, OperatorTime};
 use seatrial_core::outcome::Claim;
 use seatrial_core::reading::Reading;
+use seatrial_core::reason::Code;
 use seatrial_core::tensor::{DType, Tensor};
 use tract_linalg::multithread::{Executor, set_default_executor};
 use tract_onnx::prelude::{
@@ -386,9 +387,9 @@ impl Session for Loaded {
     fn actual(&self) -> Actual {
         Actual {
             accelerator: Reading::Present(Accelerator::Cpu.as_str().to_owned()),
-            provider: Reading::absent("tract has no providers"),
-            device: Reading::absent("the CPU is no accelerator"),
-            delegated: Reading::absent("tract has no delegates"),
+            provider: Reading::absent(Code::NoProviders.template()),
+            device: Reading::absent(Code::CpuAlone.template()),
+            delegated: Reading::absent(Code::NoDelegates.template()),
             rest: Vec::new(),
             precision: Reading::Present(AS_IN_THE_MODEL.to_owned()),
             threads: Reading::Present(self.threads),

@@ -7,6 +7,7 @@ use seatrial_core::actual::ComputeDevice;
 use seatrial_core::backend::Accelerator;
 use seatrial_core::outcome::Claim;
 use seatrial_core::reading::Reading;
+use seatrial_core::reason::{Code, Reason};
 
 use super::RuntimeError;
 
@@ -100,8 +101,10 @@ fn chosen(devices: &[Device]) -> ComputeDevice {
 /// The same for the record of what ran, of an engine that asks Vulkan for its GPU and no other accelerator.
 pub(super) fn computed_on(engine: &str, accelerator: Accelerator, devices: &[Device]) -> Reading<ComputeDevice> {
     match (accelerator, devices) {
-        (Accelerator::Cpu, _) => Reading::absent("the CPU is no accelerator"),
-        (Accelerator::Gpu | Accelerator::Npu, []) => Reading::absent(format!("{engine} does not tell")),
+        (Accelerator::Cpu, _) => Reading::absent(Code::CpuAlone.template()),
+        (Accelerator::Gpu | Accelerator::Npu, []) => {
+            Reading::absent(Reason::new(Code::NotTold, &[("program", &engine)]).text())
+        }
         (Accelerator::Gpu | Accelerator::Npu, devices) => Reading::Present(chosen(devices)),
     }
 }

@@ -19,6 +19,7 @@ use seatrial_core::model::{Axis, Precision, Signature, TensorSpec};
 use seatrial_core::operators::OperatorProfile;
 use seatrial_core::outcome::Claim;
 use seatrial_core::reading::Reading;
+use seatrial_core::reason::{Code, Reason};
 use seatrial_core::runtimes::Engine;
 use seatrial_core::tensor::{DType, Tensor};
 
@@ -589,7 +590,7 @@ fn precision_told(request: &LoadRequest<'_>) -> Reading<String> {
     match request.accelerator {
         Accelerator::Cpu => Reading::Present(AS_IN_THE_MODEL.to_owned()),
         Accelerator::Gpu => Reading::Present(request.precision.unwrap_or(Precision::Fp32).as_str().to_owned()),
-        Accelerator::Npu => Reading::absent("the NPU's driver decides it, and litert does not tell"),
+        Accelerator::Npu => Reading::absent(Reason::new(Code::DriverDecides, &[("runtime", &"litert")]).text()),
     }
 }
 
@@ -686,7 +687,7 @@ impl Session for Loaded {
     fn actual(&self) -> Actual {
         Actual {
             accelerator: Reading::Present(self.accelerator.as_str().to_owned()),
-            provider: Reading::absent("litert does not name its delegates"),
+            provider: Reading::absent(Reason::new(Code::NotTold, &[("program", &"litert")]).text()),
             device: vulkan::computed_on("litert", self.accelerator, &self.gpu),
             delegated: Reading::absent("litert tells whether all operators are on the accelerator, not how many"),
             rest: Vec::new(),

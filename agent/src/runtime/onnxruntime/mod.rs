@@ -24,6 +24,7 @@ use seatrial_core::model::{Axis, Format, Precision, Signature, TensorSpec};
 use seatrial_core::operators::{Delegation, OperatorProfile};
 use seatrial_core::outcome::Claim;
 use seatrial_core::reading::Reading;
+use seatrial_core::reason::{Code, Reason};
 use seatrial_core::runtimes::Engine;
 use seatrial_core::tensor::{DType, Tensor};
 
@@ -408,7 +409,7 @@ impl Session for Loaded {
                 None | Some(Provider::Xnnpack | Provider::Webgpu) => Reading::Present(AS_IN_THE_MODEL.to_owned()),
                 // What a driver makes of fp32 is its own affair, and most make it less.
                 Some(Provider::Qnn | Provider::Nnapi) => {
-                    Reading::absent("the NPU's driver decides it, and onnxruntime does not tell")
+                    Reading::absent(Reason::new(Code::DriverDecides, &[("runtime", &"onnxruntime")]).text())
                 }
             },
             threads: Reading::Present(self.threads),

@@ -12,6 +12,7 @@ use seatrial_core::operators::MAX_REST;
 use seatrial_core::outcome::Claim;
 use seatrial_core::profile::StopRule;
 use seatrial_core::reading::Reading;
+use seatrial_core::reason::Code;
 use seatrial_proto::v1::from_runner::Message as Answer;
 use seatrial_proto::v1::to_runner::Message as Request;
 use seatrial_proto::v1::{self, RunnerStage};
@@ -89,7 +90,7 @@ impl Loaded {
     fn device(&self) -> Reading<ComputeDevice> {
         let kind = &self.told.accelerator;
         if kind == Accelerator::Cpu.as_str() {
-            return Reading::absent("the CPU is no accelerator");
+            return Reading::absent(Code::CpuAlone.template());
         }
         let mut devices = self.client.hello().accelerators.iter().filter(|one| one.kind == *kind);
         match (devices.next(), devices.next()) {
