@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use crate::common;
 
 /// The library, compiled once.
-fn library() -> &'static [u8] {
+pub(crate) fn library() -> &'static [u8] {
     static LIBRARY: OnceLock<Vec<u8>> = OnceLock::new();
     LIBRARY.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
@@ -31,6 +31,15 @@ fn library() -> &'static [u8] {
     })
 }
 
+/// A job with the library as its package.
+pub(crate) fn job(script: &str) -> JobSpec {
+    let mut spec = common::job("litert", "script.tflite", script.as_bytes());
+    spec.model.format = Format::Tflite;
+    let kind = PackageKind::Library { engine: Engine::Litert };
+    spec.package = Some(common::package("litert", kind, &[(ENGINE_ROLE, "libLiteRt.so", library())]));
+    spec
+}
+
 struct Bench(TempDir);
 
 impl Bench {
@@ -39,10 +48,7 @@ impl Bench {
     }
 
     fn run(&self, script: &str, change: impl FnOnce(&mut JobSpec)) -> Report {
-        let mut spec = common::job("litert", "script.tflite", script.as_bytes());
-        spec.model.format = Format::Tflite;
-        let kind = PackageKind::Library { engine: Engine::Litert };
-        spec.package = Some(common::package("litert", kind, &[(ENGINE_ROLE, "libLiteRt.so", library())]));
+        let mut spec = job(script);
         change(&mut spec);
         let report = common::run(spec, &[script.as_bytes(), library()], &common::options(self.0.path()));
         assert_eq!(common::left_behind(self.0.path()), Vec::<String>::new(), "{script}: nothing is left running");

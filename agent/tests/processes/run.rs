@@ -11,6 +11,7 @@ use seatrial_proto::v1::server_message::Message as ToAgent;
 use seatrial_proto::{attempt_to_wire, grant_to_wire, report_from_wire, v1};
 
 use crate::common;
+use crate::engines;
 use crate::stand_in::{Agent, PATIENCE, Server, attempt, job, quiet, spooled};
 
 #[tokio::test]
@@ -34,6 +35,34 @@ async fn a_job_is_taken_run_reported_and_its_report_kept_until_durable() {
     let (_, report) = session.report().await;
     assert_eq!(report.stages[0].note.as_deref(), Some("1 files, 0 bytes moved"));
     assert_eq!(server.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_runtime_package_is_fetched_and_asked_what_it_offers_once_on_a_device() {
+    let home = tempfile::tempdir().unwrap();
+    let mut server = Server::start().await;
+    server.offer(engines::library());
+    server.offer(b"well");
+    server.offer(b"well again");
+    let _agent = Agent::start(server.address, home.path(), &[]);
+    let mut session = server.session().await;
+    let mut offers = Vec::new();
+    for (number, script) in [(1, "well"), (2, "well again")] {
+        session.assign(attempt(number), &engines::job(script)).await;
+        let report = session.delivered().await;
+        assert_eq!(report.outcome, Outcome::Ok, "{:?}\n{}", report.message, report.log);
+        offers.push(report.environment.facts["runtime_offers"].clone());
+        // Whoever reads this remembers; whoever asks the library again does not learn it.
+        for answer in std::fs::read_dir(home.path().join("probes")).unwrap() {
+            let path = answer.unwrap().path();
+            let told = std::fs::read_to_string(&path).unwrap();
+            std::fs::write(&path, told.replace("\"accelerators\":[\"cpu\"", "\"accelerators\":[\"npu\"")).unwrap();
+        }
+    }
+    assert!(offers[0].contains("cpu") && !offers[0].contains("npu"), "{offers:?}");
+    assert!(offers[1].contains("npu") && !offers[1].contains("cpu"), "{offers:?}");
+    let library = Digest::of(engines::library()).to_string();
+    assert_eq!(server.requests().iter().filter(|(digest, _)| *digest == library).count(), 1);
 }
 
 #[tokio::test]
