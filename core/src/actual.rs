@@ -147,13 +147,16 @@ impl Actual {
     /// long as nobody asks for a precision.
     fn in_another_precision(&self, wanted: Wanted) -> Option<String> {
         let told = self.precision.present()?;
-        let computed = if told == AS_IN_THE_MODEL { wanted.variant } else { told.parse().ok()? };
-        let differs = match wanted.precision {
-            Some(asked) => computed != asked,
-            None => wanted.variant == Precision::Fp32 && computed != Precision::Fp32,
+        let asked = match wanted.precision {
+            Some(asked) => asked,
+            None if wanted.variant == Precision::Fp32 => Precision::Fp32,
+            None => return None,
         };
-        let (asked, computed) = (wanted.precision.unwrap_or(wanted.variant).as_str(), computed.as_str());
-        differs.then(|| format!("{asked} is asked for, and the engine computes in {computed}"))
+        // A word that is none of ours is no proof of what was asked for.
+        let computed = if told == AS_IN_THE_MODEL { Some(wanted.variant) } else { told.parse().ok() };
+        let shown: &str = if let Some(computed) = computed { computed.as_str() } else { told };
+        (computed != Some(asked))
+            .then(|| format!("{} is asked for, and the engine computes in {shown}", asked.as_str()))
     }
 }
 
@@ -238,7 +241,8 @@ mod tests {
         assert!(settled(precision("fp32"), asked(Precision::Fp16), "").is_some());
         assert!(settled(precision(AS_IN_THE_MODEL), asked(Precision::Fp16), "").is_some());
         assert_eq!(settled(precision(AS_IN_THE_MODEL), CPU, ""), None);
-        assert_eq!(settled(precision("something else"), CPU, ""), None, "what is not known is no difference");
+        let unknown = settled(precision("tf32"), CPU, "").unwrap();
+        assert!(unknown.contains("fp32 is asked for, and the engine computes in tf32"), "{unknown}");
     }
 
     #[test]

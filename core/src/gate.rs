@@ -197,9 +197,13 @@ fn doubt(gate: &Gate, job: &JobRow) -> Option<(FindingKind, Reason)> {
             Some((FindingKind::Invalid, message.into()))
         }
         Family::Ok | Family::Fallback => None,
-        Family::Died | Family::Hung | Family::WrongOutput | Family::CannotLoad | Family::LabOrRom | Family::Ended => {
-            Some((FindingKind::Failed, failure(job).into()))
-        }
+        Family::Died
+        | Family::Hung
+        | Family::WrongOutput
+        | Family::CannotLoad
+        | Family::LabOrRom
+        | Family::Misspecified
+        | Family::Cancelled => Some((FindingKind::Failed, failure(job).into())),
     }
 }
 

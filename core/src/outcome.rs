@@ -48,7 +48,9 @@ pub enum Family {
     WrongOutput,
     CannotLoad,
     LabOrRom,
-    Ended,
+    /// Model, dataset and suite do not fit each other: nobody ended it, and it is no pass.
+    Misspecified,
+    Cancelled,
 }
 
 /// What the server does with a job after an attempt.
@@ -194,7 +196,8 @@ impl Outcome {
             | Self::ThermalAbort
             | Self::BatteryLow
             | Self::HarnessError => Family::LabOrRom,
-            Self::SpecError | Self::Cancelled => Family::Ended,
+            Self::SpecError => Family::Misspecified,
+            Self::Cancelled => Family::Cancelled,
         }
     }
 

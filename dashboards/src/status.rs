@@ -37,7 +37,8 @@ const fn looks(family: Family) -> (&'static str, &'static str, &'static str) {
         Family::WrongOutput => ("numeric", "s-failed", "outcome.wrong_output"),
         Family::CannotLoad => ("cannot", "s-failed", "outcome.cannot_load"),
         Family::LabOrRom => ("lab", "s-failed", "outcome.lab_or_rom"),
-        Family::Ended => ("misfit", "s-misfit", "outcome.ended"),
+        Family::Misspecified => ("cannot", "s-failed", "outcome.spec_error"),
+        Family::Cancelled => ("misfit", "s-misfit", "outcome.cancelled"),
     }
 }
 
@@ -51,8 +52,14 @@ pub const fn has_result(outcome: Outcome) -> bool {
 #[must_use]
 pub const fn is_of_the_model(outcome: Outcome) -> bool {
     match outcome.family() {
-        Family::Ok | Family::Fallback | Family::Died | Family::Hung | Family::WrongOutput | Family::CannotLoad => true,
-        Family::LabOrRom | Family::Ended => false,
+        Family::Ok
+        | Family::Fallback
+        | Family::Died
+        | Family::Hung
+        | Family::WrongOutput
+        | Family::CannotLoad
+        | Family::Misspecified => true,
+        Family::LabOrRom | Family::Cancelled => false,
     }
 }
 
@@ -61,35 +68,10 @@ pub fn is_comparable(row: &JobRow) -> bool {
     row.outcome == Some(Outcome::Ok) && row.invalid.is_empty()
 }
 
-/// The family's word; for the two that only ended, the class in words.
+/// The family's word.
 #[must_use]
 pub fn outcome(outcome: Outcome, words: Words) -> Status {
     let (glyph, class, word) = looks(outcome.family());
-    let word = match outcome {
-        Outcome::Cancelled => "outcome.cancelled",
-        Outcome::SpecError => "outcome.spec_error",
-        Outcome::Ok
-        | Outcome::OkFallback
-        | Outcome::NumericsFail
-        | Outcome::AccuracyFail
-        | Outcome::UnsupportedBackend
-        | Outcome::UnsupportedOp
-        | Outcome::LoadFail
-        | Outcome::CompileFail
-        | Outcome::CrashSignal(_)
-        | Outcome::ExitNonzero(_)
-        | Outcome::DriverExit0
-        | Outcome::OomKilled
-        | Outcome::HangTimeout
-        | Outcome::ThermalAbort
-        | Outcome::BatteryLow
-        | Outcome::DeviceLost
-        | Outcome::AgentKilled
-        | Outcome::InstallBlocked
-        | Outcome::StorageFull
-        | Outcome::TransferCorrupt
-        | Outcome::HarnessError => word,
-    };
     Status::new(glyph, class, words.t(word))
 }
 
@@ -270,6 +252,18 @@ mod tests {
                 assert!(!status.word.contains('.'), "{status:?} has no word in {language:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_specification_that_does_not_fit_is_a_failure_and_only_who_cancels_hides_a_result() {
+        let words = Words(Language::English);
+        let spec = outcome(Outcome::SpecError, words);
+        assert_eq!(
+            (spec.class, spec.word.as_str(), is_of_the_model(Outcome::SpecError)),
+            ("s-failed", "spec error", true)
+        );
+        let quiet = |end: &Outcome| outcome(*end, words).class == "s-misfit";
+        assert_eq!(Outcome::ALL.into_iter().filter(quiet).collect::<Vec<_>>(), [Outcome::Cancelled]);
     }
 
     #[test]

@@ -84,7 +84,7 @@ pub(crate) fn outcome(text: &str) -> Cell {
     match text {
         "ok" => Cell::new(text),
         "ok_fallback" => Cell::new(text).fg(Color::Yellow),
-        "cancelled" | "spec_error" | "queued" | "leased" | "running" => Cell::new(text).add_attribute(Attribute::Dim),
+        "cancelled" | "queued" | "leased" | "running" => Cell::new(text).add_attribute(Attribute::Dim),
         _ => Cell::new(text).fg(Color::Red),
     }
 }

@@ -190,12 +190,13 @@ pub struct Limits {
 
 impl Limits {
     /// The dataset's own limits, else the defaults of `docs/measurement.md`: stricter for what is compared with the likes
-    /// of it than for integers of 8 bits and fewer against floating-point numbers, which carry quantisation noise by
-    /// design; and for tasks whose answer is one class, as many equal answers.
+    /// of it than for integers of 8 bits and fewer against floating-point numbers, either way round, which carry
+    /// quantisation noise by design; and for tasks whose answer is one class, as many equal answers.
     #[must_use]
     pub fn of(task: Task, variant: Precision, standard: &Standard) -> Self {
         let whole = |precision| matches!(precision, Precision::Int8 | Precision::Int4);
-        let quantised = whole(variant) && standard.precision.unwrap_or(Precision::Fp32) != variant;
+        let reference = standard.precision.unwrap_or(Precision::Fp32);
+        let quantised = (whole(variant) || whole(reference)) && reference != variant;
         let least_argmax = match task {
             Task::Classification => Some(if quantised { 0.95 } else { 0.99 }),
             Task::Detection
@@ -388,6 +389,8 @@ mod tests {
         assert_eq!(broken(Precision::Int8, Some(Precision::Fp16)), 0);
         assert_eq!(broken(Precision::Int8, Some(Precision::Int8)), 1, "the same noise is in the reference");
         assert_eq!(broken(Precision::Int4, Some(Precision::Int8)), 0);
+        assert_eq!(broken(Precision::Fp32, Some(Precision::Int8)), 0, "the noise is the reference's");
+        assert_eq!(broken(Precision::Fp32, Some(Precision::Fp16)), 1);
     }
 
     #[test]

@@ -84,6 +84,9 @@ mod tests {
         };
         let ((short, _), (long, chars)) =
             (value_of(1.5, None), value_of(0.023_904_1, Some((0.023_852_1, 0.023_931_4))));
-        assert!(long < short && long + 6.5 * chars <= WIDTH, "{chars} characters from {long} on, {short} for a short one");
+        assert!(
+            long < short && long + 6.5 * chars <= WIDTH,
+            "{chars} characters from {long} on, {short} for a short one"
+        );
     }
 }

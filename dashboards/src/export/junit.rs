@@ -56,8 +56,8 @@ fn verdict(job: &JobRow) -> Verdict {
         Family::Fallback | Family::Died | Family::Hung | Family::WrongOutput | Family::CannotLoad => {
             Verdict::Failure { kind, message }
         }
-        Family::LabOrRom => Verdict::Error { kind, message },
-        Family::Ended => Verdict::Skipped { message: format!("{kind}: {message}") },
+        Family::LabOrRom | Family::Misspecified => Verdict::Error { kind, message },
+        Family::Cancelled => Verdict::Skipped { message: format!("{kind}: {message}") },
     }
 }
 

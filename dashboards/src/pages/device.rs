@@ -154,8 +154,13 @@ fn sentence(data: &Data, words: Words) -> String {
     let state = status::device_now(data.state, data.online, words).word;
     let failed = |job: &&JobRow| {
         job.outcome.is_some_and(|outcome| match outcome.family() {
-            Family::Ok | Family::Fallback | Family::Ended => false,
-            Family::Died | Family::Hung | Family::WrongOutput | Family::CannotLoad | Family::LabOrRom => true,
+            Family::Ok | Family::Fallback | Family::Cancelled => false,
+            Family::Died
+            | Family::Hung
+            | Family::WrongOutput
+            | Family::CannotLoad
+            | Family::LabOrRom
+            | Family::Misspecified => true,
         })
     };
     let bad = data.jobs.iter().filter(failed).count();

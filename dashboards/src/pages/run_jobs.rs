@@ -45,10 +45,13 @@ impl Kind {
                 Family::Ok if job.invalid.is_empty() => Self::Valid,
                 Family::Ok => Self::Invalid,
                 Family::Fallback => Self::Fallback,
-                Family::Ended => Self::Cancelled,
-                Family::Died | Family::Hung | Family::WrongOutput | Family::CannotLoad | Family::LabOrRom => {
-                    Self::Failed
-                }
+                Family::Cancelled => Self::Cancelled,
+                Family::Died
+                | Family::Hung
+                | Family::WrongOutput
+                | Family::CannotLoad
+                | Family::LabOrRom
+                | Family::Misspecified => Self::Failed,
             },
         }
     }

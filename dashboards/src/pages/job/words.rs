@@ -37,7 +37,8 @@ pub(super) fn sentence(data: &Data, numbers: &Numbers, words: Words) -> String {
             Family::WrongOutput => "job.wrong_output",
             Family::CannotLoad => "job.cannot_load",
             Family::LabOrRom | Family::Ok | Family::Fallback => "job.lab_or_rom",
-            Family::Ended => "job.ended",
+            Family::Misspecified => "job.misspecified",
+            Family::Cancelled => "job.cancelled",
         };
         return words.with(
             what,
