@@ -20,6 +20,7 @@ pub mod gate;
 pub mod identity;
 pub mod ids;
 pub mod job;
+pub mod lab;
 pub mod live;
 pub mod measure;
 pub mod metric;
