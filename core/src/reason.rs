@@ -280,6 +280,15 @@ codes! {
     OutputMaxAbs, "output_max_abs", "output {output}: largest difference {value}, limit {limit}";
     OutputArgmax, "output_argmax", "output {output}: argmax as the reference's {value}, limit {limit}";
     AndMore, "and_more", "and {count} more";
+    // Why the outputs of two devices are not compared.
+    NoOutputsKept, "no_outputs_kept", "the job kept no outputs";
+    OutputNotKept, "output_not_kept", "the values of output {output} were not kept";
+    KeptUnfit, "kept_unfit", "{values} values were kept, and the outputs of the report have {expected}";
+    OutputUnlike, "output_unlike", "output {output} is {reference} on the other device";
+    OtherDatasetVersion, "other_dataset_version", "the other device ran another version of the dataset";
+    NoDeviceToCompare, "no_device_to_compare", "no device has a valid result of this variant and dataset";
+    NotComparedThere, "not_compared_there", "on {device}, which it would be compared with: {why}";
+    NotAmongFirst, "not_among_first", "only the first {rows} rows are compared";
     // Why a combination cannot run.
     Quarantined, "quarantined", "the device is quarantined";
     QuarantinedSince, "quarantined_since", "the device is quarantined: {why}";

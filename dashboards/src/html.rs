@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use crate::format::{Moments, Shown};
+use crate::format::{DASH, Moments, Shown};
 use crate::i18n::Words;
 use crate::pages::list::Head;
 use crate::status::Status;
@@ -91,17 +91,24 @@ pub fn shown(shown: &Shown, words: Words) -> Html {
 #[must_use]
 pub fn cell(shown: &Shown, words: Words) -> Html {
     if !shown.absent.is_empty() {
-        return Html(format!(
-            r#"<span class="iv" title="{0}">{1}<span class="vh"> {0}</span></span>"#,
-            escape(&words.phrase(&shown.absent)),
-            shown.number
-        ));
+        return missing(&shown.number, &words.phrase(&shown.absent));
     }
     let mut out = escape(&shown.number);
     if !shown.interval.is_empty() {
         let _ = write!(out, r#" <span class="iv">{}</span>"#, escape(&shown.interval));
     }
     Html(out)
+}
+
+/// A dash in a table cell, with its reason as a title.
+#[must_use]
+pub(crate) fn dash(why: &str) -> Html {
+    missing(&DASH.to_string(), why)
+}
+
+fn missing(mark: &str, why: &str) -> Html {
+    let why = escape(why);
+    Html(format!(r#"<span class="iv" title="{why}">{}<span class="vh"> {why}</span></span>"#, escape(mark)))
 }
 
 /// The head of a column.

@@ -67,7 +67,7 @@ pub fn router(state: Dashboards) -> Router {
         .route("/jobs/{id}/live", get(pages::live::job))
         .route("/jobs/{id}/rerun", post(pages::job::rerun))
         .route("/jobs/{id}/{samples}", get(pages::samples::download))
-        .route("/models", get(pages::model::list))
+        .route("/models", get(pages::models::page))
         .route("/models/{name}", get(pages::model::page))
         .route("/datasets", get(pages::dataset::list))
         .route("/datasets/{name}", get(pages::dataset::page))

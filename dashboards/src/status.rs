@@ -48,6 +48,15 @@ pub const fn has_result(outcome: Outcome) -> bool {
     matches!(outcome.family(), Family::Ok | Family::Fallback)
 }
 
+/// Whether an attempt that ended so failed, by the model, its engine or the lab; what somebody ended did not.
+#[must_use]
+pub const fn is_failure(outcome: Outcome) -> bool {
+    match outcome.family() {
+        Family::Died | Family::Hung | Family::WrongOutput | Family::CannotLoad | Family::LabOrRom => true,
+        Family::Ok | Family::Fallback | Family::Ended => false,
+    }
+}
+
 /// Whether an outcome says something of the model and its backend: neither the lab's faults do, nor what somebody ended.
 #[must_use]
 pub const fn is_of_the_model(outcome: Outcome) -> bool {

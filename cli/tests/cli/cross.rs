@@ -148,7 +148,7 @@ fn evaluate(fleet: &Fleet, trial: &Trial) -> BTreeMap<String, f64> {
     outputs(&csv).into_iter().map(|(engine, devices)| (engine, difference(&devices))).collect()
 }
 
-/// The model's page holds both processors against the same references.
+/// The model's page holds both processors against the same references, and the foreign one against this machine's.
 fn check_the_page(fleet: &Fleet, combinations: usize) {
     let page: Value = serde_json::from_str(&fleet.page_data("/models/digits-mlp")).unwrap();
     let rows = page["outputs"].as_array().unwrap();
@@ -158,6 +158,12 @@ fn check_the_page(fleet: &Fleet, combinations: usize) {
         let (device, abi) = (&row["job"]["device_name"], row["abi"].as_str().unwrap());
         assert_eq!(device == "own", abi == own, "{row:#}");
         assert!(row["max_abs"].as_f64().unwrap() <= TOLERANCE && row["argmax_agree"] == 1.0, "{row:#}");
+        if device == "foreign" {
+            let from = &row["apart"]["from"];
+            assert_eq!((&from["device"], &from["backend"]), (&"own".into(), &row["job"]["backend"]), "{row:#}");
+            assert_eq!((&from["elements"], &from["not_finite"]), (&640.into(), &0.into()), "{row:#}");
+            assert!(from["max_abs"].as_f64().unwrap() <= TOLERANCE, "{row:#}");
+        }
     }
 }
 

@@ -71,12 +71,17 @@ impl Accumulator {
                 actual: actual.shape().to_vec(),
             });
         }
-        let (reference, actual) = (reference.to_f64(), actual.to_f64());
+        self.push_values(&reference.to_f64(), &actual.to_f64());
+        Ok(())
+    }
+
+    /// The same of values alone, as many on both sides.
+    pub(super) fn push_values(&mut self, reference: &[f64], actual: &[f64]) {
         self.examples += 1;
-        self.argmax_agree += u32::from(argmax(&reference) == argmax(&actual));
+        self.argmax_agree += u32::from(argmax(reference) == argmax(actual));
 
         let mut products = Products::default();
-        for (&r, &t) in reference.iter().zip(&actual) {
+        for (&r, &t) in reference.iter().zip(actual) {
             self.nan_count += u64::from(t.is_nan() && !r.is_nan());
             self.inf_count += u64::from(t.is_infinite() && r != t);
             if r.is_finite() && t.is_finite() {
@@ -92,7 +97,6 @@ impl Accumulator {
         if let Some(cosine) = products.cosine() {
             self.cosine = Some(self.cosine.map_or(cosine, |least| least.min(cosine)));
         }
-        Ok(())
     }
 
     #[must_use]

@@ -4,6 +4,7 @@ pub mod classification;
 pub mod detection;
 pub mod deviation;
 pub mod golden;
+pub mod kept;
 pub mod multilabel;
 pub mod paired;
 pub mod retrieval;

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use seatrial_core::backend::Accelerator;
+use seatrial_core::ids::DeviceId;
 use seatrial_core::metric::Estimate;
 use seatrial_core::model::Precision;
 use seatrial_core::store::JobRow;
 use serde::Serialize;
 
-use super::model::accelerator;
-use super::named_of;
+use super::{accelerator, named_of};
 use crate::Dashboards;
 use crate::failure::Failure;
 use crate::format::{DASH, significant};
@@ -17,8 +17,6 @@ use crate::html::{self, Html};
 use crate::i18n::Words;
 use crate::status;
 
-/// Devices and variants that are compared; the first by name are.
-const MOST: usize = 50;
 const LATENCY: &str = "lat_p50_ms";
 
 /// One variant on one device, by one profile.
@@ -55,8 +53,13 @@ impl Pair {
 /// Device, variant, profile, and the precision that is asked for.
 type Place<'a> = (&'a str, &'a str, &'a str, Option<Precision>);
 
-/// Compares the jobs of one version, which are given newest first.
-pub(crate) async fn read(state: &Dashboards, jobs: &[JobRow], version: u32) -> Result<Vec<Pair>, Failure> {
+/// Compares the jobs of one version, which are given newest first. The pairs of the chosen device come first.
+pub(crate) async fn read(
+    state: &Dashboards,
+    jobs: &[JobRow],
+    version: u32,
+    chosen: Option<DeviceId>,
+) -> Result<Vec<Pair>, Failure> {
     // Of one profile: a long run in the heat is no match for a short one. And of one precision.
     let mut newest: BTreeMap<Place<'_>, BTreeMap<&str, &JobRow>> = BTreeMap::new();
     for job in jobs.iter().filter(|job| job.version == version && job.outcome.is_some()) {
@@ -65,7 +68,7 @@ pub(crate) async fn read(state: &Dashboards, jobs: &[JobRow], version: u32) -> R
         place.entry(&job.backend).or_insert(job);
     }
     newest.retain(|_, backends| backends.keys().any(|backend| accelerator(backend) != Accelerator::Cpu));
-    let compared: Vec<_> = newest.into_values().take(MOST).collect();
+    let compared: Vec<_> = newest.into_values().collect();
 
     let numbers = named_of(state, compared.iter().flat_map(BTreeMap::values).copied(), &[LATENCY]).await?;
     let p50 = |job: &JobRow| numbers.get(&job.id)?.estimate(LATENCY);
@@ -93,7 +96,9 @@ pub(crate) async fn read(state: &Dashboards, jobs: &[JobRow], version: u32) -> R
             Some(Pair { cpu: cpu.clone(), accelerated })
         })
     });
-    Ok(pairs.collect())
+    let mut pairs: Vec<Pair> = pairs.collect();
+    pairs.sort_by_key(|pair| Some(pair.accelerated.job.device) != chosen);
+    Ok(pairs)
 }
 
 /// A comparison in a table.

@@ -1,6 +1,7 @@
 //! One file a page: what it reads, the sentence it opens with, the data it gives as JSON.
 
 pub(crate) mod against_cpu;
+pub(crate) mod between;
 pub(crate) mod dataset;
 pub(crate) mod device;
 pub(crate) mod examples;
@@ -11,6 +12,7 @@ pub(crate) mod list;
 pub(crate) mod live;
 pub(crate) mod matrix;
 pub(crate) mod model;
+pub(crate) mod models;
 pub(crate) mod new_run;
 pub(crate) mod outputs;
 pub(crate) mod paired;
@@ -24,6 +26,7 @@ pub(crate) mod suite;
 
 use std::collections::{BTreeSet, HashMap};
 
+use seatrial_core::backend::Accelerator;
 use seatrial_core::dataset::scorer;
 use seatrial_core::ids::{DeviceId, JobId, RunId};
 use seatrial_core::job::AttemptRef;
@@ -81,6 +84,10 @@ impl Numbers {
     /// The latency that a program told of itself.
     pub(crate) fn told_latency(&self) -> Option<Shown> {
         self.get(TOLD_LATENCY).map(crate::format::told).filter(|shown| shown.absent.is_empty())
+    }
+
+    pub(crate) fn into_all(self) -> Vec<Metric> {
+        self.0
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Metric> {
@@ -150,6 +157,14 @@ pub(crate) fn model_name(job: &JobRow) -> String {
 /// The runtime's name in a backend's text, as in `benchncnn gpu ×4`.
 pub(crate) fn program(backend: &str) -> &str {
     backend.split([' ', '@']).next().unwrap_or(backend)
+}
+
+/// The accelerator in a backend's text.
+pub(crate) fn accelerator(backend: &str) -> Accelerator {
+    [Accelerator::Gpu, Accelerator::Npu]
+        .into_iter()
+        .find(|accelerator| backend.split(' ').any(|word| word == accelerator.as_str()))
+        .unwrap_or(Accelerator::Cpu)
 }
 
 /// A reading of a device as one line; a reason for what is absent.

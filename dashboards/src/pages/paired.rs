@@ -12,7 +12,9 @@ use super::model_name;
 use crate::Dashboards;
 use crate::failure::Failure;
 use crate::format::{count, fixed, small};
+use crate::html::{self, Html};
 use crate::i18n::Words;
+use crate::status;
 
 /// Which examples of a dataset one job answered right.
 pub(crate) struct Answered {
@@ -77,6 +79,8 @@ pub(crate) fn compare(first: &Answered, second: &Answered) -> Option<Comparison>
 pub(crate) struct Line {
     pub what: String,
     pub against: String,
+    /// How the job ended that it is held against.
+    pub against_status: Html,
     pub href: String,
     pub examples: String,
     pub to_wrong: String,
@@ -88,7 +92,7 @@ pub(crate) struct Line {
 }
 
 impl Comparison {
-    pub(crate) fn line(&self) -> Line {
+    pub(crate) fn line(&self, words: Words) -> Line {
         let points = |share: f64| {
             let sign = if share > 0.0 { "+" } else { "" };
             format!("{sign}{}", fixed(share * 100.0, 1))
@@ -96,6 +100,7 @@ impl Comparison {
         Line {
             what: format!("{} · {}", model_name(&self.second), self.second.backend),
             against: format!("{} · {}", model_name(&self.first), self.first.backend),
+            against_status: html::status(&status::job(&self.first, words)),
             href: format!("/jobs/{}?against={}", self.second.id, self.first.short),
             examples: count(self.examples.into()),
             to_wrong: count(self.to_wrong.into()),

@@ -365,7 +365,7 @@ fn view(data: &Data, visit: &Visit) -> View {
         classes,
         task: task::table(data, words),
         against: visit.setting.parameter("against").is_some(),
-        paired: data.paired.as_ref().map(|paired| (paired.sentence(words), paired.line())),
+        paired: data.paired.as_ref().map(|paired| (paired.sentence(words), paired.line(words))),
         golden: golden(data, words),
         golden_note: golden_note(data, words),
         operators: operators(data, words),

@@ -318,8 +318,10 @@ pub(super) fn comparison(data: &Data, words: Words) -> Vec<(String, String, Stri
     ]
 }
 
+/// Agents end the name of one that is a program with a word of their own.
 fn compute_device(device: &ComputeDevice, words: Words) -> String {
-    if device.software { words.with("job.software_device", &[("name", &device.name)]) } else { device.name.clone() }
+    let name = device.name.strip_suffix(", software").unwrap_or(&device.name);
+    if device.software { words.with("job.software_device", &[("name", name)]) } else { device.name.clone() }
 }
 
 /// The operators that are not on the accelerator.
