@@ -52,8 +52,13 @@ pub const fn has_result(outcome: Outcome) -> bool {
 #[must_use]
 pub const fn is_failure(outcome: Outcome) -> bool {
     match outcome.family() {
-        Family::Died | Family::Hung | Family::WrongOutput | Family::CannotLoad | Family::LabOrRom => true,
-        Family::Ok | Family::Fallback | Family::Ended => false,
+        Family::Died
+        | Family::Hung
+        | Family::WrongOutput
+        | Family::CannotLoad
+        | Family::LabOrRom
+        | Family::Misspecified => true,
+        Family::Ok | Family::Fallback | Family::Cancelled => false,
     }
 }
 

@@ -6,7 +6,6 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use seatrial_core::device::{DeviceState, RuntimeOffer};
 use seatrial_core::ids::JobId;
-use seatrial_core::outcome::Family;
 use seatrial_core::reading::Reading;
 use seatrial_core::store::{DeviceRow, JobRow, TransitionRow};
 use serde::Serialize;
@@ -152,17 +151,7 @@ pub(crate) async fn page(
 
 fn sentence(data: &Data, words: Words) -> String {
     let state = status::device_now(data.state, data.online, words).word;
-    let failed = |job: &&JobRow| {
-        job.outcome.is_some_and(|outcome| match outcome.family() {
-            Family::Ok | Family::Fallback | Family::Cancelled => false,
-            Family::Died
-            | Family::Hung
-            | Family::WrongOutput
-            | Family::CannotLoad
-            | Family::LabOrRom
-            | Family::Misspecified => true,
-        })
-    };
+    let failed = |job: &&JobRow| job.outcome.is_some_and(status::is_failure);
     let bad = data.jobs.iter().filter(failed).count();
     let values = [("name", data.device.name.as_str()), ("state", state.as_str())];
     if data.jobs.is_empty() {

@@ -31,8 +31,13 @@ pub(super) struct Failing {
 pub(super) fn of(jobs: &[JobRow], version: u32) -> Vec<Failing> {
     let mut seen = BTreeSet::new();
     let mut devices: BTreeMap<DeviceId, Failing> = BTreeMap::new();
-    let was_ended = |job: &JobRow| job.outcome.is_some_and(|outcome| outcome.family() == Family::Ended);
-    for job in jobs.iter().filter(|job| job.version == version && !was_ended(job)) {
+    // A job that waits says nothing yet, and one that somebody cancelled never will: the one before it stands.
+    let has_ended = |job: &JobRow| match job.state {
+        JobState::Queued | JobState::Leased { .. } => false,
+        JobState::Quarantined => true,
+        JobState::Done { outcome } => outcome.family() != Family::Cancelled,
+    };
+    for job in jobs.iter().filter(|job| job.version == version && has_ended(job)) {
         if !seen.insert((job.device, &job.variant, &job.backend, &job.profile, &job.dataset)) {
             continue;
         }
