@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use seatrial_core::actual::Actual;
-use seatrial_core::backend::Accelerator;
+use seatrial_core::backend::{Accelerator, Backend};
 use seatrial_core::block;
 use seatrial_core::evidence::MAX_VALUES;
 use seatrial_core::measure::stop;
@@ -565,14 +565,17 @@ impl Worker<'_> {
         Ok(())
     }
 
-    /// Nobody knows what an accelerator left to the CPU when the engine does not tell: that is no pass of it.
+    /// Nobody knows what was left to the engine's own kernels on the CPU when it does not tell: that is no pass of what was
+    /// asked for in their place.
     fn operators_untold(&mut self, why: &str) {
         let untold = format!("the engine did not tell what its operators ran on: {why}");
-        let accelerator = self.spec.job.backend.accelerator;
-        if accelerator != Accelerator::Cpu && self.result.actual.fallback.is_none() {
-            let accelerator = accelerator.as_str();
-            self.result.actual.fallback =
-                Some(format!("it is not known whether all of it ran on the {accelerator}: {untold}"));
+        let Backend { accelerator, provider, .. } = self.spec.job.backend;
+        let unknown = match accelerator {
+            Accelerator::Cpu => provider.map(|provider| format!("any of it ran on {}", provider.as_str())),
+            Accelerator::Gpu | Accelerator::Npu => Some(format!("all of it ran on the {}", accelerator.as_str())),
+        };
+        if let Some(unknown) = unknown.filter(|_| self.result.actual.fallback.is_none()) {
+            self.result.actual.fallback = Some(format!("it is not known whether {unknown}: {untold}"));
         }
         self.result.bounds_hit.push(untold);
     }

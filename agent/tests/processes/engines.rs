@@ -6,9 +6,11 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use seatrial_core::backend::Provider;
 use seatrial_core::job::JobSpec;
 use seatrial_core::model::Format;
 use seatrial_core::outcome::Outcome;
+use seatrial_core::profile::ProfileKind;
 use seatrial_core::report::{BlockKind, Report};
 use seatrial_core::runtimes::{ENGINE_ROLE, Engine, PackageKind};
 use seatrial_core::stage::Stage;
@@ -167,4 +169,17 @@ fn an_engine_that_answers_in_another_shape_than_its_model_declares_is_no_result(
     let report = Bench::new().fails("other shape", |_| {});
     assert_eq!(report.outcome, Outcome::ExitNonzero(70), "{}", message(&report));
     assert!(message(&report).contains("takes 8 bytes, got 12"), "{}", message(&report));
+}
+
+#[test]
+fn a_provider_whose_operators_nobody_told_of_is_no_pass_of_it_on_the_cpu_either() {
+    let bench = Bench::new();
+    let report = bench.run("well", |spec| spec.backend.provider = Some(Provider::Xnnpack));
+    assert_eq!(report.outcome, Outcome::OkFallback, "{}\n{}", message(&report), report.log);
+    assert!(message(&report).contains("not known whether any of it ran on xnnpack"), "{}", message(&report));
+    assert!(message(&report).contains("has no profiler"), "{}", message(&report));
+    // The control: in a profile that tells of operators, where nobody asks for a part of the engine.
+    let plain = bench.run("well", |spec| spec.profile.kind = ProfileKind::Full);
+    assert_eq!(plain.outcome, Outcome::Ok, "{}", message(&plain));
+    assert!(plain.bounds_hit.iter().any(|bound| bound.contains("has no profiler")), "{:?}", plain.bounds_hit);
 }
