@@ -348,6 +348,9 @@ codes! {
     NotRepeated, "not_repeated", "no process repeated an inference";
     NoDelegates, "no_delegates", "tract has no delegates";
     NoProviders, "no_providers", "tract has no providers";
+    ThreadsUncounted, "threads_uncounted", "threads are counted while inferences are timed, and here none were, or for too short a time";
+    ThreadsUntold, "threads_untold", "the kernel does not tell the CPU time of each thread (/proc/self/task/*/schedstat)";
+    ThreadsOfDriver, "threads_of_driver", "beside an accelerator, the engine's threads cannot be told from its driver's";
     CpuAlone, "cpu_alone", "the CPU is no accelerator";
     DriverDecides, "driver_decides", "the NPU's driver decides it, and {runtime} does not tell";
     NotAndroid, "not_android", "not an Android device, or its properties cannot be read";

@@ -241,7 +241,15 @@ impl Worker<'_> {
         let measured = timing::measure(session.as_mut(), &rule, interval, &mut samples, &mut |samples, elapsed| {
             self.progress.write(stop::share(&rule, samples, elapsed));
         });
-        self.result.window = Some(Snapshot::take(allowed.as_deref(), engine).since(&before));
+        let after = Snapshot::take(allowed.as_deref(), engine);
+        self.result.window = Some(after.since(&before));
+        // An engine in a process of its own tells them itself, and has threads there that wait for each other.
+        if engine.is_none() {
+            self.result.actual.threads = match self.spec.job.backend.accelerator {
+                Accelerator::Cpu => after.threads_since(&before),
+                Accelerator::Gpu | Accelerator::Npu => Reading::absent(Code::ThreadsOfDriver.template()),
+            };
+        }
         self.progress.clear();
         self.result.thinned = samples.thinned();
         if let Some(Thinned { every, inferences, .. }) = self.result.thinned {

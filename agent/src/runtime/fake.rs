@@ -18,6 +18,7 @@ use seatrial_core::device::RuntimeOffer;
 use seatrial_core::model::{Axis, Format, Signature, TensorSpec};
 use seatrial_core::outcome::Claim;
 use seatrial_core::reading::Reading;
+use seatrial_core::reason::Code;
 use seatrial_core::stage::Stage;
 use seatrial_core::tensor::{DType, Tensor};
 
@@ -184,7 +185,7 @@ impl Runtime for Fake {
         Ok(Signature { inputs: vec![spec("input", 4)], outputs: vec![spec("output", 2)] })
     }
 
-    fn load(&self, files: &ModelFiles<'_>, request: &LoadRequest<'_>) -> Result<Box<dyn Session>, RuntimeError> {
+    fn load(&self, files: &ModelFiles<'_>, _: &LoadRequest<'_>) -> Result<Box<dyn Session>, RuntimeError> {
         let script = Script::read(files)?;
         if script.place == Place::Load {
             misbehave(&script.behaviour)?;
@@ -198,7 +199,7 @@ impl Runtime for Fake {
         if let Behaviour::LoadFailAtLength(bytes) = script.behaviour {
             return Err(RuntimeError::new(Claim::LoadFail, "long ".repeat(bytes / 5)));
         }
-        Ok(Box::new(Loaded { script, done: false, threads: request.threads }))
+        Ok(Box::new(Loaded { script, done: false }))
     }
 }
 
@@ -206,7 +207,6 @@ struct Loaded {
     script: Script,
     /// What a script does in inference, it does once.
     done: bool,
-    threads: u16,
 }
 
 impl Timed for Loaded {
@@ -238,7 +238,7 @@ impl Session for Loaded {
             delegated: if fallback { Reading::Present((3, 10)) } else { Reading::absent("the fake has no delegates") },
             rest: Vec::new(),
             precision: Reading::Present("fp32".to_owned()),
-            threads: Reading::Present(self.threads),
+            threads: Reading::absent(Code::ThreadsUncounted.template()),
             affinity: Reading::absent("read by the process"),
             fallback: fallback.then(|| "3 of 10 nodes on the accelerator, the rest on the CPU".to_owned()),
             signature: None,

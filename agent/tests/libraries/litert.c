@@ -2,10 +2,14 @@
    an engine can fail inside the child. Its model has four inputs and doubles the first two.
 
    `BEHAVIOUR` or `BEHAVIOUR in PLACE`: a place is `teardown` or `unloading`; without one it is done at the third
-   inference, or to every output. */
+   inference, or to every output.
+
+   `helper` has a thread more that computes all the time, `short threads` one more in each inference. */
 
 #include <math.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -73,6 +77,29 @@ static void hang(void)
         pause();
 }
 
+static pthread_t helper;
+static atomic_bool helping;
+
+static void *help(void *nothing)
+{
+    while (atomic_load(&helping))
+        ;
+    return nothing;
+}
+
+static void start_helper(void)
+{
+    atomic_store(&helping, true);
+    if (pthread_create(&helper, NULL, help, NULL) != 0)
+        abort();
+}
+
+static void end_helper(void)
+{
+    if (atomic_exchange(&helping, false))
+        pthread_join(helper, NULL);
+}
+
 static int misbehave(void)
 {
     if (is("segfault"))
@@ -138,6 +165,7 @@ int LiteRtAddOpaqueOptions(void *options, void *opaque) { return OK; }
 int LiteRtCreateCompiledModel(void *e, void *m, void *o, void **compiled) { *compiled = script; return OK; }
 void LiteRtDestroyCompiledModel(void *compiled)
 {
+    end_helper();
     if (is("segfault in teardown"))
         *nowhere = 1;
     if (is("exit 0 in teardown"))
@@ -174,6 +202,8 @@ int LiteRtRunCompiledModel(void *c, size_t s, size_t ins, Buffer **inputs, size_
     struct timespec begun, now;
     clock_gettime(CLOCK_MONOTONIC, &begun);
     inferences++;
+    if (is("short threads") || (is("helper") && inferences == 1))
+        start_helper();
     if (is("leak") || is("leak and say")) {
         int code = leak();
         if (code != OK)
@@ -188,6 +218,8 @@ int LiteRtRunCompiledModel(void *c, size_t s, size_t ins, Buffer **inputs, size_
     do
         clock_gettime(CLOCK_MONOTONIC, &now);
     while ((now.tv_sec - begun.tv_sec) * 1000000000LL + now.tv_nsec - begun.tv_nsec < 100000);
+    if (is("short threads"))
+        end_helper();
     return OK;
 }
 

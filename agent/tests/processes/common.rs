@@ -83,6 +83,19 @@ pub(crate) fn job(runtime: &str, file_name: &str, bytes: &[u8]) -> JobSpec {
     }
 }
 
+/// The demo's network, which has work for two threads.
+pub(crate) fn network() -> Vec<u8> {
+    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/demo/models/digits-cnn.fp32.onnx")).unwrap()
+}
+
+/// The job on the demo's network with as many threads, and long enough that they can be counted.
+pub(crate) fn counted(mut spec: JobSpec, threads: u16) -> JobSpec {
+    spec.model.signature = Signature::default();
+    spec.backend.threads = threads;
+    spec.profile.stop.min_time = Duration::from_millis(500);
+    spec
+}
+
 /// A runtime package of these files: role, name and bytes of each.
 pub(crate) fn package(runtime: &str, kind: PackageKind, files: &[(&str, &str, &[u8])]) -> RuntimePackage {
     let entry = |&(role, name, bytes): &(&str, &str, &[u8])| ManifestEntry {

@@ -11,6 +11,7 @@ use seatrial_core::job::JobSpec;
 use seatrial_core::model::Format;
 use seatrial_core::outcome::Outcome;
 use seatrial_core::profile::ProfileKind;
+use seatrial_core::reading::Reading;
 use seatrial_core::report::{BlockKind, Report};
 use seatrial_core::runtimes::{ENGINE_ROLE, Engine, PackageKind};
 use seatrial_core::stage::Stage;
@@ -182,4 +183,36 @@ fn a_provider_whose_operators_nobody_told_of_is_no_pass_of_it_on_the_cpu_either(
     let plain = bench.run("well", |spec| spec.profile.kind = ProfileKind::Full);
     assert_eq!(plain.outcome, Outcome::Ok, "{}", message(&plain));
     assert!(plain.bounds_hit.iter().any(|bound| bound.contains("has no profiler")), "{:?}", plain.bounds_hit);
+}
+
+#[test]
+fn threads_that_computed_are_counted_and_more_than_were_asked_for_are_no_pass() {
+    let bench = Bench::new();
+    let run = |script: &str, threads: u16| {
+        bench.run(script, |spec| {
+            spec.backend.threads = threads;
+            spec.profile.stop.min_time = Duration::from_millis(500);
+        })
+    };
+    for script in ["helper", "short threads"] {
+        let more = run(script, 1);
+        assert_eq!(more.outcome, Outcome::OkFallback, "{script}: {}\n{:?}", message(&more), more.actual);
+        let said = "threads asked for: 1, and the engine uses 2";
+        assert!(message(&more).contains(said), "{script}: {}", message(&more));
+    }
+    let as_asked = run("helper", 2);
+    assert_eq!((as_asked.outcome, &as_asked.actual.threads), (Outcome::Ok, &Reading::Present(2)), "the control");
+    let fewer = run("well", 2);
+    assert_eq!((fewer.outcome, &fewer.actual.threads), (Outcome::Ok, &Reading::Present(1)), "told, and no fallback");
+}
+
+#[test]
+fn threads_that_nobody_could_count_are_absent_with_the_reason() {
+    let short = Bench::new().run("well", |_| {});
+    let why = |report: &Report| match &report.actual.threads {
+        Reading::Absent(why) => why.clone(),
+        Reading::Present(threads) => panic!("{threads} threads"),
+    };
+    assert_eq!(short.outcome, Outcome::Ok, "{}", message(&short));
+    assert!(why(&short).contains("for too short a time"), "{}", why(&short));
 }

@@ -416,7 +416,6 @@ struct Loaded {
     outputs: Vec<sys::TensorBuffer>,
     signature: Signature,
     accelerator: Accelerator,
-    threads: u16,
     precision: Reading<String>,
     fallback: Option<String>,
     compiled_in: Duration,
@@ -451,7 +450,6 @@ impl Loaded {
             outputs: Vec::new(),
             signature,
             accelerator: request.accelerator,
-            threads: request.threads,
             precision: precision_told(request),
             fallback: None,
             compiled_in: Duration::ZERO,
@@ -686,13 +684,19 @@ impl Timed for Loaded {
 impl Session for Loaded {
     fn actual(&self) -> Actual {
         Actual {
-            accelerator: Reading::Present(self.accelerator.as_str().to_owned()),
+            accelerator: match (self.accelerator, &self.fallback) {
+                (Accelerator::Cpu, _) | (_, None) => Reading::Present(self.accelerator.as_str().to_owned()),
+                (Accelerator::Gpu | Accelerator::Npu, Some(_)) => {
+                    let accelerator = self.accelerator.as_str();
+                    Reading::absent(format!("litert does not tell whether any of it is on the {accelerator}"))
+                }
+            },
             provider: Reading::absent(Reason::new(Code::NotTold, &[("program", &"litert")]).text()),
             device: vulkan::computed_on("litert", self.accelerator, &self.gpu),
             delegated: Reading::absent("litert tells whether all operators are on the accelerator, not how many"),
             rest: Vec::new(),
             precision: self.precision.clone(),
-            threads: Reading::Present(self.threads),
+            threads: Reading::absent(Code::ThreadsUncounted.template()),
             affinity: Reading::absent("read by the process"),
             fallback: self.fallback.clone(),
             signature: Some(self.signature.clone()),

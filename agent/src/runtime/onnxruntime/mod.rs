@@ -44,6 +44,8 @@ pub(super) struct Onnxruntime {
     folder: PathBuf,
 }
 
+/// Why it is not known on what the operators are.
+const UNASKED: &str = "no process asked the engine about its operators";
 /// Beginning of the name of the engine's profile, which ends as the engine likes.
 const PROFILE_PREFIX: &str = "operators";
 
@@ -331,7 +333,6 @@ struct Loaded {
     accelerator: Accelerator,
     /// Where it is not the engine's own for the CPU.
     provider: Option<Provider>,
-    threads: u16,
     signature: Signature,
     /// Where the engine's profile comes to lie, in the process that asks.
     profile: Option<PathBuf>,
@@ -358,7 +359,6 @@ impl Loaded {
             output_names,
             accelerator: request.accelerator,
             provider: provider(request.accelerator, request.provider),
-            threads: request.threads,
             signature,
             profile: request.operator_profile.map(Path::to_owned),
             delegation: None,
@@ -397,12 +397,20 @@ fn take_message(status: NonNull<sys::OrtStatus>) -> String {
 impl Session for Loaded {
     fn actual(&self) -> Actual {
         Actual {
-            accelerator: Reading::Present(self.accelerator.as_str().to_owned()),
-            provider: Reading::Present(self.provider.map_or("CPUExecutionProvider", in_profile).to_owned()),
+            accelerator: match (self.accelerator, &self.delegation) {
+                (Accelerator::Cpu, _) | (_, Some(_)) => Reading::Present(self.accelerator.as_str().to_owned()),
+                (Accelerator::Gpu | Accelerator::Npu, None) => Reading::absent(UNASKED),
+            },
+            provider: match (self.provider, &self.delegation) {
+                (Some(provider), Some(Delegation { delegated: (0, _), .. })) => {
+                    Reading::absent(format!("no operator ran on {}", in_profile(provider)))
+                }
+                (provider, _) => Reading::Present(provider.map_or("CPUExecutionProvider", in_profile).to_owned()),
+            },
             device: vulkan::computed_on("onnxruntime", self.accelerator, &self.gpu),
             delegated: match &self.delegation {
                 Some(delegation) => Reading::Present(delegation.delegated),
-                None => Reading::absent("no process asked the engine about its operators"),
+                None => Reading::absent(UNASKED),
             },
             rest: self.delegation.as_ref().map(|delegation| delegation.rest.clone()).unwrap_or_default(),
             precision: match self.provider {
@@ -412,7 +420,7 @@ impl Session for Loaded {
                     Reading::absent(Reason::new(Code::DriverDecides, &[("runtime", &"onnxruntime")]).text())
                 }
             },
-            threads: Reading::Present(self.threads),
+            threads: Reading::absent(Code::ThreadsUncounted.template()),
             affinity: Reading::absent("read by the process"),
             fallback: self.doubt(),
             signature: Some(self.signature.clone()),
