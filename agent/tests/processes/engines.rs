@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use seatrial_core::backend::Provider;
 use seatrial_core::job::JobSpec;
-use seatrial_core::model::Format;
+use seatrial_core::model::{Format, Signature};
 use seatrial_core::outcome::Outcome;
 use seatrial_core::profile::ProfileKind;
 use seatrial_core::reading::Reading;
@@ -215,4 +215,18 @@ fn threads_that_nobody_could_count_are_absent_with_the_reason() {
     };
     assert_eq!(short.outcome, Outcome::Ok, "{}", message(&short));
     assert!(why(&short).contains("for too short a time"), "{}", why(&short));
+}
+
+#[test]
+fn a_session_tells_what_its_file_declares_and_no_good_job_ends_while_that_is_read_once_more() {
+    let bench = Bench::new();
+    let report = bench.run("hang in reading again", short_deadline(Stage::Teardown));
+    assert_eq!(report.outcome, Outcome::Ok, "{}", message(&report));
+    assert_eq!(report.actual.signature.unwrap().outputs[0].name, "output");
+    // The control: the second reading of a job whose claim says nothing, which needs it before it can make inputs.
+    let unclaimed = bench.run("hang in reading again", |spec| {
+        spec.model.signature = Signature::default();
+        short_deadline(Stage::Load)(spec);
+    });
+    assert_eq!((unclaimed.outcome, unclaimed.failed_stage), (Outcome::HangTimeout, Some(Stage::Load)));
 }
