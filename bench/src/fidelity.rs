@@ -256,6 +256,12 @@ fn attempt_us(model: &str, loaded: Option<Loaded<'_>>) -> anyhow::Result<f64> {
     Ok(median(samples.into_iter().map(|ns| ns as f64 / 1e3).collect()))
 }
 
+/// The end of a library's name, as in `libonnxruntime.so.1.32.0`: an engine that knows its version holds it against this.
+fn version(library: &Path) -> &str {
+    let name = library.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    name.split_once(".so.").map_or("of the test's Python", |(_, version)| version)
+}
+
 /// The library as a package of one file.
 fn package(Loaded { engine, library }: Loaded<'_>) -> anyhow::Result<RuntimePackage> {
     let bytes = std::fs::read(library).with_context(|| format!("cannot read {}", library.display()))?;
@@ -268,7 +274,7 @@ fn package(Loaded { engine, library }: Loaded<'_>) -> anyhow::Result<RuntimePack
     Ok(RuntimePackage {
         runtime: engine.as_str().to_owned(),
         kind: PackageKind::Library { engine },
-        version: "of the test's Python".to_owned(),
+        version: version(library).to_owned(),
         abi: None,
         accelerators: vec![Accelerator::Cpu],
         formats: engine.formats().to_vec(),

@@ -152,7 +152,7 @@ fn one_suite_holds_every_engine_and_version_and_accelerator_against_one_referenc
         ["onnx onnxruntime@1.30 cpu ×1", "onnx onnxruntime@1.31 cpu ×1", "tflite litert cpu ×1"]
             .map(|key| version(&fleet, &jobs[key]))
             .to_vec();
-    assert_eq!(versions, ["onnxruntime 1.30.0", "onnxruntime 1.31.1", "litert 2.3.0"]);
+    assert_eq!(versions, ["onnxruntime 1.30.0", "onnxruntime 1.31.1", "litert 2.3.0, as the package says"]);
     let page = job_page(&fleet, &jobs["onnx onnxruntime@webgpu gpu ×1"]);
     let delegated = &page["report"]["actual"]["delegated"]["present"];
     assert!(delegated[0].as_u64().unwrap() > 0 && delegated[0] == delegated[1], "{:#}", page["report"]["actual"]);

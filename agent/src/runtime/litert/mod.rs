@@ -57,6 +57,7 @@ type IsNonCpuFullyAccelerated = unsafe extern "C" fn(sys::CompiledModel, *mut bo
 /// The library with an environment, loaded into this process.
 pub(super) struct Litert {
     api: Rc<Api>,
+    /// As the package says.
     version: String,
     /// Its GPU accelerator computes by Vulkan, not by OpenCL or OpenGL.
     by_vulkan: bool,
@@ -216,8 +217,9 @@ impl Runtime for Litert {
         Engine::Litert.as_str()
     }
 
+    /// No version of LiteRT has a function that tells it.
     fn version(&self) -> String {
-        self.version.clone()
+        format!("{}, as the package says", self.version)
     }
 
     fn probe(&self) -> RuntimeOffer {
@@ -231,7 +233,8 @@ impl Runtime for Litert {
             absent.insert(Accelerator::Gpu, error.message);
         }
         let formats = Engine::Litert.formats().to_vec();
-        RuntimeOffer { name: self.name().to_owned(), version: self.version(), formats, accelerators, absent }
+        let version = self.version.clone();
+        RuntimeOffer { name: self.name().to_owned(), version, formats, accelerators, absent }
     }
 
     fn describe(&self, files: &ModelFiles<'_>) -> Result<Signature, RuntimeError> {

@@ -39,6 +39,7 @@ use crate::data::NamedTensor;
 /// The library, loaded into this process. A process loads one and keeps it to its end.
 pub(super) struct Onnxruntime {
     environment: Environment,
+    /// As the library itself says.
     version: String,
     /// Of the package: some providers load libraries that lie there.
     folder: PathBuf,
@@ -52,12 +53,13 @@ const PROFILE_PREFIX: &str = "operators";
 impl Onnxruntime {
     /// Loads the library of a package; its companions are found beside it.
     pub(super) fn open(package: &PlacedPackage) -> Result<Self, RuntimeError> {
-        answers(&package.library()).map_err(|why| package.refused(&why))?;
+        let version = own_version(&package.library()).map_err(|why| package.refused(&why))?;
+        package.agree(&version)?;
         let builder = ort::init_from(package.library()).map_err(|error| package.refused(&said(&error)))?;
         let environment = builder.with_name("seatrial").with_telemetry(false).build().map_err(|error| {
             RuntimeError::new(Claim::UnsupportedBackend, format!("onnxruntime does not start: {error}"))
         })?;
-        Ok(Self { environment, version: package.version.clone(), folder: package.folder.clone() })
+        Ok(Self { environment, version, folder: package.folder.clone() })
     }
 
     fn session(&self, files: &ModelFiles<'_>, request: &LoadRequest<'_>) -> ort::Result<OrtSession> {
@@ -77,20 +79,23 @@ impl Onnxruntime {
     }
 }
 
-/// A library without an interface would end the process inside the wrapper.
-fn answers(library: &Path) -> Result<(), String> {
+/// What the library says of itself. One without an interface would end the process inside the wrapper.
+fn own_version(library: &Path) -> Result<String, String> {
     // SAFETY: in a child, and the wrapper is about to do the same.
     unsafe {
         let library = Library::new(library).map_err(|error| in_full(&error))?;
         let base: libloading::Symbol<'_, unsafe extern "C" fn() -> *const sys::OrtApiBase> =
             library.get(b"OrtGetApiBase\0").map_err(|error| in_full(&error))?;
-        if base().is_null() {
-            return Err("its OrtGetApiBase gives nothing".to_owned());
+        let base = base().as_ref().ok_or("its OrtGetApiBase gives nothing")?;
+        let version = (base.GetVersionString)();
+        if version.is_null() {
+            return Err("it does not tell its version".to_owned());
         }
+        let version = CStr::from_ptr(version).to_string_lossy().into_owned();
         // It stays loaded: what its initialisers began may go on.
         std::mem::forget(library);
+        Ok(version)
     }
-    Ok(())
 }
 
 /// The wrapper's error leaves out what the linker said.
