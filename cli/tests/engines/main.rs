@@ -9,6 +9,7 @@ mod opencl;
 #[path = "../cli/support.rs"]
 #[expect(dead_code, reason = "shared with the other tests of the binary, which use more of it")]
 mod support;
+mod tensorflow;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
