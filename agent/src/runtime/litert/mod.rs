@@ -5,6 +5,7 @@ mod profile;
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_void};
+use std::mem::ManuallyDrop;
 use std::os::unix::ffi::OsStrExt as _;
 use std::ptr;
 use std::rc::Rc;
@@ -74,8 +75,8 @@ struct Api {
     is_non_cpu_fully_accelerated: Option<IsNonCpuFullyAccelerated>,
     /// Not in every version either.
     profiler: Option<ProfilerApi>,
-    /// Last, so that it outlives what points into it.
-    _library: Library,
+    /// Stays loaded: up to 2.2.0 it leaves the process a function of its own to call at its end.
+    _library: ManuallyDrop<Library>,
 }
 
 /// What it takes to have the engine tell of its operators.
@@ -147,7 +148,7 @@ impl Litert {
             add_opaque_options,
             is_non_cpu_fully_accelerated,
             profiler: ProfilerApi::find(&library),
-            _library: library,
+            _library: ManuallyDrop::new(library),
         };
         let by_vulkan = package.folder.join(WEBGPU_ACCELERATOR).exists();
         Ok(Self { api: Rc::new(api), version: package.version.clone(), by_vulkan })
