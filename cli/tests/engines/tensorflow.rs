@@ -19,7 +19,7 @@ fn a_saved_model_is_evaluated_by_an_agent_through_its_runner_and_is_as_right_as_
     let text = |path: PathBuf| path.display().to_string();
     let runner = text(Path::new(env!("CARGO_MANIFEST_DIR")).join("../runners/tensorflow_graphs.toml"));
     fleet.seatrial(&["runtimes", "add", &runner]).success();
-    let saved = ["saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"]
+    let saved = ["saved_model.pb", "variables.index", "variables.data-00000-of-00001"]
         .map(|name| text(engines.join("models/digits-cnn.saved_model").join(name)));
     let (onnx, binding) = (fixture("models/digits-cnn.fp32.onnx"), fixture("binding.toml"));
     let files = [onnx.as_str(), saved[0].as_str(), saved[1].as_str(), saved[2].as_str()];
