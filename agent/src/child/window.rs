@@ -18,7 +18,9 @@ const TICKS_PER_SECOND: f64 = 100.0;
 const COMPUTED: f64 = 0.02;
 /// The same for all threads together that have ended since they began, which are counted as one.
 const COMPUTED_AND_ENDED: f64 = 0.1;
-/// With less CPU time, in ms, the kernel's own counting is too coarse: what runs is counted at its next tick.
+/// What runs is counted at its next tick: so much, in ms, may be missing of each living thread.
+const TICK_MS: f64 = 10.0;
+/// With less CPU time, in ms, that is too coarse.
 const COUNTABLE_MS: f64 = 100.0;
 
 /// Counters at one moment.
@@ -132,7 +134,8 @@ fn computing(ran: &[f64], process: f64) -> Option<usize> {
     let total = process.max(living);
     let ended = total - living;
     let count = ran.iter().filter(|&&ran| ran > COMPUTED * total).count();
-    (total >= COUNTABLE_MS).then_some(count + usize::from(ended > COMPUTED_AND_ENDED * total && ended > COUNTABLE_MS))
+    let some_ended = ended > COMPUTED_AND_ENDED * total && ended > TICK_MS * ran.len() as f64;
+    (total >= COUNTABLE_MS).then_some(count + usize::from(some_ended))
 }
 
 /// Busy time of all CPUs less our own, as a share of all CPUs' time.
@@ -254,7 +257,7 @@ mod tests {
         assert_eq!(computing(&[1000.0, 40.0], 1040.0), Some(2), "a little core, or one that mostly waits");
         assert_eq!(computing(&[50.0; 16], 800.0), Some(16));
         assert_eq!(computing(&[600.0], 1000.0), Some(2), "threads that a call has started and ended");
-        assert_eq!(computing(&[1000.0, 996.0], 2004.0), Some(2), "what has not been counted yet is no thread");
+        assert_eq!(computing(&[100.0, 85.0], 205.0), Some(2), "what has not been counted yet is no thread");
         assert_eq!(computing(&[40.0, 30.0], 70.0), None, "too short");
     }
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use seatrial_core::job::JobSpec;
 use seatrial_core::outcome::Outcome;
-use seatrial_core::reading::Reading;
 use seatrial_core::report::Report;
 use seatrial_core::runtimes::{ENGINE_ROLE, Engine, PackageKind, RuntimePackage};
 use seatrial_core::stage::Stage;
@@ -94,15 +93,7 @@ fn a_model_that_wants_more_memory_than_the_limit_is_out_of_memory_in_inference()
 #[test]
 fn as_many_threads_as_were_asked_for_are_counted_again_and_again() {
     let network = common::network();
-    for threads in [1, 2, 1, 2, 1, 2] {
-        let report = run(&network, |spec| *spec = common::counted(spec.clone(), threads));
-        assert_eq!(
-            (report.outcome, &report.actual.threads),
-            (Outcome::Ok, &Reading::Present(threads)),
-            "{}",
-            message(&report)
-        );
-    }
+    common::counts_as_many_as_asked(|threads| run(&network, |spec| *spec = common::counted(spec.clone(), threads)));
 }
 
 #[test]
