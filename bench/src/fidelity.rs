@@ -1,6 +1,7 @@
 //! Fidelity: the median that an attempt reports against the same engine called directly, and what timing adds.
 #![expect(unsafe_code, reason = "the direct call is that of the engine's own C interface")]
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -16,20 +17,23 @@ use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 use rand::{Rng as _, SeedableRng as _};
 use seatrial_agent::child::timing::{Samples, Timed, measure};
+use seatrial_agent::local::Options;
 use seatrial_agent::signature::{self, LocalFile};
 use seatrial_core::backend::{Accelerator, Affinity, Backend};
 use seatrial_core::block;
 use seatrial_core::dataset::Binding;
 use seatrial_core::digest::Digest;
 use seatrial_core::job::{JobSpec, Limits, ModelRef, SPEC_SCHEMA};
+use seatrial_core::measure::warmup::Warmup;
 use seatrial_core::model::{Format, Manifest, ManifestEntry, Precision, Signature};
-use seatrial_core::profile::{MeasurementProfile, ProfileKind, StopRule};
+use seatrial_core::profile::{MeasurementProfile, ProfileKind, StopRule, WarmupRule};
 use seatrial_core::report::BlockKind;
 use seatrial_core::runtimes::{ENGINE_ROLE, Engine, PackageKind, RuntimePackage};
 use tract_onnx::prelude::{Framework as _, InferenceModelExt as _, IntoRunnable as _, Tensor, tvec};
 
 use crate::litert::Direct;
 use crate::ratio::{Goal, Measured, median};
+use crate::runner;
 
 const PAIRS: usize = 10;
 const SAMPLES: u32 = 3000;
@@ -80,6 +84,7 @@ pub fn round() -> anyhow::Result<Vec<Measured>> {
             std::env::var_os(variable).map(PathBuf::from).with_context(|| format!("{variable} is not set"))?;
         rows.push(of_model(MODELS[0].0, Some(Loaded { engine, library: &library }), name)?);
     }
+    rows.push(runner::behind_and_alone()?);
     rows.push(Measured {
         name: "time added to a sample / 100 ns",
         unit: "ns",
@@ -91,18 +96,26 @@ pub fn round() -> anyhow::Result<Vec<Measured>> {
 }
 
 fn of_model(model: &str, loaded: Option<Loaded<'_>>, name: &'static str) -> anyhow::Result<Measured> {
-    let (mut ours, mut direct) = (Vec::new(), Vec::new());
+    let (value, baseline) = in_turns(|| attempt_us(model, loaded), || direct_us(model, loaded))?;
+    Ok(Measured { name, unit: "µs", value, baseline, goal: Goal::Within(0.01) })
+}
+
+/// The medians of both over some pairs. Whoever goes first meets another machine than whoever goes second: they take turns.
+pub fn in_turns(
+    ours: impl Fn() -> anyhow::Result<f64>,
+    direct: impl Fn() -> anyhow::Result<f64>,
+) -> anyhow::Result<(f64, f64)> {
+    let (mut of_ours, mut of_direct) = (Vec::new(), Vec::new());
     for pair in 0..PAIRS {
-        // Whoever goes first meets another machine than whoever goes second: take turns.
         if pair % 2 == 0 {
-            ours.push(attempt_us(model, loaded)?);
-            direct.push(direct_us(model, loaded)?);
+            of_ours.push(ours()?);
+            of_direct.push(direct()?);
         } else {
-            direct.push(direct_us(model, loaded)?);
-            ours.push(attempt_us(model, loaded)?);
+            of_direct.push(direct()?);
+            of_ours.push(ours()?);
         }
     }
-    Ok(Measured { name, unit: "µs", value: median(ours), baseline: median(direct), goal: Goal::Within(0.01) })
+    Ok((median(of_ours), median(of_direct)))
 }
 
 /// The median of a direct call, by a process that does nothing else.
@@ -185,9 +198,9 @@ fn noise(count: usize) -> Vec<f32> {
 }
 
 fn print_median(samples: u32, mut call: impl FnMut() -> anyhow::Result<Duration>) -> anyhow::Result<()> {
-    for _ in 0..samples / 10 {
-        call()?;
-    }
+    // As warm as an attempt is when it begins to measure.
+    let mut warmup = Warmup::new(WarmupRule::default());
+    while !warmup.push(call()?) {}
     let times = (0..samples).map(|_| call().map(|time| time.as_secs_f64() * 1e6)).collect::<anyhow::Result<_>>()?;
     println!("{}", median(times));
     Ok(())
@@ -198,19 +211,34 @@ fn attempt_us(model: &str, loaded: Option<Loaded<'_>>) -> anyhow::Result<f64> {
     let format = format(loaded);
     let path = file(model, format);
     let package = loaded.map(package).transpose()?;
-    let bytes = std::fs::read(&path)?;
-    let digest = Digest::of(&bytes);
-    let entry = ManifestEntry {
-        role: "model".to_owned(),
-        digest,
-        size: bytes.len() as u64,
-        file_name: format!("model.{}", format.as_str()),
-    };
+    let entry = entry("model", &format!("model.{}", format.as_str()), &path)?;
+    let digest = entry.digest;
     let command = seatrial_agent::cli::child_command(&["agent"])?;
     let file = LocalFile { role: entry.role.clone(), file_name: entry.file_name.clone(), path: path.clone() };
     // Of a format that no built-in engine reads, the job itself reads it.
     let signature =
         if signature::can_read(format) { signature::read(&command, format, &[file])? } else { Signature::default() };
+    let model = ModelRef {
+        model: model.to_owned(),
+        version: 1,
+        variant: "fp32".to_owned(),
+        format,
+        precision: Precision::Fp32,
+        manifest: Manifest { entries: vec![entry] },
+        signature,
+    };
+    let engine = package.as_ref().and_then(RuntimePackage::digest).zip(loaded.map(|loaded| loaded.library.to_owned()));
+    let files = std::iter::once((digest, path)).chain(engine).collect();
+    attempted_us(model, package, &files, &Options::new(command))
+}
+
+/// The median that an attempt reports of these files.
+pub fn attempted_us(
+    model: ModelRef,
+    package: Option<RuntimePackage>,
+    files: &BTreeMap<Digest, PathBuf>,
+    options: &Options,
+) -> anyhow::Result<f64> {
     let stop = StopRule {
         min_samples: SAMPLES,
         min_time: Duration::ZERO,
@@ -219,18 +247,9 @@ fn attempt_us(model: &str, loaded: Option<Loaded<'_>>) -> anyhow::Result<f64> {
     };
     let spec = JobSpec {
         schema: SPEC_SCHEMA,
-        model: ModelRef {
-            model: model.to_owned(),
-            version: 1,
-            variant: "fp32".to_owned(),
-            format,
-            precision: Precision::Fp32,
-            manifest: Manifest { entries: vec![entry] },
-            signature,
-        },
+        model,
         binding: Binding::default(),
         dataset: None,
-        package: package.clone(),
         backend: Backend {
             runtime: package.as_ref().map_or("tract", |package| package.runtime.as_str()).to_owned(),
             track: None,
@@ -240,14 +259,12 @@ fn attempt_us(model: &str, loaded: Option<Loaded<'_>>) -> anyhow::Result<f64> {
             affinity: Affinity::Any,
             precision: None,
         },
+        package,
         profile: MeasurementProfile { stop, ..MeasurementProfile::of(ProfileKind::Quick) },
         limits: Limits::default(),
         seed: 1,
     };
-    let engine = package.and_then(|package| package.digest()).zip(loaded.map(|loaded| loaded.library.to_owned()));
-    let files = std::iter::once((digest, path)).chain(engine).collect();
-    let options = seatrial_agent::local::Options::new(command);
-    let report = seatrial_agent::local::run(spec, &files, &options, &mut |_, _| {})?;
+    let report = seatrial_agent::local::run(spec, files, options, &mut |_, _| {})?;
     let block =
         report.blocks.iter().find(|block| block.metric == BlockKind::LatencyNs).with_context(|| {
             format!("the attempt ended as {} without samples: {:?}", report.outcome, report.message)
@@ -256,19 +273,30 @@ fn attempt_us(model: &str, loaded: Option<Loaded<'_>>) -> anyhow::Result<f64> {
     Ok(median(samples.into_iter().map(|ns| ns as f64 / 1e3).collect()))
 }
 
-/// The library as a package of one file.
-fn package(Loaded { engine, library }: Loaded<'_>) -> anyhow::Result<RuntimePackage> {
-    let bytes = std::fs::read(library).with_context(|| format!("cannot read {}", library.display()))?;
-    let entry = ManifestEntry {
-        role: ENGINE_ROLE.to_owned(),
+/// A file of this machine as one of a manifest.
+pub fn entry(role: &str, file_name: &str, path: &Path) -> anyhow::Result<ManifestEntry> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(ManifestEntry {
+        role: role.to_owned(),
         digest: Digest::of(&bytes),
         size: bytes.len() as u64,
-        file_name: format!("lib{engine}.so"),
-    };
+        file_name: file_name.to_owned(),
+    })
+}
+
+/// The end of a library's name, as in `libonnxruntime.so.1.32.0`: an engine that knows its version holds it against this.
+fn version(library: &Path) -> &str {
+    let name = library.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    name.split_once(".so.").map_or("of the test's Python", |(_, version)| version)
+}
+
+/// The library as a package of one file.
+fn package(Loaded { engine, library }: Loaded<'_>) -> anyhow::Result<RuntimePackage> {
+    let entry = entry(ENGINE_ROLE, &format!("lib{engine}.so"), library)?;
     Ok(RuntimePackage {
         runtime: engine.as_str().to_owned(),
         kind: PackageKind::Library { engine },
-        version: "of the test's Python".to_owned(),
+        version: version(library).to_owned(),
         abi: None,
         accelerators: vec![Accelerator::Cpu],
         formats: engine.formats().to_vec(),

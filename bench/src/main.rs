@@ -16,6 +16,7 @@ mod ingest;
 mod litert;
 mod process;
 mod ratio;
+mod runner;
 mod subject;
 
 use std::path::PathBuf;
@@ -129,11 +130,15 @@ fn measure(args: &Args) -> anyhow::Result<()> {
 }
 
 fn table(rows: &[Row]) {
-    println!("{:<52}{:>16}{:>16}  {:<10}{:>8}  {:<8}", "", "ours", "baseline", "unit", "ratio", "goal");
+    println!(
+        "{:<52}{:>16}{:>16}  {:<10}{:>8}  {:<16}{:<8}",
+        "", "ours", "baseline", "unit", "ratio", "of all rounds", "goal"
+    );
     for row in rows {
         let verdict = if row.met { "" } else { "NOT MET" };
+        let spread = format!("{:.3}–{:.3}", row.spread[0], row.spread[1]);
         println!(
-            "{:<52}{:>16.3}{:>16.3}  {:<10}{:>8.3}  {:<8}{verdict}",
+            "{:<52}{:>16.3}{:>16.3}  {:<10}{:>8.3}  {spread:<16}{:<8}{verdict}",
             row.name, row.value, row.baseline, row.unit, row.ratio, row.goal
         );
     }

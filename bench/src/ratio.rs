@@ -40,7 +40,7 @@ pub struct Measured {
     pub goal: Goal,
 }
 
-/// The median over rounds, as it is printed.
+/// The round whose ratio is the median of all, as it is printed: value, baseline and ratio belong together.
 #[derive(Debug, Clone, Serialize)]
 pub struct Row {
     pub name: &'static str,
@@ -48,29 +48,32 @@ pub struct Row {
     pub value: f64,
     pub baseline: f64,
     pub ratio: f64,
+    /// The least and the greatest ratio of a round.
+    pub spread: [f64; 2],
     pub goal: String,
     pub met: bool,
 }
 
-/// Combines the rounds of each measurement: the median of the values, of the baselines and of the per-round ratios.
+/// Combines the rounds of each measurement. Of an even number of rounds the later of the two in the middle stands.
 pub fn combine(rounds: &[Vec<Measured>]) -> Vec<Row> {
     let Some(first) = rounds.first() else { return Vec::new() };
-    first
-        .iter()
-        .map(|head| {
-            let same: Vec<&Measured> = rounds.iter().flatten().filter(|measured| measured.name == head.name).collect();
-            let ratio = median(same.iter().map(|measured| measured.value / measured.baseline).collect());
-            Row {
-                name: head.name,
-                unit: head.unit,
-                value: median(same.iter().map(|measured| measured.value).collect()),
-                baseline: median(same.iter().map(|measured| measured.baseline).collect()),
-                ratio,
-                goal: head.goal.text(),
-                met: head.goal.met(ratio),
-            }
+    let row = |head: &Measured| {
+        let ratio = |measured: &Measured| measured.value / measured.baseline;
+        let mut same: Vec<&Measured> = rounds.iter().flatten().filter(|measured| measured.name == head.name).collect();
+        same.sort_by(|a, b| ratio(a).total_cmp(&ratio(b)));
+        let (least, middle, most) = (same.first()?, same.get(same.len() / 2)?, same.last()?);
+        Some(Row {
+            name: head.name,
+            unit: head.unit,
+            value: middle.value,
+            baseline: middle.baseline,
+            ratio: ratio(middle),
+            spread: [ratio(least), ratio(most)],
+            goal: head.goal.text(),
+            met: head.goal.met(ratio(middle)),
         })
-        .collect()
+    };
+    first.iter().filter_map(row).collect()
 }
 
 /// The middle of a list; NaN of an empty one.
@@ -94,11 +97,12 @@ mod tests {
     }
 
     #[test]
-    fn the_ratio_is_the_median_of_the_rounds_own_ratios() {
+    fn a_row_is_the_round_whose_ratio_is_the_median_with_the_spread_of_all() {
         let round =
             |value, baseline| vec![Measured { name: "x", unit: "µs", value, baseline, goal: Goal::AtMost(2.0) }];
         let rows = combine(&[round(10.0, 10.0), round(40.0, 10.0), round(30.0, 20.0)]);
-        assert_eq!(rows[0].ratio, 1.5);
-        assert!(rows[0].met);
+        let Row { value, baseline, ratio, spread, met, .. } = rows[0];
+        assert_eq!((value, baseline, ratio), (30.0, 20.0, 1.5), "medians of each column would be 30 and 10");
+        assert_eq!((spread, met), ([1.0, 4.0], true));
     }
 }

@@ -26,6 +26,7 @@ pub struct Actual {
     pub rest: Vec<String>,
     /// As [`Precision`] spells it, or [`AS_IN_THE_MODEL`].
     pub precision: Reading<String>,
+    /// Threads that computed while inferences were timed, counted by their CPU time; a runner's and a program's own word.
     pub threads: Reading<u16>,
     /// CPUs that the inference threads were allowed.
     pub affinity: Reading<Vec<u16>>,
@@ -95,6 +96,10 @@ impl Actual {
     /// accelerator that is a program, fewer bits or more threads than were asked for are fallbacks. So is what an engine
     /// admits in its output only; see [`admission`].
     pub fn settle(&mut self, wanted: Wanted, admitted: Option<&str>) {
+        if matches!(self.delegated, Reading::Present((0, 1..))) {
+            // Whatever was asked for, and whatever the engine calls itself: with no operator elsewhere the CPU computes.
+            self.accelerator = Reading::Present(Accelerator::Cpu.as_str().to_owned());
+        }
         if self.fallback.is_some() {
             return;
         }
@@ -208,6 +213,17 @@ mod tests {
         let named = Actual { rest: vec!["shape".to_owned()], ..Actual::unknown("not told") };
         assert_eq!(settled(named.clone(), GPU, "").unwrap(), "not on the gpu: shape");
         assert_eq!(settled(named, CPU, ""), None, "the control: the CPU is asked for");
+    }
+
+    #[test]
+    fn an_accelerator_with_none_of_the_operators_is_the_cpu_whatever_it_is_called() {
+        let told = |on| {
+            let mut actual = Actual { accelerator: Reading::Present("gpu".to_owned()), ..counted(on, 64) };
+            actual.settle(GPU, None);
+            actual.accelerator
+        };
+        assert_eq!(told(0), Reading::Present("cpu".to_owned()));
+        assert_eq!(told(1), Reading::Present("gpu".to_owned()), "the control: a fallback, and yet computed there");
     }
 
     #[test]

@@ -346,6 +346,7 @@ codes! {
     NoInterval, "no_interval", "the profile has no interval";
     NotCold, "not_cold", "the load was not cold: the disk read {read} of the model's {size} bytes";
     ColdUnknown, "cold_unknown", "it is not known whether the load was cold: the kernel does not tell what the disk read (read_bytes of /proc/self/io)";
+    InterpreterKept, "interpreter_kept", "the load was not cold: only the model and the runner's own files are cleared from the page cache, and not its interpreter with its libraries";
     CompileUntold, "compile_untold", "the engine does not tell compiling from loading";
     PeakUnmarked, "peak_unmarked", "the mark of the highest memory could not be started anew after the inputs were made (/proc/self/clear_refs), so it would be theirs";
     PssUntold, "pss_untold", "the kernel does not tell it (/proc/self/smaps_rollup)";
@@ -357,6 +358,9 @@ codes! {
     NotRepeated, "not_repeated", "no process repeated an inference";
     NoDelegates, "no_delegates", "tract has no delegates";
     NoProviders, "no_providers", "tract has no providers";
+    ThreadsUncounted, "threads_uncounted", "threads are counted while inferences are timed, and here none were, or for too short a time";
+    ThreadsUntold, "threads_untold", "the kernel does not tell the CPU time of each thread (/proc/self/task/*/schedstat)";
+    ThreadsOfDriver, "threads_of_driver", "beside an accelerator, the engine's threads cannot be told from its driver's";
     CpuAlone, "cpu_alone", "the CPU is no accelerator";
     DriverDecides, "driver_decides", "the NPU's driver decides it, and {runtime} does not tell";
     NotAndroid, "not_android", "not an Android device, or its properties cannot be read";

@@ -14,7 +14,8 @@ pub fn run_bench(args: &[String]) -> anyhow::Result<()> {
         .args(["run", "--release", "--quiet", "--package", "seatrial-bench", "--"])
         .args(args)
         .env("SEATRIAL_BENCH_ONNXRUNTIME", onnxruntime(&setup::python_path())?)
-        .env("SEATRIAL_BENCH_LITERT", engines::litert_library()?))
+        .env("SEATRIAL_BENCH_LITERT", engines::litert_library()?)
+        .env("SEATRIAL_BENCH_ENGINES", engines::opencv()?))
 }
 
 /// The library in the `onnxruntime` package of the test interpreter.

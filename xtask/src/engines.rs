@@ -52,6 +52,14 @@ pub fn run_all(features: &str) -> anyhow::Result<()> {
         .env("SEATRIAL_TEST_OPENCL", opencl))
 }
 
+/// The folder with OpenCV's environment and the network as a Caffe net, for the benchmark.
+pub fn opencv() -> anyhow::Result<PathBuf> {
+    let folder = root().join("target/engines");
+    let [(engine, framework), _] = BEHIND_RUNNERS;
+    environment(engine, framework, &folder)?;
+    Ok(folder)
+}
+
 /// An engine's Python, and the network in the engine's own format.
 fn environment(engine: &str, framework: &str, folder: &Path) -> anyhow::Result<()> {
     let environment = folder.join(engine);

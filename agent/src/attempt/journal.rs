@@ -227,7 +227,8 @@ impl Journal {
     }
 
     /// One process that fell back is enough: what it executed stands for the attempt. Every other reason is told too, and
-    /// so is what only a later process learns, as the one that asks the engine about its operators.
+    /// so is what only one of them learns: on what the operators are from the one that asks for them, and threads from those
+    /// that time.
     fn take_actual(&mut self, index: u8, mut actual: Actual, loaded: bool) {
         let reason = actual.fallback.take();
         let told = reason.as_ref().map(|reason| format!("process {index}: {reason}"));
@@ -237,6 +238,7 @@ impl Journal {
             (Some(known), reason) => {
                 if known.delegated.present().is_none() && actual.delegated.present().is_some() {
                     (known.delegated, known.rest) = (actual.delegated.clone(), actual.rest.clone());
+                    (known.accelerator, known.provider) = (actual.accelerator.clone(), actual.provider.clone());
                 }
                 match (&mut known.fallback, reason) {
                     (_, None) => {}
@@ -245,6 +247,9 @@ impl Journal {
                     (None, Some(_)) => {
                         if actual.delegated.present().is_none() {
                             actual.delegated = known.delegated.clone();
+                        }
+                        if actual.threads.present().is_none() {
+                            actual.threads = known.threads.clone();
                         }
                         *known = Actual { fallback: told, ..actual };
                     }
@@ -339,6 +344,20 @@ mod tests {
             (Reading::Present((9, 9)), None),
             "the control: none fell back"
         );
+    }
+
+    #[test]
+    fn what_only_one_process_learns_is_kept_whichever_stands_for_the_attempt() {
+        let timed = Actual { threads: Reading::Present(2), ..told(None, None) };
+        let on = |accelerator: &str, delegated| Actual {
+            accelerator: Reading::Present(accelerator.to_owned()),
+            ..told(Some("none of it ran on the gpu"), Some(delegated))
+        };
+        let actual = taken(&[timed.clone(), on("cpu", (0, 9))]);
+        assert_eq!((actual.accelerator, actual.threads), (Reading::Present("cpu".to_owned()), Reading::Present(2)));
+        let software = Actual { fallback: Some("the GPU is a program".to_owned()), ..timed };
+        let actual = taken(&[software, on("cpu", (0, 9))]);
+        assert_eq!((actual.accelerator, actual.threads), (Reading::Present("cpu".to_owned()), Reading::Present(2)));
     }
 
     #[test]

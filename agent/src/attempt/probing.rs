@@ -1,4 +1,4 @@
-//! A library that is new here is asked once, in a child of its own, what it really offers on this device.
+//! A library that is new here, or was asked too long ago, is asked in a child of its own what it really offers on this device.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,9 +13,12 @@ use seatrial_core::stage::Stage;
 use super::process::{self, Ended, Launch, ProcessError};
 use super::{Attempt, Failure};
 use crate::child::spec::{ChildSpec, Task};
+use crate::probes::Moment;
 
 /// A library that takes longer to load and to say what it has is not waited for.
 const DEADLINE: Duration = Duration::from_secs(30);
+/// Of the words of a library that could not be asked.
+const MAX_REASON_BYTES: usize = 512;
 /// Name of the fact of a job's environment.
 const FACT: &str = "runtime_offers";
 
@@ -26,21 +29,17 @@ impl Attempt<'_> {
         let package = self.order.spec.package.as_ref();
         let library = package.filter(|package| matches!(package.kind, PackageKind::Library { .. }));
         let (Some(probes), Some(package)) = (&self.order.probes, library) else { return Ok(()) };
-        let offer = if let Some(offer) = probes.known(package) {
+        let asked = Moment::now(&self.order.root);
+        let offer = if let Some(offer) = probes.known(package, &asked) {
             offer
         } else {
-            let asked = self.ask(package);
+            let answer = self.ask(package);
             self.check_stop(Stage::Prepare)?;
-            match asked {
-                Ok(offer) => {
-                    if let Err(error) = probes.keep(package, &offer) {
-                        tracing::warn!(%package, %error, "what it offers cannot be remembered; it will be asked again");
-                    }
-                    offer
-                }
-                // A device that was busy may answer next time.
-                Err(why) => unknown(package, why),
+            let offer = answer.unwrap_or_else(|why| unknown(package, &why));
+            if let Err(error) = probes.keep(package, &offer, asked) {
+                tracing::warn!(%package, %error, "what it offers cannot be remembered; it will be asked again");
             }
+            offer
         };
         self.journal.environment.facts.insert(FACT.to_owned(), offer.to_string());
         Ok(())
@@ -71,8 +70,9 @@ fn answer(ended: &Ended) -> Option<RuntimeOffer> {
     ended.result.as_ref().filter(|_| clean).and_then(|result| result.offer.clone())
 }
 
-/// A package that could not be asked offers nothing, and says why.
-fn unknown(package: &RuntimePackage, why: String) -> RuntimeOffer {
+/// A package that could not be asked offers nothing, and says why, as far as a list of many has room for it.
+fn unknown(package: &RuntimePackage, why: &str) -> RuntimeOffer {
+    let why = why[..why.floor_char_boundary(MAX_REASON_BYTES)].to_owned();
     RuntimeOffer {
         name: package.runtime.clone(),
         version: package.version.clone(),

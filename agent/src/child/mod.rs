@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use seatrial_core::actual::Actual;
-use seatrial_core::backend::Accelerator;
+use seatrial_core::backend::{Accelerator, Backend};
 use seatrial_core::block;
 use seatrial_core::evidence::MAX_VALUES;
 use seatrial_core::measure::stop;
@@ -204,8 +204,17 @@ impl Worker<'_> {
     /// The first process of an attempt reads what the file declares, after all that is measured. When that is not what
     /// the client claimed, this is why anything before went wrong, and nothing that went well can be trusted.
     fn check_signature(&mut self, runtime: &dyn Runtime, done: Result<(), Failure>) -> Result<(), Failure> {
+        let found = match (self.result.actual.signature.clone(), &done) {
+            (Some(of_session), _) => Ok(of_session),
+            (None, Ok(())) => {
+                // The file is parsed once more, for which unloading a model leaves no time.
+                self.enter(Stage::Load)?;
+                runtime.describe(&self.files())
+            }
+            (None, Err(_)) => runtime.describe(&self.files()),
+        };
         // A file that cannot be read has been answered by loading it.
-        let Ok(found) = runtime.describe(&self.files()) else { return done };
+        let Ok(found) = found else { return done };
         let contradiction = self.spec.job.model.signature.contradiction(&found);
         self.result.signature = Some(found);
         match contradiction {
@@ -241,7 +250,15 @@ impl Worker<'_> {
         let measured = timing::measure(session.as_mut(), &rule, interval, &mut samples, &mut |samples, elapsed| {
             self.progress.write(stop::share(&rule, samples, elapsed));
         });
-        self.result.window = Some(Snapshot::take(allowed.as_deref(), engine).since(&before));
+        let after = Snapshot::take(allowed.as_deref(), engine);
+        self.result.window = Some(after.since(&before));
+        // An engine in a process of its own tells them itself, and has threads there that wait for each other.
+        if engine.is_none() {
+            self.result.actual.threads = match self.spec.job.backend.accelerator {
+                Accelerator::Cpu => after.threads_since(&before),
+                Accelerator::Gpu | Accelerator::Npu => Reading::absent(Code::ThreadsOfDriver.template()),
+            };
+        }
         self.progress.clear();
         self.result.thinned = samples.thinned();
         if let Some(Thinned { every, inferences, .. }) = self.result.thinned {
@@ -565,14 +582,17 @@ impl Worker<'_> {
         Ok(())
     }
 
-    /// Nobody knows what an accelerator left to the CPU when the engine does not tell: that is no pass of it.
+    /// Nobody knows what was left to the engine's own kernels on the CPU when it does not tell: that is no pass of what was
+    /// asked for in their place.
     fn operators_untold(&mut self, why: &str) {
         let untold = format!("the engine did not tell what its operators ran on: {why}");
-        let accelerator = self.spec.job.backend.accelerator;
-        if accelerator != Accelerator::Cpu && self.result.actual.fallback.is_none() {
-            let accelerator = accelerator.as_str();
-            self.result.actual.fallback =
-                Some(format!("it is not known whether all of it ran on the {accelerator}: {untold}"));
+        let Backend { accelerator, provider, .. } = self.spec.job.backend;
+        let unknown = match accelerator {
+            Accelerator::Cpu => provider.map(|provider| format!("any of it ran on {}", provider.as_str())),
+            Accelerator::Gpu | Accelerator::Npu => Some(format!("all of it ran on the {}", accelerator.as_str())),
+        };
+        if let Some(unknown) = unknown.filter(|_| self.result.actual.fallback.is_none()) {
+            self.result.actual.fallback = Some(format!("it is not known whether {unknown}: {untold}"));
         }
         self.result.bounds_hit.push(untold);
     }

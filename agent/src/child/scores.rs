@@ -204,3 +204,21 @@ fn has_nan(tensor: &Tensor) -> bool {
     let float = matches!(tensor.dtype(), DType::F32 | DType::F64 | DType::F16);
     float && tensor.to_f64().iter().any(|value| value.is_nan())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn axes_of_size_1_count_for_nothing_when_an_output_is_compared_and_every_other_does() {
+        let tensor = |shape: &[usize]| Tensor::from_f32(shape.to_vec(), &vec![1.0; shape.iter().product()]).unwrap();
+        for (actual, reference) in [(&[1, 10][..], &[10][..]), (&[2, 5, 1], &[1, 2, 5]), (&[1], &[])] {
+            assert_eq!(like(&tensor(actual), &tensor(reference)).unwrap().shape(), reference);
+        }
+        for (actual, reference) in [(&[10][..], &[2, 5][..]), (&[5, 2], &[2, 5]), (&[2, 10], &[10])] {
+            let failure = like(&tensor(actual), &tensor(reference)).unwrap_err();
+            assert_eq!(failure.claim, Claim::SpecError);
+            assert!(failure.message.contains("cannot be compared"), "{}", failure.message);
+        }
+    }
+}

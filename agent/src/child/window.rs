@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use seatrial_core::reading::Reading;
+use seatrial_core::reason::Code;
 use seatrial_core::report::Window;
 use seatrial_core::time::Monotonic;
 
@@ -12,6 +14,14 @@ use crate::probe::CpuTimes;
 
 /// Ticks of `/proc/stat` are hundredths of a second on every architecture of ours (`USER_HZ`).
 const TICKS_PER_SECOND: f64 = 100.0;
+/// Of the process's CPU time: a thread with less has not computed. An equal part of 32 threads is 3 %.
+const COMPUTED: f64 = 0.02;
+/// The same for all threads together that have ended since they began, which are counted as one.
+const COMPUTED_AND_ENDED: f64 = 0.1;
+/// What runs is counted at its next tick: so much, in ms, may be missing of each living thread.
+const TICK_MS: f64 = 10.0;
+/// With less CPU time, in ms, that is too coarse.
+const COUNTABLE_MS: f64 = 100.0;
 
 /// Counters at one moment.
 #[derive(Debug, Clone)]
@@ -86,6 +96,21 @@ impl Snapshot {
         }
     }
 
+    /// How many threads of this process have computed since an earlier moment.
+    pub(super) fn threads_since(&self, earlier: &Self) -> Reading<u16> {
+        let new = Thread::new();
+        let ran = self.threads.iter().map(|(id, now)| now.since(*earlier.threads.get(id).unwrap_or(&new)).ran_ns);
+        let Some(ran) =
+            ran.map(|ns| Some(ns? as f64 / 1e6)).collect::<Option<Vec<f64>>>().filter(|ran| !ran.is_empty())
+        else {
+            return Reading::absent(Code::ThreadsUntold.template());
+        };
+        computing(&ran, self.own_cpu_ms - earlier.own_cpu_ms).map_or_else(
+            || Reading::absent(Code::ThreadsUncounted.template()),
+            |threads| Reading::Present(u16::try_from(threads).unwrap_or(u16::MAX)),
+        )
+    }
+
     /// What happened while a program ran that this process started and waited for. The kernel tells its CPU time and
     /// nothing of its threads; its page faults are those of loading too.
     pub(super) fn of_program(&self, earlier: &Self) -> Window {
@@ -101,6 +126,16 @@ impl Snapshot {
             ..with_program.since(earlier)
         }
     }
+}
+
+/// How many threads have computed, by their CPU times and that of the process, in ms. `None` when there is too little of it.
+fn computing(ran: &[f64], process: f64) -> Option<usize> {
+    let living: f64 = ran.iter().sum();
+    let total = process.max(living);
+    let ended = total - living;
+    let count = ran.iter().filter(|&&ran| ran > COMPUTED * total).count();
+    let some_ended = ended > COMPUTED_AND_ENDED * total && ended > TICK_MS * ran.len() as f64;
+    (total >= COUNTABLE_MS).then_some(count + usize::from(some_ended))
 }
 
 /// Busy time of all CPUs less our own, as a share of all CPUs' time.
@@ -214,6 +249,16 @@ mod tests {
         let share = foreign_share(&now, &then, 1000.0).unwrap();
         assert!((share - 0.25).abs() < 1e-9, "{share}");
         assert_eq!(foreign_share(&now, &then, 5000.0), Some(0.0), "rounding of ticks makes no negative share");
+    }
+
+    #[test]
+    fn a_thread_counts_that_had_its_part_of_the_time_living_or_ended() {
+        assert_eq!(computing(&[1000.0, 0.0, 3.0], 1003.0), Some(1), "one that only looks after something");
+        assert_eq!(computing(&[1000.0, 40.0], 1040.0), Some(2), "a little core, or one that mostly waits");
+        assert_eq!(computing(&[50.0; 16], 800.0), Some(16));
+        assert_eq!(computing(&[600.0], 1000.0), Some(2), "threads that a call has started and ended");
+        assert_eq!(computing(&[100.0, 85.0], 205.0), Some(2), "what has not been counted yet is no thread");
+        assert_eq!(computing(&[40.0, 30.0], 70.0), None, "too short");
     }
 
     #[test]

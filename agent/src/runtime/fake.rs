@@ -1,7 +1,8 @@
 //! A runtime that misbehaves on request, for tests of every outcome: the model's file is the request.
 //!
 //! `BEHAVIOUR` or `BEHAVIOUR in PLACE`, as in `segfault in load`. A place is `load` or `inference`, in the middle of
-//! either, or another stage, where the child has just entered it: `wait for /tmp/go in warmup`.
+//! either; `describing`, of an engine that parses the file once more for what it declares; or another stage, where the
+//! child has just entered it: `wait for /tmp/go in warmup`.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -18,6 +19,7 @@ use seatrial_core::device::RuntimeOffer;
 use seatrial_core::model::{Axis, Format, Signature, TensorSpec};
 use seatrial_core::outcome::Claim;
 use seatrial_core::reading::Reading;
+use seatrial_core::reason::Code;
 use seatrial_core::stage::Stage;
 use seatrial_core::tensor::{DType, Tensor};
 
@@ -69,6 +71,7 @@ enum Behaviour {
 enum Place {
     Load,
     Inference,
+    Describing,
     Entering(Stage),
 }
 
@@ -85,6 +88,7 @@ impl FromStr for Script {
         let text = text.trim();
         let (behaviour, place) = match text.rsplit_once(" in ") {
             Some((behaviour, "load")) => (behaviour, Place::Load),
+            Some((behaviour, "describing")) => (behaviour, Place::Describing),
             Some((behaviour, "inference")) => (behaviour, Place::Inference),
             Some((behaviour, stage)) => match stage.parse() {
                 Ok(stage) => (behaviour, Place::Entering(stage)),
@@ -175,16 +179,14 @@ impl Runtime for Fake {
         }
     }
 
-    fn describe(&self, _: &ModelFiles<'_>) -> Result<Signature, RuntimeError> {
-        let spec = |name: &str, size| TensorSpec {
-            name: name.to_owned(),
-            dtype: DType::F32,
-            shape: vec![Axis::Fixed(1), Axis::Fixed(size)],
-        };
-        Ok(Signature { inputs: vec![spec("input", 4)], outputs: vec![spec("output", 2)] })
+    fn describe(&self, files: &ModelFiles<'_>) -> Result<Signature, RuntimeError> {
+        if let Ok(Script { behaviour, place: Place::Describing }) = Script::read(files) {
+            misbehave(&behaviour)?;
+        }
+        Ok(signature())
     }
 
-    fn load(&self, files: &ModelFiles<'_>, request: &LoadRequest<'_>) -> Result<Box<dyn Session>, RuntimeError> {
+    fn load(&self, files: &ModelFiles<'_>, _: &LoadRequest<'_>) -> Result<Box<dyn Session>, RuntimeError> {
         let script = Script::read(files)?;
         if script.place == Place::Load {
             misbehave(&script.behaviour)?;
@@ -198,15 +200,23 @@ impl Runtime for Fake {
         if let Behaviour::LoadFailAtLength(bytes) = script.behaviour {
             return Err(RuntimeError::new(Claim::LoadFail, "long ".repeat(bytes / 5)));
         }
-        Ok(Box::new(Loaded { script, done: false, threads: request.threads }))
+        Ok(Box::new(Loaded { script, done: false }))
     }
+}
+
+fn signature() -> Signature {
+    let spec = |name: &str, size| TensorSpec {
+        name: name.to_owned(),
+        dtype: DType::F32,
+        shape: vec![Axis::Fixed(1), Axis::Fixed(size)],
+    };
+    Signature { inputs: vec![spec("input", 4)], outputs: vec![spec("output", 2)] }
 }
 
 struct Loaded {
     script: Script,
     /// What a script does in inference, it does once.
     done: bool,
-    threads: u16,
 }
 
 impl Timed for Loaded {
@@ -238,10 +248,10 @@ impl Session for Loaded {
             delegated: if fallback { Reading::Present((3, 10)) } else { Reading::absent("the fake has no delegates") },
             rest: Vec::new(),
             precision: Reading::Present("fp32".to_owned()),
-            threads: Reading::Present(self.threads),
+            threads: Reading::absent(Code::ThreadsUncounted.template()),
             affinity: Reading::absent("read by the process"),
             fallback: fallback.then(|| "3 of 10 nodes on the accelerator, the rest on the CPU".to_owned()),
-            signature: None,
+            signature: (self.script.place != Place::Describing).then(signature),
             loaded: Vec::new(),
         }
     }

@@ -35,6 +35,7 @@ use crate::data::NamedTensor;
 pub trait Runtime {
     fn name(&self) -> &str;
 
+    /// The engine's own word, where it can tell; else whose word it is.
     fn version(&self) -> String;
 
     /// What the engine can do on this device, without loading anything.

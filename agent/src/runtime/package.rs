@@ -16,6 +16,24 @@ impl PlacedPackage {
         self.main.as_ref().map_or_else(|| self.folder.clone(), |name| self.folder.join(name))
     }
 
+    /// What a library says of its version must be what its package says: a number stands under that name. Each may be
+    /// the longer one: `1.32.0` of a nightly build `1.32.0.dev20261026`, or of a package that is called `1.32`.
+    #[cfg(feature = "onnxruntime")]
+    pub(super) fn agree(&self, own: &str) -> Result<(), RuntimeError> {
+        let begins = |long: &str, short: &str| {
+            let rest = long.strip_prefix(short);
+            !short.is_empty() && rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
+        };
+        if begins(&self.version, own) || begins(own, &self.version) {
+            return Ok(());
+        }
+        let Self { runtime, version, .. } = self;
+        let message = format!(
+            "the package says {runtime} {version}, and its library says that it is {own}: add it again with `--version {own}`"
+        );
+        Err(RuntimeError::new(Claim::UnsupportedBackend, message))
+    }
+
     /// Why a library was not loaded, in the linker's words and in ours.
     pub(super) fn refused(&self, said: &str) -> RuntimeError {
         let advice = advice(said).map(|advice| format!("; {advice}")).unwrap_or_default();
@@ -62,7 +80,33 @@ fn advice(said: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(feature = "onnxruntime")]
+    use seatrial_core::runtimes::{Engine, PackageKind};
+
     use super::*;
+
+    #[cfg(feature = "onnxruntime")]
+    #[test]
+    fn a_version_that_the_library_contradicts_is_refused_with_both() {
+        let package = |version: &str| PlacedPackage {
+            folder: PathBuf::new(),
+            runtime: "onnxruntime".to_owned(),
+            kind: PackageKind::Library { engine: Engine::Onnxruntime },
+            version: version.to_owned(),
+            main: None,
+            rules: None,
+            viewer: None,
+            interpreter: None,
+        };
+        for (version, own) in [("1.31.1", "1.31.1"), ("1.32.0.dev20261026", "1.32.0"), ("1.31", "1.31.1")] {
+            assert_eq!(package(version).agree(own), Ok(()), "{version} and {own}");
+        }
+        for (version, own) in [("1.31.1", "1.30.0"), ("1.3", "1.31.1"), ("1.31.1", "1.3"), ("claimed", "1.31.1")] {
+            let error = package(version).agree(own).unwrap_err();
+            assert_eq!(error.claim, Claim::UnsupportedBackend);
+            assert!(error.message.contains(version) && error.message.contains(own), "{}", error.message);
+        }
+    }
 
     #[test]
     fn what_the_linker_says_is_explained() {

@@ -164,8 +164,7 @@ fn build(files: &ModelFiles<'_>, request: &LoadRequest<'_>) -> Result<Loaded, Ru
     let plan = model.into_runnable().map_err(|error| load_error(&error))?;
     let compiled_in = begun.elapsed();
     let operators = request.operator_profile.map(|_| Operators::default());
-    let threads = request.threads;
-    Ok(Loaded { plan, inputs, outputs, threads, compiled_in, ready: TVec::new(), last: TVec::new(), operators })
+    Ok(Loaded { plan, inputs, outputs, compiled_in, ready: TVec::new(), last: TVec::new(), operators })
 }
 
 type Optimised = (TypedModel, Vec<String>, Vec<String>);
@@ -331,7 +330,6 @@ struct Loaded {
     plan: Arc<TypedRunnableModel>,
     inputs: Vec<String>,
     outputs: Vec<String>,
-    threads: u16,
     compiled_in: Duration,
     /// What every inference is given, in the model's order.
     ready: TVec<TValue>,
@@ -392,7 +390,7 @@ impl Session for Loaded {
             delegated: Reading::absent(Code::NoDelegates.template()),
             rest: Vec::new(),
             precision: Reading::Present(AS_IN_THE_MODEL.to_owned()),
-            threads: Reading::Present(self.threads),
+            threads: Reading::absent(Code::ThreadsUncounted.template()),
             affinity: Reading::absent("read by the process"),
             fallback: None,
             signature: None,

@@ -2,10 +2,16 @@
    an engine can fail inside the child. Its model has four inputs and doubles the first two.
 
    `BEHAVIOUR` or `BEHAVIOUR in PLACE`: a place is `teardown` or `unloading`; without one it is done at the third
-   inference, or to every output. */
+   inference, or to every output.
+
+   `hang in reading again` opens its model once, and no second time.
+   `helper` has a thread more that computes all the time; `short threads` computes each inference once more in a thread of
+   its own. */
 
 #include <math.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -30,7 +36,7 @@ typedef struct {
 } Buffer;
 
 static char script[64];
-static int inferences;
+static int inferences, opened;
 /* Read each time, so that no compiler knows what writing there does. */
 static int *volatile nowhere;
 static const char in[] = "input", out[] = "output";
@@ -73,6 +79,32 @@ static void hang(void)
         pause();
 }
 
+static pthread_t helper;
+static atomic_bool helping;
+
+/* Until it is ended, or for 100 µs on a CPU. */
+static void *help(void *nothing)
+{
+    struct timespec ran;
+    do
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ran);
+    while (is("short threads") ? ran.tv_nsec < 100000 : atomic_load(&helping));
+    return nothing;
+}
+
+static void start_helper(void)
+{
+    atomic_store(&helping, true);
+    if (pthread_create(&helper, NULL, help, NULL) != 0)
+        abort();
+}
+
+static void end_helper(void)
+{
+    if (atomic_exchange(&helping, false))
+        pthread_join(helper, NULL);
+}
+
 static int misbehave(void)
 {
     if (is("segfault"))
@@ -87,6 +119,11 @@ static int misbehave(void)
         return FAILED;
     return OK;
 }
+
+static void at_end(int status, void *nothing) {}
+
+/* As LiteRT up to 2.2.0: the process calls a function of it at its end, which is gone when somebody has unloaded it. */
+static void __attribute__((constructor)) loading(void) { on_exit(at_end, NULL); }
 
 static void __attribute__((destructor)) unloading(void)
 {
@@ -106,6 +143,8 @@ int LiteRtCreateModelFromFile(void *environment, const char *path, void **model)
         return UNREADABLE;
     fclose(file);
     script[strcspn(script, "\n")] = 0;
+    if (opened++ > 0 && is("hang in reading again"))
+        hang();
     *model = script;
     return OK;
 }
@@ -138,6 +177,7 @@ int LiteRtAddOpaqueOptions(void *options, void *opaque) { return OK; }
 int LiteRtCreateCompiledModel(void *e, void *m, void *o, void **compiled) { *compiled = script; return OK; }
 void LiteRtDestroyCompiledModel(void *compiled)
 {
+    end_helper();
     if (is("segfault in teardown"))
         *nowhere = 1;
     if (is("exit 0 in teardown"))
@@ -174,6 +214,8 @@ int LiteRtRunCompiledModel(void *c, size_t s, size_t ins, Buffer **inputs, size_
     struct timespec begun, now;
     clock_gettime(CLOCK_MONOTONIC, &begun);
     inferences++;
+    if (is("short threads") || (is("helper") && inferences == 1))
+        start_helper();
     if (is("leak") || is("leak and say")) {
         int code = leak();
         if (code != OK)
@@ -188,6 +230,8 @@ int LiteRtRunCompiledModel(void *c, size_t s, size_t ins, Buffer **inputs, size_
     do
         clock_gettime(CLOCK_MONOTONIC, &now);
     while ((now.tv_sec - begun.tv_sec) * 1000000000LL + now.tv_nsec - begun.tv_nsec < 100000);
+    if (is("short threads"))
+        end_helper();
     return OK;
 }
 

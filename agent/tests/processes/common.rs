@@ -12,6 +12,7 @@ use seatrial_core::dataset::Binding;
 use seatrial_core::digest::Digest;
 use seatrial_core::job::{JobSpec, Limits, ModelRef, SPEC_SCHEMA};
 use seatrial_core::model::{Axis, Format, Manifest, ManifestEntry, Precision, Signature, TensorSpec};
+use seatrial_core::outcome::Outcome;
 use seatrial_core::profile::{MeasurementProfile, ProfileKind, StopRule, WarmupRule};
 use seatrial_core::report::Report;
 use seatrial_core::runtimes::{PackageKind, RuntimePackage};
@@ -80,6 +81,32 @@ pub(crate) fn job(runtime: &str, file_name: &str, bytes: &[u8]) -> JobSpec {
             deadlines: Stage::ALL.into_iter().map(|stage| (stage, 10 * second)).collect(),
         },
         seed: 7,
+    }
+}
+
+/// The demo's network, which has work for two threads.
+pub(crate) fn network() -> Vec<u8> {
+    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/demo/models/digits-cnn.fp32.onnx")).unwrap()
+}
+
+/// The job on the demo's network with as many threads, and long enough that they can be counted.
+pub(crate) fn counted(mut spec: JobSpec, threads: u16) -> JobSpec {
+    spec.model.signature = Signature::default();
+    spec.backend.threads = threads;
+    (spec.profile.stop.min_samples, spec.profile.stop.min_time) = (5000, Duration::from_millis(500));
+    spec
+}
+
+/// Whatever else the machine does: never more threads than were asked for, and in one of the runs as many. Who waits for a
+/// CPU may have none in which the others leave it something to compute.
+pub(crate) fn counts_as_many_as_asked(run: impl Fn(u16) -> Report) {
+    for threads in [1, 2] {
+        let counts = [(); 4].map(|()| {
+            let report = run(threads);
+            assert_eq!(report.outcome, Outcome::Ok, "{:?}\n{}", report.message, report.log);
+            report.actual.threads.into_present().unwrap()
+        });
+        assert_eq!(counts.iter().max(), Some(&threads), "{counts:?}");
     }
 }
 

@@ -6,9 +6,12 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use seatrial_core::backend::Provider;
 use seatrial_core::job::JobSpec;
-use seatrial_core::model::Format;
+use seatrial_core::model::{Format, Signature};
 use seatrial_core::outcome::Outcome;
+use seatrial_core::profile::ProfileKind;
+use seatrial_core::reading::Reading;
 use seatrial_core::report::{BlockKind, Report};
 use seatrial_core::runtimes::{ENGINE_ROLE, Engine, PackageKind};
 use seatrial_core::stage::Stage;
@@ -90,7 +93,7 @@ fn short_deadline(stage: Stage) -> impl FnOnce(&mut JobSpec) {
 fn a_library_with_an_engines_interface_is_loaded_and_measured() {
     let report = Bench::new().run("well", |_| {});
     assert_eq!(report.outcome, Outcome::Ok, "{}\n{}", message(&report), report.log);
-    assert_eq!(report.environment.runtime_version, "litert claimed");
+    assert_eq!(report.environment.runtime_version, "litert claimed, as the package says", "it cannot tell");
     let signature = report.actual.signature.as_ref().unwrap();
     assert_eq!(
         (signature.outputs[0].name.as_str(), signature.outputs[0].to_string().as_str()),
@@ -167,4 +170,63 @@ fn an_engine_that_answers_in_another_shape_than_its_model_declares_is_no_result(
     let report = Bench::new().fails("other shape", |_| {});
     assert_eq!(report.outcome, Outcome::ExitNonzero(70), "{}", message(&report));
     assert!(message(&report).contains("takes 8 bytes, got 12"), "{}", message(&report));
+}
+
+#[test]
+fn a_provider_whose_operators_nobody_told_of_is_no_pass_of_it_on_the_cpu_either() {
+    let bench = Bench::new();
+    let report = bench.run("well", |spec| spec.backend.provider = Some(Provider::Xnnpack));
+    assert_eq!(report.outcome, Outcome::OkFallback, "{}\n{}", message(&report), report.log);
+    assert!(message(&report).contains("not known whether any of it ran on xnnpack"), "{}", message(&report));
+    assert!(message(&report).contains("has no profiler"), "{}", message(&report));
+    // The control: in a profile that tells of operators, where nobody asks for a part of the engine.
+    let plain = bench.run("well", |spec| spec.profile.kind = ProfileKind::Full);
+    assert_eq!(plain.outcome, Outcome::Ok, "{}", message(&plain));
+    assert!(plain.bounds_hit.iter().any(|bound| bound.contains("has no profiler")), "{:?}", plain.bounds_hit);
+}
+
+#[test]
+fn threads_that_computed_are_counted_and_more_than_were_asked_for_are_no_pass() {
+    let bench = Bench::new();
+    let run = |script: &str, threads: u16| {
+        bench.run(script, |spec| {
+            spec.backend.threads = threads;
+            (spec.profile.stop.min_samples, spec.profile.stop.min_time) = (5000, Duration::ZERO);
+        })
+    };
+    for script in ["helper", "short threads"] {
+        let more = run(script, 1);
+        assert_eq!(more.outcome, Outcome::OkFallback, "{script}: {}\n{:?}", message(&more), more.actual);
+        let said = "threads asked for: 1, and the engine uses 2";
+        assert!(message(&more).contains(said), "{script}: {}", message(&more));
+    }
+    let as_asked = run("helper", 2);
+    assert_eq!((as_asked.outcome, &as_asked.actual.threads), (Outcome::Ok, &Reading::Present(2)), "the control");
+    let fewer = run("well", 2);
+    assert_eq!((fewer.outcome, &fewer.actual.threads), (Outcome::Ok, &Reading::Present(1)), "told, and no fallback");
+}
+
+#[test]
+fn threads_that_nobody_could_count_are_absent_with_the_reason() {
+    let short = Bench::new().run("well", |_| {});
+    let why = |report: &Report| match &report.actual.threads {
+        Reading::Absent(why) => why.clone(),
+        Reading::Present(threads) => panic!("{threads} threads"),
+    };
+    assert_eq!(short.outcome, Outcome::Ok, "{}", message(&short));
+    assert!(why(&short).contains("for too short a time"), "{}", why(&short));
+}
+
+#[test]
+fn a_session_tells_what_its_file_declares_and_no_good_job_ends_while_that_is_read_once_more() {
+    let bench = Bench::new();
+    let report = bench.run("hang in reading again", short_deadline(Stage::Teardown));
+    assert_eq!(report.outcome, Outcome::Ok, "{}", message(&report));
+    assert_eq!(report.actual.signature.unwrap().outputs[0].name, "output");
+    // The control: the second reading of a job whose claim says nothing, which needs it before it can make inputs.
+    let unclaimed = bench.run("hang in reading again", |spec| {
+        spec.model.signature = Signature::default();
+        short_deadline(Stage::Load)(spec);
+    });
+    assert_eq!((unclaimed.outcome, unclaimed.failed_stage), (Outcome::HangTimeout, Some(Stage::Load)));
 }

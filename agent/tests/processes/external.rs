@@ -7,7 +7,7 @@ use seatrial_core::digest::Digest;
 use seatrial_core::model::{Format, ManifestEntry};
 use seatrial_core::outcome::Outcome;
 use seatrial_core::report::Report;
-use seatrial_core::runtimes::{ENGINE_ROLE, Engine, PackageKind, RuntimePackage};
+use seatrial_core::runtimes::RuntimePackage;
 use seatrial_core::stage::Stage;
 
 use crate::common;
@@ -100,9 +100,7 @@ fn weights_outside_of_the_models_folder_are_never_read_for_tract() {
 #[test]
 fn weights_outside_of_the_models_folder_are_never_read_for_onnxruntime() {
     let library = std::fs::read(onnxruntime::library()).unwrap();
-    let kind = PackageKind::Library { engine: Engine::Onnxruntime };
-    let package = common::package("onnxruntime", kind, &[(ENGINE_ROLE, "libonnxruntime.so", &library)]);
-    refused_by(Some((&package, &library)));
+    refused_by(Some((&onnxruntime::package(&library), &library)));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use seatrial_core::job::JobSpec;
 use seatrial_core::outcome::Outcome;
 use seatrial_core::report::Report;
-use seatrial_core::runtimes::{ENGINE_ROLE, Engine, PackageKind};
+use seatrial_core::runtimes::{ENGINE_ROLE, Engine, PackageKind, RuntimePackage};
 use seatrial_core::stage::Stage;
 
 use crate::common;
@@ -25,12 +25,25 @@ pub(crate) fn library() -> PathBuf {
     inside(&folder).into_iter().find(is_library).unwrap()
 }
 
+/// As its file's name ends.
+fn version() -> String {
+    let library = library();
+    let name = library.file_name().unwrap().to_str().unwrap();
+    name.strip_prefix("libonnxruntime.so.").unwrap().to_owned()
+}
+
+/// The library as a package, which says the library's own version.
+pub(crate) fn package(library: &[u8]) -> RuntimePackage {
+    let kind = PackageKind::Library { engine: Engine::Onnxruntime };
+    let package = common::package("onnxruntime", kind, &[(ENGINE_ROLE, "libonnxruntime.so", library)]);
+    RuntimePackage { version: version(), ..package }
+}
+
 fn run(model: &[u8], change: impl FnOnce(&mut JobSpec)) -> Report {
     let home = tempfile::tempdir().unwrap();
     let library = std::fs::read(library()).unwrap();
-    let kind = PackageKind::Library { engine: Engine::Onnxruntime };
     let mut spec = common::job("onnxruntime", "model.onnx", model);
-    spec.package = Some(common::package("onnxruntime", kind, &[(ENGINE_ROLE, "libonnxruntime.so", &library)]));
+    spec.package = Some(package(&library));
     change(&mut spec);
     common::run(spec, &[model, &library], &common::options(home.path()))
 }
@@ -75,4 +88,30 @@ fn a_model_that_wants_more_memory_than_the_limit_is_out_of_memory_in_inference()
     assert_eq!((report.outcome, report.failed_stage), (Outcome::OomKilled, Some(Stage::FirstInference)), "{report:#?}");
     let enough = limited(2 << 30);
     assert_eq!(enough.outcome, Outcome::Ok, "the control: {}\n{}", message(&enough), enough.log);
+}
+
+#[test]
+fn as_many_threads_as_were_asked_for_are_counted_again_and_again() {
+    let network = common::network();
+    common::counts_as_many_as_asked(|threads| run(&network, |spec| *spec = common::counted(spec.clone(), threads)));
+}
+
+#[test]
+fn the_version_on_record_is_the_librarys_own_and_a_package_that_says_another_is_refused() {
+    let lied = run(&read("linear.onnx"), |spec| {
+        if let Some(package) = &mut spec.package {
+            package.version = "9.9.9".into();
+        }
+    });
+    assert_eq!((lied.outcome, lied.failed_stage), (Outcome::UnsupportedBackend, Some(Stage::Load)));
+    let own = version();
+    let both = ["onnxruntime 9.9.9", own.as_str()];
+    assert!(both.iter().all(|version| message(&lied).contains(version)), "{}", message(&lied));
+    let shorter = run(&read("linear.onnx"), |spec| {
+        if let Some(package) = &mut spec.package {
+            package.version = own.rsplit_once('.').unwrap().0.to_owned();
+        }
+    });
+    assert_eq!(shorter.outcome, Outcome::Ok, "the control: {}", message(&shorter));
+    assert_eq!(shorter.environment.runtime_version, format!("onnxruntime {own}"), "the library's word");
 }

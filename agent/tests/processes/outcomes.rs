@@ -127,6 +127,13 @@ fn a_hang_ends_at_the_deadline_of_its_stage() {
 }
 
 #[test]
+fn reading_what_a_file_declares_has_the_time_of_a_load_and_none_of_unloading() {
+    let report = attempt_with("hang in describing", short_deadline(Stage::Load));
+    assert_eq!((report.outcome, report.failed_stage), (Outcome::HangTimeout, Some(Stage::Load)));
+    assert!(report.stages.iter().any(|stage| stage.stage == Stage::Teardown), "all that is measured came before");
+}
+
+#[test]
 fn a_child_that_ignores_term_is_killed() {
     let report = attempt_with("hang ignoring term in load", short_deadline(Stage::Load));
     assert_eq!(report.outcome, Outcome::HangTimeout);

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use seatrial_core::digest::Digest;
 use seatrial_core::job::Grant;
 use seatrial_core::outcome::Outcome;
+use seatrial_core::runtimes::{ENGINE_ROLE, Engine, PackageKind};
 use seatrial_core::stage::Stage;
 use seatrial_proto::v1::agent_message::Message as FromAgent;
 use seatrial_proto::v1::server_message::Message as ToAgent;
@@ -63,6 +64,35 @@ async fn a_runtime_package_is_fetched_and_asked_what_it_offers_once_on_a_device(
     assert!(offers[1].contains("npu") && !offers[1].contains("cpu"), "{offers:?}");
     let library = Digest::of(engines::library()).to_string();
     assert_eq!(server.requests().iter().filter(|(digest, _)| *digest == library).count(), 1);
+}
+
+#[tokio::test]
+async fn a_library_that_could_not_be_asked_is_not_asked_again_by_the_next_job() {
+    let home = tempfile::tempdir().unwrap();
+    let mut server = Server::start().await;
+    let library = b"no library";
+    server.offer(library);
+    server.offer(b"well");
+    let _agent = Agent::start(server.address, home.path(), &[]);
+    let mut session = server.session().await;
+    let mut spec = engines::job("well");
+    let kind = PackageKind::Library { engine: Engine::Litert };
+    spec.package = Some(common::package("litert", kind, &[(ENGINE_ROLE, "libLiteRt.so", library)]));
+    let mut told = Vec::new();
+    for number in [1, 2] {
+        session.assign(attempt(number), &spec).await;
+        let report = session.delivered().await;
+        assert_eq!(report.outcome, Outcome::UnsupportedBackend, "{:?}\n{}", report.message, report.log);
+        told.push(report.environment.facts["runtime_offers"].clone());
+        // As above: whoever asks again does not learn it.
+        for answer in std::fs::read_dir(home.path().join("probes")).unwrap() {
+            let path = answer.unwrap().path();
+            let kept = std::fs::read_to_string(&path).unwrap();
+            std::fs::write(&path, kept.replace("cannot be loaded", "is remembered")).unwrap();
+        }
+    }
+    assert!(told[0].contains("no cpu: ") && told[0].contains("cannot be loaded"), "{told:?}");
+    assert!(told[1].contains("is remembered"), "{told:?}");
 }
 
 #[tokio::test]

@@ -57,9 +57,13 @@ fn a_model_that_is_read_for_its_inputs_is_forgotten_again_before_its_cold_load()
 }
 
 #[test]
-fn two_threads_are_two_threads() {
-    let report = attempt("linear.onnx", |spec| spec.backend.threads = 2);
-    assert_eq!((report.outcome, &report.actual.threads), (Outcome::Ok, &Reading::Present(2)));
+fn as_many_threads_as_were_asked_for_are_counted_again_and_again() {
+    let network = common::network();
+    common::counts_as_many_as_asked(|threads| {
+        let home = tempfile::tempdir().unwrap();
+        let spec = common::counted(common::job("tract", "digits-cnn.onnx", &network), threads);
+        common::run(spec, &[&network], &common::options(home.path()))
+    });
 }
 
 #[test]

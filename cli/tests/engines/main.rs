@@ -9,6 +9,7 @@ mod opencl;
 #[path = "../cli/support.rs"]
 #[expect(dead_code, reason = "shared with the other tests of the binary, which use more of it")]
 mod support;
+mod tensorflow;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -152,7 +153,7 @@ fn one_suite_holds_every_engine_and_version_and_accelerator_against_one_referenc
         ["onnx onnxruntime@1.30 cpu ×1", "onnx onnxruntime@1.31 cpu ×1", "tflite litert cpu ×1"]
             .map(|key| version(&fleet, &jobs[key]))
             .to_vec();
-    assert_eq!(versions, ["onnxruntime 1.30.0", "onnxruntime 1.31.1", "litert 2.3.0"]);
+    assert_eq!(versions, ["onnxruntime 1.30.0", "onnxruntime 1.31.1", "litert 2.3.0, as the package says"]);
     let page = job_page(&fleet, &jobs["onnx onnxruntime@webgpu gpu ×1"]);
     let delegated = &page["report"]["actual"]["delegated"]["present"];
     assert!(delegated[0].as_u64().unwrap() > 0 && delegated[0] == delegated[1], "{:#}", page["report"]["actual"]);

@@ -14,6 +14,7 @@ use crate::profile::ProfileKind;
 use crate::reading::Reading;
 use crate::reason::{Code, Reason};
 use crate::report::{BlockKind, GoldenRecord, Memory, ProcessRecord, ProcessRole, Report, SensorTrace};
+use crate::runtimes::PackageKind;
 use crate::stage::Stage;
 
 /// What a report comes to.
@@ -84,7 +85,8 @@ fn latency_processes(report: &Report) -> impl Iterator<Item = &ProcessRecord> {
 }
 
 /// Load, first inference and warm-up. The first process loads cold, the later ones warm, whatever they are for. One that
-/// asks the engine of its operators loads under a profiler, and tells nothing of loading.
+/// asks the engine of its operators loads under a profiler, and tells nothing of loading. An interpreter and its libraries
+/// are nobody's files: they stay in the page cache, and most of what a runner loads is theirs.
 fn phases(spec: &JobSpec, report: &Report) -> [Metric; 5] {
     let first = latency_processes(report).map(|process| process.index).min();
     let is_first = |process: &&ProcessRecord| Some(process.index) == first;
@@ -92,6 +94,10 @@ fn phases(spec: &JobSpec, report: &Report) -> [Metric; 5] {
     let cold = coldest.and_then(|process| process.load_ms);
     let reads = coldest.and_then(|process| process.load_reads);
     let size = spec.model.manifest.size();
+    let interpreted = matches!(
+        spec.package.as_ref().map(|package| &package.kind),
+        Some(PackageKind::Runner { interpreter: Some(_) })
+    );
     let plain = |process: &&ProcessRecord| match process.role {
         ProcessRole::Latency | ProcessRole::Memory | ProcessRole::Accuracy => true,
         ProcessRole::Operators => false,
@@ -105,6 +111,7 @@ fn phases(spec: &JobSpec, report: &Report) -> [Metric; 5] {
     };
     [
         match (cold, reads) {
+            (Some(_), _) if interpreted => Metric::absent("load_cold_ms", Code::InterpreterKept.template()),
             (Some(_), None) => Metric::absent("load_cold_ms", Code::ColdUnknown.template()),
             (Some(_), Some(read)) if read < size / 2 => {
                 Metric::absent("load_cold_ms", Reason::new(Code::NotCold, &[("read", &read), ("size", &size)]).text())

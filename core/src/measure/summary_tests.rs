@@ -5,8 +5,9 @@ use crate::dataset::scorer;
 use crate::evidence::Evidence;
 use crate::measure::testing::{block, process, report, spec};
 use crate::metric::REGISTRY;
-use crate::model::Precision;
+use crate::model::{Manifest, Precision};
 use crate::report::{GoldenRecord, Memory, StageRecord, Thinned};
+use crate::runtimes::RuntimePackage;
 
 fn names(summary: &Summary) -> Vec<&str> {
     summary.metrics.iter().map(|metric| metric.name.as_str()).collect()
@@ -511,6 +512,27 @@ fn a_load_for_which_the_disk_read_next_to_nothing_was_not_cold() {
     let unknown = with(None);
     assert_eq!(value(&unknown, "load_cold_ms"), None);
     assert_eq!(reason(&unknown, "load_cold_ms").as_deref(), Some(Code::ColdUnknown.template()));
+}
+
+#[test]
+fn a_load_through_an_interpreter_whose_files_stay_in_the_page_cache_is_not_cold() {
+    let with = |interpreter: Option<&str>| {
+        let package = RuntimePackage {
+            runtime: "opencv".to_owned(),
+            kind: PackageKind::Runner { interpreter: interpreter.map(str::to_owned) },
+            version: "1".to_owned(),
+            abi: None,
+            accelerators: Vec::new(),
+            formats: Vec::new(),
+            manifest: Manifest { entries: Vec::new() },
+        };
+        let spec = JobSpec { package: Some(package), ..spec(ProfileKind::Quick, None, 1) };
+        summarise(&spec, &quick_report())
+    };
+    let interpreted = with(Some("python3"));
+    assert_eq!(value(&interpreted, "load_cold_ms"), None);
+    assert_eq!(reason(&interpreted, "load_cold_ms").as_deref(), Some(Code::InterpreterKept.template()));
+    assert_eq!(value(&with(None), "load_cold_ms"), Some(80.0), "the control: all of it is in its package");
 }
 
 #[test]

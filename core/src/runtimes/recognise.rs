@@ -116,7 +116,7 @@ pub enum Refusal {
     NoVersion {
         path: String,
     },
-    /// Agents cannot call it.
+    /// Agents cannot call it: its functions take other arguments, or are not there.
     TooOld {
         engine: Engine,
         version: String,
@@ -163,8 +163,12 @@ impl fmt::Display for Refusal {
                 write!(f, "nothing tells the version of {path}: give it, as in `--version 1.31.1`")
             }
             Self::TooOld { engine, version } => {
-                let least = least_version(*engine).map(|(major, minor)| format!("{major}.{minor}")).unwrap_or_default();
-                write!(f, "agents call {engine} from {least} on, and this is {version}")
+                let (major, minor, patch) = least_version(*engine);
+                write!(
+                    f,
+                    "agents call the interface that {engine} has from {major}.{minor}.{patch} on, and this is {version}: \
+                     take a newer package"
+                )
             }
             Self::NoProgram { name } => write!(
                 f,
@@ -210,20 +214,24 @@ pub fn recognise(contents: &Contents, version: Option<&str>) -> Result<Vec<Recog
     Ok(found.into_values().collect())
 }
 
-/// The oldest version whose interface agents call, where there is one.
-const fn least_version(engine: Engine) -> Option<(u32, u32)> {
+/// The oldest version whose interface agents call. Before LiteRT 2.1.6 `LiteRtCreateModelFromFile` took no environment
+/// (litert/c/litert_model.h of its tags v2.1.5 and v2.1.6): the same name with other arguments.
+const fn least_version(engine: Engine) -> (u32, u32, u32) {
     match engine {
-        Engine::Onnxruntime => Some((1, 17)),
-        Engine::Litert => None,
+        Engine::Onnxruntime => (1, 17, 0),
+        Engine::Litert => (2, 1, 6),
     }
 }
 
 fn is_too_old(package: &Recognised) -> bool {
-    let mut parts = package.version.split('.').map(|part| part.parse::<u32>().ok());
-    let own = (parts.next().flatten(), parts.next().flatten());
-    match (least_version(package.engine), own) {
-        (Some(least), (Some(major), Some(minor))) => (major, minor) < least,
-        (Some(_) | None, _) => false,
+    // `0rc1` begins with its number.
+    let number = |part: &str| part.split(|c: char| !c.is_ascii_digit()).next().and_then(|digits| digits.parse().ok());
+    let mut parts = package.version.split('.');
+    let mut next = || parts.next().and_then(number);
+    match (next(), next(), next()) {
+        // A version without its last number may be any of those.
+        (Some(major), Some(minor), patch) => (major, minor, patch.unwrap_or(u32::MAX)) < least_version(package.engine),
+        (None, ..) | (_, None, _) => false,
     }
 }
 

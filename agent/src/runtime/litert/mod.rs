@@ -5,6 +5,7 @@ mod profile;
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_void};
+use std::mem::ManuallyDrop;
 use std::os::unix::ffi::OsStrExt as _;
 use std::ptr;
 use std::rc::Rc;
@@ -57,6 +58,7 @@ type IsNonCpuFullyAccelerated = unsafe extern "C" fn(sys::CompiledModel, *mut bo
 /// The library with an environment, loaded into this process.
 pub(super) struct Litert {
     api: Rc<Api>,
+    /// As the package says.
     version: String,
     /// Its GPU accelerator computes by Vulkan, not by OpenCL or OpenGL.
     by_vulkan: bool,
@@ -73,8 +75,8 @@ struct Api {
     is_non_cpu_fully_accelerated: Option<IsNonCpuFullyAccelerated>,
     /// Not in every version either.
     profiler: Option<ProfilerApi>,
-    /// Last, so that it outlives what points into it.
-    _library: Library,
+    /// Stays loaded: up to 2.2.0 it leaves the process a function of its own to call at its end.
+    _library: ManuallyDrop<Library>,
 }
 
 /// What it takes to have the engine tell of its operators.
@@ -146,7 +148,7 @@ impl Litert {
             add_opaque_options,
             is_non_cpu_fully_accelerated,
             profiler: ProfilerApi::find(&library),
-            _library: library,
+            _library: ManuallyDrop::new(library),
         };
         let by_vulkan = package.folder.join(WEBGPU_ACCELERATOR).exists();
         Ok(Self { api: Rc::new(api), version: package.version.clone(), by_vulkan })
@@ -216,8 +218,9 @@ impl Runtime for Litert {
         Engine::Litert.as_str()
     }
 
+    /// No version of LiteRT has a function that tells it.
     fn version(&self) -> String {
-        self.version.clone()
+        format!("{}, as the package says", self.version)
     }
 
     fn probe(&self) -> RuntimeOffer {
@@ -231,7 +234,8 @@ impl Runtime for Litert {
             absent.insert(Accelerator::Gpu, error.message);
         }
         let formats = Engine::Litert.formats().to_vec();
-        RuntimeOffer { name: self.name().to_owned(), version: self.version(), formats, accelerators, absent }
+        let version = self.version.clone();
+        RuntimeOffer { name: self.name().to_owned(), version, formats, accelerators, absent }
     }
 
     fn describe(&self, files: &ModelFiles<'_>) -> Result<Signature, RuntimeError> {
@@ -416,7 +420,6 @@ struct Loaded {
     outputs: Vec<sys::TensorBuffer>,
     signature: Signature,
     accelerator: Accelerator,
-    threads: u16,
     precision: Reading<String>,
     fallback: Option<String>,
     compiled_in: Duration,
@@ -451,7 +454,6 @@ impl Loaded {
             outputs: Vec::new(),
             signature,
             accelerator: request.accelerator,
-            threads: request.threads,
             precision: precision_told(request),
             fallback: None,
             compiled_in: Duration::ZERO,
@@ -686,13 +688,19 @@ impl Timed for Loaded {
 impl Session for Loaded {
     fn actual(&self) -> Actual {
         Actual {
-            accelerator: Reading::Present(self.accelerator.as_str().to_owned()),
+            accelerator: match (self.accelerator, &self.fallback) {
+                (Accelerator::Cpu, _) | (_, None) => Reading::Present(self.accelerator.as_str().to_owned()),
+                (Accelerator::Gpu | Accelerator::Npu, Some(_)) => {
+                    let accelerator = self.accelerator.as_str();
+                    Reading::absent(format!("litert does not tell whether any of it is on the {accelerator}"))
+                }
+            },
             provider: Reading::absent(Reason::new(Code::NotTold, &[("program", &"litert")]).text()),
             device: vulkan::computed_on("litert", self.accelerator, &self.gpu),
             delegated: Reading::absent("litert tells whether all operators are on the accelerator, not how many"),
             rest: Vec::new(),
             precision: self.precision.clone(),
-            threads: Reading::Present(self.threads),
+            threads: Reading::absent(Code::ThreadsUncounted.template()),
             affinity: Reading::absent("read by the process"),
             fallback: self.fallback.clone(),
             signature: Some(self.signature.clone()),

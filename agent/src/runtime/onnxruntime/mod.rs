@@ -39,23 +39,27 @@ use crate::data::NamedTensor;
 /// The library, loaded into this process. A process loads one and keeps it to its end.
 pub(super) struct Onnxruntime {
     environment: Environment,
+    /// As the library itself says.
     version: String,
     /// Of the package: some providers load libraries that lie there.
     folder: PathBuf,
 }
 
+/// Why it is not known on what the operators are.
+const UNASKED: &str = "no process asked the engine about its operators";
 /// Beginning of the name of the engine's profile, which ends as the engine likes.
 const PROFILE_PREFIX: &str = "operators";
 
 impl Onnxruntime {
     /// Loads the library of a package; its companions are found beside it.
     pub(super) fn open(package: &PlacedPackage) -> Result<Self, RuntimeError> {
-        answers(&package.library()).map_err(|why| package.refused(&why))?;
+        let version = own_version(&package.library()).map_err(|why| package.refused(&why))?;
+        package.agree(&version)?;
         let builder = ort::init_from(package.library()).map_err(|error| package.refused(&said(&error)))?;
         let environment = builder.with_name("seatrial").with_telemetry(false).build().map_err(|error| {
             RuntimeError::new(Claim::UnsupportedBackend, format!("onnxruntime does not start: {error}"))
         })?;
-        Ok(Self { environment, version: package.version.clone(), folder: package.folder.clone() })
+        Ok(Self { environment, version, folder: package.folder.clone() })
     }
 
     fn session(&self, files: &ModelFiles<'_>, request: &LoadRequest<'_>) -> ort::Result<OrtSession> {
@@ -75,20 +79,23 @@ impl Onnxruntime {
     }
 }
 
-/// A library without an interface would end the process inside the wrapper.
-fn answers(library: &Path) -> Result<(), String> {
+/// What the library says of itself. One without an interface would end the process inside the wrapper.
+fn own_version(library: &Path) -> Result<String, String> {
     // SAFETY: in a child, and the wrapper is about to do the same.
     unsafe {
         let library = Library::new(library).map_err(|error| in_full(&error))?;
         let base: libloading::Symbol<'_, unsafe extern "C" fn() -> *const sys::OrtApiBase> =
             library.get(b"OrtGetApiBase\0").map_err(|error| in_full(&error))?;
-        if base().is_null() {
-            return Err("its OrtGetApiBase gives nothing".to_owned());
+        let base = base().as_ref().ok_or("its OrtGetApiBase gives nothing")?;
+        let version = (base.GetVersionString)();
+        if version.is_null() {
+            return Err("it does not tell its version".to_owned());
         }
+        let version = CStr::from_ptr(version).to_string_lossy().into_owned();
         // It stays loaded: what its initialisers began may go on.
         std::mem::forget(library);
+        Ok(version)
     }
-    Ok(())
 }
 
 /// The wrapper's error leaves out what the linker said.
@@ -331,7 +338,6 @@ struct Loaded {
     accelerator: Accelerator,
     /// Where it is not the engine's own for the CPU.
     provider: Option<Provider>,
-    threads: u16,
     signature: Signature,
     /// Where the engine's profile comes to lie, in the process that asks.
     profile: Option<PathBuf>,
@@ -358,7 +364,6 @@ impl Loaded {
             output_names,
             accelerator: request.accelerator,
             provider: provider(request.accelerator, request.provider),
-            threads: request.threads,
             signature,
             profile: request.operator_profile.map(Path::to_owned),
             delegation: None,
@@ -397,12 +402,20 @@ fn take_message(status: NonNull<sys::OrtStatus>) -> String {
 impl Session for Loaded {
     fn actual(&self) -> Actual {
         Actual {
-            accelerator: Reading::Present(self.accelerator.as_str().to_owned()),
-            provider: Reading::Present(self.provider.map_or("CPUExecutionProvider", in_profile).to_owned()),
+            accelerator: match (self.accelerator, &self.delegation) {
+                (Accelerator::Cpu, _) | (_, Some(_)) => Reading::Present(self.accelerator.as_str().to_owned()),
+                (Accelerator::Gpu | Accelerator::Npu, None) => Reading::absent(UNASKED),
+            },
+            provider: match (self.provider, &self.delegation) {
+                (Some(provider), Some(Delegation { delegated: (0, _), .. })) => {
+                    Reading::absent(format!("no operator ran on {}", in_profile(provider)))
+                }
+                (provider, _) => Reading::Present(provider.map_or("CPUExecutionProvider", in_profile).to_owned()),
+            },
             device: vulkan::computed_on("onnxruntime", self.accelerator, &self.gpu),
             delegated: match &self.delegation {
                 Some(delegation) => Reading::Present(delegation.delegated),
-                None => Reading::absent("no process asked the engine about its operators"),
+                None => Reading::absent(UNASKED),
             },
             rest: self.delegation.as_ref().map(|delegation| delegation.rest.clone()).unwrap_or_default(),
             precision: match self.provider {
@@ -412,7 +425,7 @@ impl Session for Loaded {
                     Reading::absent(Reason::new(Code::DriverDecides, &[("runtime", &"onnxruntime")]).text())
                 }
             },
-            threads: Reading::Present(self.threads),
+            threads: Reading::absent(Code::ThreadsUncounted.template()),
             affinity: Reading::absent("read by the process"),
             fallback: self.doubt(),
             signature: Some(self.signature.clone()),

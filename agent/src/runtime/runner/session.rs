@@ -234,7 +234,7 @@ impl Session for Loaded {
             threads: Reading::from_option(threads, untold),
             affinity: Reading::absent("read by the process"),
             fallback: self.fallback(),
-            signature: None,
+            signature: self.signature().ok(),
             loaded: Vec::new(),
         }
     }

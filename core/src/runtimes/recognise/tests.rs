@@ -147,7 +147,24 @@ fn a_version_comes_from_the_library_then_the_user_then_the_names() {
     let unknown = version(silent("libonnxruntime.so.1"), "libonnxruntime.so.1", None, None);
     assert!(unknown.unwrap_err().to_string().contains("--version"));
     let old = version(silent("l.so"), "onnxruntime-linux-x64-1.9.0.tgz", None, None).unwrap_err().to_string();
-    assert_eq!(old, "agents call onnxruntime from 1.17 on, and this is 1.9.0");
+    assert!(old.contains("onnxruntime has from 1.17.0 on, and this is 1.9.0: take a newer package"), "{old}");
+}
+
+#[test]
+fn a_litert_whose_functions_take_other_arguments_is_refused_by_its_version() {
+    let of = |version: &str| {
+        let litert =
+            exporting(library("libLiteRt.so", Machine::X86_64, &["libc.so.6"]), "LiteRtCreateEnvironment", None);
+        recognise(&contents("x.whl", vec![litert]), Some(version)).map(|found| found[0].version.clone())
+    };
+    for version in ["2.0.3", "2.1.0", "2.1.0rc1", "2.1.5"] {
+        let refused = of(version).unwrap_err();
+        assert_eq!(refused, Refusal::TooOld { engine: Engine::Litert, version: version.to_owned() });
+        assert!(refused.to_string().contains("litert has from 2.1.6 on"), "{refused}");
+    }
+    for version in ["2.1.6", "2.1.10", "2.2.0", "2.3.0", "2.4.0.dev20261026", "2.2", "10.0.0"] {
+        assert_eq!(of(version).as_deref(), Ok(version));
+    }
 }
 
 #[test]
