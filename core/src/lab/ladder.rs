@@ -50,8 +50,7 @@ impl Step {
             Self::Retry => 8,
             Self::RestartLink => 4,
             Self::KillStray => 3,
-            Self::Reboot => 2,
-            Self::PowerCycle => 2,
+            Self::Reboot | Self::PowerCycle => 2,
             Self::Person => usize::MAX,
         }
     }

@@ -145,24 +145,19 @@ impl Service {
                 let standing = Standing::Quarantined { reason: cut(reason), until };
                 Ok(Self { standing, strikes: strikes.saturating_add(1) })
             }
-            // Whoever took it out knows better than a machine that finds it sick.
-            (
-                Order::Sick { .. },
-                Standing::Quarantined { .. } | Standing::Maintenance { .. } | Standing::Retired { .. },
-            ) => same(),
             (Order::Healthy, Standing::InService | Standing::Reserved { .. }) => {
                 Ok(Self { standing: standing.clone(), strikes: 0 })
             }
-            // A healthy check of a device that is out of service ends nothing: its quarantine has its own end.
-            (
-                Order::Healthy,
-                Standing::Quarantined { .. } | Standing::Maintenance { .. } | Standing::Retired { .. },
-            ) => same(),
             (Order::Tick, Standing::Reserved { until, .. }) if *until <= now => with(Standing::InService),
             (Order::Tick, Standing::Quarantined { until: Some(until), .. }) if *until <= now => {
                 with(Standing::InService)
             }
+            // Whoever took it out knows better than a machine, and its quarantine has its own end.
             (
+                Order::Sick { .. } | Order::Healthy,
+                Standing::Quarantined { .. } | Standing::Maintenance { .. } | Standing::Retired { .. },
+            )
+            | (
                 Order::Tick,
                 Standing::InService
                 | Standing::Reserved { .. }
