@@ -145,7 +145,7 @@ fn a_runner_keeps_the_rules_of_a_measurement() {
     });
     assert_eq!((bounded.outcome, count(&bounded)), (Outcome::Ok, 100), "{:?}", bounded.message);
     let timed = bench.run("well", |spec| spec.profile.stop.min_time = Duration::from_millis(300));
-    assert!(count(&timed) > 500, "{} samples in 300 ms", count(&timed));
+    assert!(count(&timed) > 2 * 64, "64 are enough without a least time: {} samples in 300 ms", count(&timed));
     let paced = bench.run("well", |spec| {
         spec.profile.interval = Some(Duration::from_millis(5));
         (spec.profile.stop.min_samples, spec.profile.stop.min_time) = (10, Duration::ZERO);
