@@ -366,6 +366,15 @@ codes! {
     NotAndroid, "not_android", "not an Android device, or its properties cannot be read";
     NoGpuKnown, "no_gpu_known", "no GPU is known to this kernel, or it may not be asked";
     NoGpuDriver, "no_gpu_driver", "no GPU driver is loaded";
+    PropertiesCut, "properties_cut", "the list of properties is cut off, and what is missing in it may be on the device";
+    PropertiesGarbled, "properties_garbled", "the list of properties is garbled, and what is missing in it may be on the device";
+    PropertiesContradict, "properties_contradict", "told twice, with different values, and not believed: {keys}";
+    RomsMixed, "roms_mixed", "the properties are of {rom}, and also of {others}: a ported or spoofed ROM";
+    CustomRom, "custom_rom", "{rom} is not the maker's ROM: drivers and thermal limits may be others";
+    SystemOpened, "system_opened", "the system is not as its maker closed it: {keys}";
+    IdentityDisputed, "identity_disputed", "partitions of the device name different products, as after spoofing: {keys}";
+    ChipDisputed, "chip_disputed", "the chip is told in different ways: {from}, but {others}";
+    ContainerOfHarmony, "container_of_harmony", "this is the Android container of HarmonyOS NEXT, not the phone, which is reached by hdc";
     NoFile, "no_file", "there is no {path}";
     NotReadable, "not_readable", "{path} may not be read by this user";
     TooManySensors, "too_many_sensors", "there are {count} sensors, of which {read} are read";
