@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::profile::Findings;
 use crate::reading::{self, Reading};
 
 /// What tells one device from another, strongest first. Cheap phones share serials and hosts have none, so the server
@@ -75,6 +76,9 @@ pub struct Profile {
     /// Interpreters that the agent's own configuration names, with their versions.
     #[serde(default)]
     pub interpreters: BTreeMap<String, String>,
+    /// What raw evidence says the device is, each finding with what decided it; `None` of an older agent.
+    #[serde(default)]
+    pub findings: Option<Findings>,
     /// True for a simulated device: pages say so on every figure.
     pub simulated: bool,
 }

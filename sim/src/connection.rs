@@ -85,6 +85,7 @@ impl Identity {
             engines: Vec::new(),
             packages: Vec::new(),
             interpreters: BTreeMap::new(),
+            findings: None,
             simulated: true,
         };
         Self { evidence, profile, token: None }

@@ -4,6 +4,7 @@
 pub(crate) mod battery;
 mod cooling;
 mod cpu;
+mod evidence;
 mod files;
 mod frequency;
 mod gpu;
@@ -17,10 +18,12 @@ pub(crate) mod thermal;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use seatrial_core::backend::Affinity;
 use seatrial_core::device::{Evidence, Profile};
 use seatrial_core::placement;
+use seatrial_core::profile::Findings;
 use seatrial_core::reading::Reading;
 use seatrial_core::reason::{Code, Reason};
 use seatrial_core::report::Environment;
@@ -47,11 +50,13 @@ pub struct SensorReading {
 #[derive(Debug, Clone)]
 pub struct Probe {
     files: Files,
+    /// Read once: it takes seconds on a phone, and changes with a reboot at the earliest.
+    findings: Arc<OnceLock<Option<Findings>>>,
 }
 
 impl Probe {
     pub fn new(root: &Path) -> Self {
-        Self { files: Files::new(root) }
+        Self { files: Files::new(root), findings: Arc::default() }
     }
 
     /// What the device is.
@@ -63,7 +68,7 @@ impl Probe {
             .into_iter()
             .map(|reading| (reading.sensor, reading.value.reason().unwrap_or("not read").to_owned()))
             .collect();
-        Profile {
+        let mut profile = Profile {
             brand: os::brand(&self.files),
             product: os::product(&self.files),
             os: os::name(&self.files),
@@ -82,8 +87,13 @@ impl Probe {
             engines: runtime::engines(),
             packages: Vec::new(),
             interpreters: BTreeMap::new(),
+            findings: None,
             simulated,
+        };
+        if let Some(findings) = self.findings.get_or_init(|| evidence::findings(&self.files)).clone() {
+            findings.describe(&mut profile);
         }
+        profile
     }
 
     /// What tells this device from another; the agent adds the id that it was given.
@@ -202,11 +212,13 @@ mod tests {
         assert_eq!(clusters, [vec![0, 1, 2, 3], vec![4, 5, 6], vec![7]]);
         assert_eq!(profile.brand, Reading::Present("Xiaomi".into()));
         assert_eq!(profile.android_api, Reading::Present(35));
-        assert_eq!(profile.gpu, Reading::Present("Adreno830v2".into()));
+        assert_eq!(profile.gpu, Reading::Present("Adreno 830".into()), "the kernel writes Adreno830v2");
         assert!(profile.sensors.contains(&"battery/temperature".to_owned()), "{:?}", profile.sensors);
         let features = profile.cpu.features.into_present().unwrap();
         assert!(features.contains(&"asimddp".to_owned()));
         assert!(!features.contains(&"sve2".to_owned()), "only the prime core of this phone has it");
+        let gpu = profile.findings.unwrap().gpu.into_present().unwrap();
+        assert_eq!(gpu.from, "/sys/class/kgsl/kgsl-3d0/gpu_model = Adreno830v2");
     }
 
     #[test]

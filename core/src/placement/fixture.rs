@@ -67,6 +67,7 @@ pub(crate) fn phone(number: u8) -> DeviceRow {
             engines: Vec::new(),
             packages: Vec::new(),
             interpreters: BTreeMap::new(),
+            findings: None,
             simulated: false,
         },
         labels: [("shelf".to_owned(), "A3".to_owned())].into(),

@@ -7,6 +7,7 @@
 
 mod chip;
 mod cores;
+mod describe;
 mod evidence;
 mod glob;
 mod graphics;

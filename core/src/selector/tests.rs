@@ -130,6 +130,7 @@ fn every_documented_variable_can_be_read() {
         let mut device = phone(1);
         device.profile.gpu_driver = Reading::Present("v1".to_owned());
         device.profile.cpu.model = Reading::Present("Oryon".to_owned());
+        describe(&mut device);
         assert_eq!(selects(&format!("{} != null", variable.name), &device), Ok(true), "{}", variable.name);
     }
 }
@@ -247,3 +248,29 @@ const WORDS: [&str; 40] = [
     ",",
     "x",
 ];
+
+/// Gives the phone what raw evidence says: HyperOS 10.0.5.0, and OpenCL.
+fn describe(device: &mut DeviceRow) {
+    use crate::profile::{Ending, Piece, RawEvidence, Rules, read};
+    let mut evidence = RawEvidence::default();
+    let properties = "[ro.product.brand]: [Xiaomi]\n[ro.mi.os.version.incremental]: [OS10.0.5.0.VNCCNXM]\n";
+    evidence.keep(Piece::Getprop, properties.to_owned(), Ending::Whole);
+    evidence.keep(Piece::Libraries, "/vendor/lib64/libOpenCL.so\n".to_owned(), Ending::Whole);
+    read(&evidence, Rules::shipped().unwrap()).describe(&mut device.profile);
+}
+
+#[test]
+fn a_rom_is_selected_by_name_and_version_and_libraries_by_what_they_are_for() {
+    let mut device = phone(1);
+    let said = selects("rom_major >= 2", &device).unwrap_err().to_string();
+    assert_eq!(said, "the selector cannot be decided: `rom_major` is not known (the device's agent did not tell)");
+    describe(&mut device);
+    for (text, selected) in [
+        ("rom == 'HyperOS' && rom_major >= 9", true),
+        ("rom_version == '10.0.5.0'", true),
+        ("'opencl' in libraries && !('qualcomm_npu' in libraries)", true),
+        ("rom == 'ColorOS'", false),
+    ] {
+        assert_eq!(selects(text, &device), Ok(selected), "{text}");
+    }
+}

@@ -1,12 +1,14 @@
 //! The names that a selector may read, and their values for a device.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, LazyLock};
 
 use cel::objects::Key;
 use cel::{Context, Env, ExecutionError, Value};
 
 use super::names::Used;
+use crate::device::Profile;
+use crate::profile::{Fact, Findings, Rom};
 use crate::reading::Reading;
 use crate::store::DeviceRow;
 
@@ -33,6 +35,10 @@ variables! {
     "brand": "string or null", "brand, as the device reports it";
     "product": "string or null", "model of the device: \"Xiaomi 15\"";
     "os": "string or null", "operating system or ROM with its version";
+    "rom": "string or null", "ROM of a phone: \"HyperOS\", \"ColorOS\", \"Android\" where its maker has none";
+    "rom_version": "string or null", "its version: \"2.0.5.0\"";
+    "rom_major": "integer or null", "the first number of its version";
+    "libraries": "list of strings or null", "interfaces whose libraries are there: `\"opencl\" in libraries`";
     "kernel": "string or null", "version of the kernel";
     "soc": "string or null", "system on chip";
     "gpu": "string or null", "graphics processor";
@@ -83,6 +89,10 @@ fn value(device: &DeviceRow, used: &Used, name: &str) -> Value {
         "brand" => text(&profile.brand),
         "product" => text(&profile.product),
         "os" => text(&profile.os),
+        "rom" => rom(profile).ok().map(|rom| rom.name.clone()).into(),
+        "rom_version" => rom_version(profile).ok().cloned().into(),
+        "rom_major" => rom_version(profile).ok().and_then(|text| text.split('.').next()?.parse::<i64>().ok()).into(),
+        "libraries" => libraries(profile).ok().into(),
         "kernel" => text(&profile.kernel),
         "soc" => text(&profile.soc),
         "gpu" => text(&profile.gpu),
@@ -104,6 +114,33 @@ fn value(device: &DeviceRow, used: &Used, name: &str) -> Value {
         "simulated" => profile.simulated.into(),
         _ => Value::Null,
     }
+}
+
+/// What was found, or why it was not.
+fn found<T>(profile: &Profile, fact: impl Fn(&Findings) -> &Fact<T>) -> Result<&T, &str> {
+    match profile.findings.as_ref().map(fact) {
+        Some(Reading::Present(found)) => Ok(&found.value),
+        Some(Reading::Absent(reason)) => Err(reason),
+        None => Err("the device's agent did not tell"),
+    }
+}
+
+fn rom(profile: &Profile) -> Result<&Rom, &str> {
+    found(profile, |findings| &findings.rom)
+}
+
+fn rom_version(profile: &Profile) -> Result<&String, &str> {
+    match &rom(profile)?.version {
+        Reading::Present(version) => Ok(version),
+        Reading::Absent(reason) => Err(reason),
+    }
+}
+
+/// Interfaces, each once.
+fn libraries(profile: &Profile) -> Result<Vec<String>, &str> {
+    let libraries = found(profile, |findings| &findings.libraries)?;
+    let interfaces: BTreeSet<&String> = libraries.iter().map(|library| &library.interface).collect();
+    Ok(interfaces.into_iter().cloned().collect())
 }
 
 /// The labels, with "" for each that the expression reads without asking first whether it is set.
@@ -133,6 +170,9 @@ fn absence<'d>(device: &'d DeviceRow, name: &str) -> Option<&'d str> {
         "brand" => profile.brand.reason(),
         "product" => profile.product.reason(),
         "os" => profile.os.reason(),
+        "rom" => rom(profile).err(),
+        "rom_version" | "rom_major" => rom_version(profile).err(),
+        "libraries" => libraries(profile).err(),
         "kernel" => profile.kernel.reason(),
         "soc" => profile.soc.reason(),
         "gpu" => profile.gpu.reason(),

@@ -10,6 +10,7 @@ use seatrial_core::reading::Reading;
 use seatrial_core::store::{DeviceRow, JobRow, TransitionRow};
 use serde::Serialize;
 
+use super::findings::{self, FindingLines};
 use super::fleet::{quarantine, state_now};
 use super::{JobLines, Numbers, job_line, numbers_of, reading, sessions};
 use crate::Dashboards;
@@ -82,6 +83,8 @@ struct Page {
     features: String,
     runtimes: Vec<RuntimeLine>,
     sensors: Vec<(String, String)>,
+    /// `None` of an agent that does not tell.
+    findings: Option<FindingLines>,
     labels: Vec<(String, String)>,
     evidence: Vec<(String, String)>,
     transitions: Vec<TransitionLine>,
@@ -129,6 +132,7 @@ pub(crate) async fn page(
                 built_in.chain(packages).collect()
             },
             sensors: sensors(device, words),
+            findings: profile.findings.as_ref().map(|findings| findings::lines(findings, words)),
             labels: device.labels.clone().into_iter().collect(),
             evidence: evidence(device, words),
             transitions: data

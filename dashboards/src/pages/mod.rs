@@ -5,6 +5,7 @@ pub(crate) mod between;
 pub(crate) mod dataset;
 pub(crate) mod device;
 pub(crate) mod examples;
+mod findings;
 pub(crate) mod fleet;
 pub(crate) mod home;
 pub(crate) mod job;

@@ -197,6 +197,7 @@ pub(crate) fn profile(brand: &str, product: &str) -> Profile {
         engines: Vec::new(),
         packages: Vec::new(),
         interpreters: BTreeMap::new(),
+        findings: None,
         simulated: false,
     }
 }
