@@ -309,6 +309,7 @@ impl Driver {
                 interpreters: self.config.interpreters.versions(),
                 ..self.probe.profile(self.config.simulated)
             },
+            raw_evidence: self.probe.raw_evidence().cloned(),
         };
         match wire::to_wire(message, introduce) {
             Ok(message) => self.queue(message),

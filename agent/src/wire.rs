@@ -5,6 +5,7 @@ use std::time::Duration;
 use prost::Message as _;
 use seatrial_core::device::{Evidence, Profile};
 use seatrial_core::job::{AttemptRef, SPEC_SCHEMA};
+use seatrial_core::profile::RawEvidence;
 use seatrial_core::reading::Reading;
 use seatrial_core::reason::Code;
 use seatrial_core::report::{BlockKind, Report};
@@ -12,7 +13,7 @@ use seatrial_core::session::{FromServer, HeldAttempt, Progress, ToServer, Welcom
 use seatrial_proto::v1::{self, agent_message, server_message};
 use seatrial_proto::{
     ConvertError, PROTOCOL_MAX, PROTOCOL_MIN, attempt_from_wire, attempt_to_wire, evidence_to_wire, grant_from_wire,
-    report_to_wire,
+    raw_evidence_to_wire, report_to_wire,
 };
 
 use crate::VERSION;
@@ -21,6 +22,7 @@ use crate::VERSION;
 pub(crate) struct Introduction {
     pub evidence: Evidence,
     pub profile: Profile,
+    pub raw_evidence: Option<RawEvidence>,
 }
 
 /// `introduce` is asked only for a hello: probing takes a moment.
@@ -49,7 +51,12 @@ fn hello(
     lost: Vec<AttemptRef>,
     introduction: Introduction,
 ) -> Result<v1::Hello, serde_json::Error> {
-    let Introduction { evidence, profile } = introduction;
+    let Introduction { evidence, profile, raw_evidence } = introduction;
+    // An agent that cannot bring it is still one that works.
+    let raw_evidence = raw_evidence.map(|raw| raw_evidence_to_wire(&raw)).transpose().unwrap_or_else(|error| {
+        tracing::error!(%error, "the server is not told what the profile was read from");
+        None
+    });
     let held = held.into_iter().map(|HeldAttempt { attempt, ended, stage }| v1::HeldAttempt {
         attempt: Some(attempt_to_wire(attempt)),
         ended,
@@ -63,6 +70,7 @@ fn hello(
         profile_json: serde_json::to_string(&profile)?,
         held: held.collect(),
         lost: lost.into_iter().map(attempt_to_wire).collect(),
+        raw_evidence: raw_evidence.unwrap_or_default().into(),
     })
 }
 

@@ -8,6 +8,7 @@ use seatrial_core::dataset::package::MAX_EXAMPLES;
 use seatrial_core::device::Evidence;
 use seatrial_core::ids::JobId;
 use seatrial_core::job::{AttemptRef, Grant};
+use seatrial_core::profile::RawEvidence;
 use seatrial_core::report::{Block, BlockKind, Report};
 use zstd::zstd_safe::{DCtx, ResetDirective};
 
@@ -21,6 +22,8 @@ pub const MAX_BLOCKS: usize = 64;
 pub const MAX_BLOCK_VALUES: u32 = 5 * MAX_EXAMPLES;
 /// No field of the evidence is longer, in bytes.
 pub const MAX_EVIDENCE: usize = 256;
+/// Raw evidence of a device is no larger, in bytes of JSON.
+pub const MAX_RAW_EVIDENCE: usize = 2 << 20;
 
 /// zstd level of the document: higher ones save nothing on a few kilobytes of JSON.
 const LEVEL: i32 = 3;
@@ -108,6 +111,25 @@ pub fn evidence_from_wire(wire: Option<v1::Evidence>) -> Result<Evidence, Conver
     })
 }
 
+/// Raw evidence as it is sent and kept: zstd JSON.
+pub fn raw_evidence_to_wire(evidence: &RawEvidence) -> Result<Vec<u8>, ConvertError> {
+    let json = serde_json::to_vec(evidence).map_err(|error| invalid(RAW_EVIDENCE)(error.to_string()))?;
+    at_most("raw evidence in bytes", json.len(), MAX_RAW_EVIDENCE)?;
+    zstd::bulk::compress(&json, LEVEL).map_err(|error| invalid(RAW_EVIDENCE)(error.to_string()))
+}
+
+/// `None` of an agent that brings none.
+pub fn raw_evidence_from_wire(wire: &[u8]) -> Result<Option<RawEvidence>, ConvertError> {
+    if wire.is_empty() {
+        return Ok(None);
+    }
+    let json = decompress(wire, MAX_RAW_EVIDENCE).map_err(|error| invalid(RAW_EVIDENCE)(error.to_string()))?;
+    at_most("raw evidence in bytes", json.len(), MAX_RAW_EVIDENCE)?;
+    serde_json::from_slice(&json).map(Some).map_err(|error| invalid(RAW_EVIDENCE)(error.to_string()))
+}
+
+const RAW_EVIDENCE: &str = "raw evidence";
+
 // --- reports ---
 
 pub fn report_to_wire(attempt: AttemptRef, report: &Report) -> Result<v1::Report, ConvertError> {
@@ -127,7 +149,9 @@ pub fn report_from_wire(wire: v1::Report) -> Result<(AttemptRef, Report), Conver
     let v1::Report { attempt, document, blocks } = wire;
     let attempt = attempt_from_wire(attempt)?;
     at_most("a number of blocks", blocks.len(), MAX_BLOCKS)?;
-    let json = decompress(&document)?;
+    let damaged = |error: std::io::Error| invalid("the report's document")(error.to_string());
+    let json = decompress(&document, MAX_DOCUMENT).map_err(damaged)?;
+    at_most("a report document in bytes", json.len(), MAX_DOCUMENT)?;
     let mut report: Report =
         serde_json::from_slice(&json).map_err(|error| invalid("the report's document")(error.to_string()))?;
     report.blocks = blocks.into_iter().map(block_from_wire).collect::<Result<_, _>>()?;
@@ -139,20 +163,16 @@ thread_local! {
     static CONTEXT: RefCell<DCtx<'static>> = RefCell::new(DCtx::create());
 }
 
-/// Reads no more than [`MAX_DOCUMENT`] bytes, whatever the frame says of itself.
-fn decompress(document: &[u8]) -> Result<Vec<u8>, ConvertError> {
-    let damaged = |error: std::io::Error| invalid("the report's document")(error.to_string());
-    let mut json = Vec::new();
-    CONTEXT
-        .with_borrow_mut(|context| {
-            // What a damaged document left behind.
-            let _ = context.reset(ResetDirective::SessionOnly);
-            let decoder = zstd::stream::read::Decoder::with_context(document, context);
-            decoder.take(MAX_DOCUMENT as u64 + 1).read_to_end(&mut json)
-        })
-        .map_err(damaged)?;
-    at_most("a report document in bytes", json.len(), MAX_DOCUMENT)?;
-    Ok(json)
+/// Reads no more than one byte above `limit`, whatever the frame says of itself.
+fn decompress(document: &[u8], limit: usize) -> std::io::Result<Vec<u8>> {
+    CONTEXT.with_borrow_mut(|context| {
+        // What a damaged document left behind.
+        let _ = context.reset(ResetDirective::SessionOnly);
+        let mut json = Vec::new();
+        let decoder = zstd::stream::read::Decoder::with_context(document, context);
+        decoder.take(limit as u64 + 1).read_to_end(&mut json)?;
+        Ok(json)
+    })
 }
 
 fn block_to_wire(block: &Block) -> v1::Block {

@@ -14,8 +14,9 @@ pub mod v1 {
 mod convert;
 
 pub use convert::{
-    ConvertError, MAX_BLOCK_VALUES, MAX_BLOCKS, MAX_DOCUMENT, MAX_EVIDENCE, attempt_from_wire, attempt_to_wire,
-    evidence_from_wire, evidence_to_wire, grant_from_wire, grant_to_wire, report_from_wire, report_to_wire,
+    ConvertError, MAX_BLOCK_VALUES, MAX_BLOCKS, MAX_DOCUMENT, MAX_EVIDENCE, MAX_RAW_EVIDENCE, attempt_from_wire,
+    attempt_to_wire, evidence_from_wire, evidence_to_wire, grant_from_wire, grant_to_wire, raw_evidence_from_wire,
+    raw_evidence_to_wire, report_from_wire, report_to_wire,
 };
 
 /// Serialized `FileDescriptorSet` of the protocol, for reflection and for the compatibility test.

@@ -70,6 +70,8 @@ pub enum StartError {
          127.0.0.1, or accept the risk with --insecure"
     )]
     NoTokens { address: SocketAddr },
+    #[error("cannot read what the devices are")]
+    Devices(#[source] StoreError),
     #[error("cannot start the fleet")]
     Fleet(#[source] StoreError),
     #[error("cannot describe the protocol for reflection: {0}")]
@@ -178,6 +180,10 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let artifacts =
         Artifacts::open(&config.artifacts, config.limits, store.clone(), clock.clone(), metrics.clone()).await;
     let artifacts = artifacts.map_err(StartError::Artifacts)?;
+    let read_again = agents::read_devices_again(store.as_ref()).await.map_err(StartError::Devices)?;
+    if read_again > 0 {
+        tracing::info!(devices = read_again, "read again by newer rules");
+    }
     let unable = |source| StartError::Listen { address: config.listen, source };
     let listener = TcpListener::bind(config.listen).await.map_err(unable)?;
     let address = listener.local_addr().map_err(unable)?;

@@ -15,6 +15,8 @@ mod guard;
 mod health;
 #[path = "edge/port.rs"]
 mod port;
+#[path = "edge/profiles.rs"]
+mod profiles;
 #[path = "edge/runs.rs"]
 mod runs;
 #[path = "edge/support.rs"]

@@ -91,6 +91,31 @@ async fn refresh(tx: &mut Connection, id: DeviceId, attach: &Attach) -> Result<(
     Ok(())
 }
 
+/// What is kept already is not written again: an agent brings it with every session.
+pub(crate) async fn keep_raw_evidence(tx: &mut Connection, id: DeviceId, document: &[u8]) -> Result<(), Fault> {
+    query!(
+        "UPDATE devices SET raw_evidence = $2 WHERE id = $1 AND raw_evidence IS DISTINCT FROM $2",
+        id.to_string(),
+        document,
+    )
+    .execute(&mut *tx)
+    .await?;
+    Ok(())
+}
+
+pub(crate) async fn raw_evidence(pool: &Pool, id: DeviceId) -> Result<Option<Vec<u8>>, Fault> {
+    let found =
+        query_scalar!("SELECT raw_evidence FROM devices WHERE id = $1", id.to_string()).fetch_optional(pool).await?;
+    Ok(found.flatten())
+}
+
+pub(crate) async fn set_profile(tx: &mut Connection, id: DeviceId, profile: &Profile) -> Result<bool, Fault> {
+    let done = query!("UPDATE devices SET profile = $2 WHERE id = $1", id.to_string(), document(profile, "profile")?)
+        .execute(&mut *tx)
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
 /// Every device that shares a strong piece of evidence, with all that is known of it.
 async fn candidates(tx: &mut Connection, seen: &Evidence) -> Result<Vec<Known>, Fault> {
     let Evidence { agent_id, hardware_serial, machine_id, usb_path: _ } = seen;

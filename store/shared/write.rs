@@ -104,6 +104,26 @@ impl Store for Database {
         devices::by_evidence(&self.read, evidence).await.doing("looking for a device")
     }
 
+    async fn keep_raw_evidence(&self, id: DeviceId, document: &[u8]) -> Result<()> {
+        let doing = "keeping the evidence of a device";
+        self.writer
+            .write(doing, (id, document.to_vec()), |(id, bytes), tx| {
+                Box::pin(devices::keep_raw_evidence(tx, *id, bytes))
+            })
+            .await
+    }
+
+    async fn raw_evidence(&self, id: DeviceId) -> Result<Option<Vec<u8>>> {
+        devices::raw_evidence(&self.read, id).await.doing("reading the evidence of a device")
+    }
+
+    async fn set_device_profile(&self, id: DeviceId, profile: &Profile) -> Result<bool> {
+        let doing = "storing the profile of a device";
+        self.writer
+            .write(doing, (id, profile.clone()), |(id, profile), tx| Box::pin(devices::set_profile(tx, *id, profile)))
+            .await
+    }
+
     async fn touch_devices(&self, devices: &[DeviceId], now: Timestamp) -> Result<()> {
         if devices.is_empty() {
             return Ok(());

@@ -17,10 +17,14 @@ const MAX_OUTPUT: u64 = 4 << 20;
 /// Paths that one pattern may mean.
 const MAX_PATHS: usize = 4096;
 
-/// What the device under this root is; `None` with a word in the log when this build's own tables are broken.
-pub(super) fn findings(files: &Files) -> Option<Findings> {
+/// What the device under this root is, and what says so; `None` with a word in the log when this build's own tables are
+/// broken.
+pub(super) fn look(files: &Files) -> Option<(Findings, RawEvidence)> {
     match Rules::shipped() {
-        Ok(rules) => Some(profile::read(&collect(files, rules), rules)),
+        Ok(rules) => {
+            let evidence = collect(files, rules);
+            Some((profile::read(&evidence, rules), evidence))
+        }
         Err(error) => {
             tracing::error!(%error, "what the device is cannot be read");
             None
@@ -172,7 +176,8 @@ mod tests {
         assert_eq!(evidence.get(Piece::Vkjson).unwrap().ending, Ending::Failed(128));
         assert_eq!(evidence.get(Piece::PageSize).unwrap().ending, Ending::Failed(127), "not this machine's getconf");
         assert_eq!(evidence.get(Piece::Libraries).unwrap().text, "/vendor/lib64/egl/mt6989/libGLES_mali.so\n");
-        let findings = findings(&files).unwrap();
+        let (findings, kept) = look(&files).unwrap();
+        assert_eq!(kept, evidence);
         assert_eq!(findings.naming.brand.present().unwrap().value, "vivo");
         assert_eq!(findings.gpu_driver.present().unwrap().value.build, Reading::Present("r32p1".to_owned()));
     }

@@ -23,7 +23,7 @@ use std::sync::{Arc, OnceLock};
 use seatrial_core::backend::Affinity;
 use seatrial_core::device::{Evidence, Profile};
 use seatrial_core::placement;
-use seatrial_core::profile::Findings;
+use seatrial_core::profile::{Findings, RawEvidence};
 use seatrial_core::reading::Reading;
 use seatrial_core::reason::{Code, Reason};
 use seatrial_core::report::Environment;
@@ -51,12 +51,12 @@ pub struct SensorReading {
 pub struct Probe {
     files: Files,
     /// Read once: it takes seconds on a phone, and changes with a reboot at the earliest.
-    findings: Arc<OnceLock<Option<Findings>>>,
+    seen: Arc<OnceLock<Option<(Findings, RawEvidence)>>>,
 }
 
 impl Probe {
     pub fn new(root: &Path) -> Self {
-        Self { files: Files::new(root), findings: Arc::default() }
+        Self { files: Files::new(root), seen: Arc::default() }
     }
 
     /// What the device is.
@@ -90,10 +90,19 @@ impl Probe {
             findings: None,
             simulated,
         };
-        if let Some(findings) = self.findings.get_or_init(|| evidence::findings(&self.files)).clone() {
-            findings.describe(&mut profile);
+        if let Some((findings, _)) = self.seen() {
+            findings.clone().describe(&mut profile);
         }
         profile
+    }
+
+    /// What the profile was read from.
+    pub fn raw_evidence(&self) -> Option<&RawEvidence> {
+        self.seen().map(|(_, evidence)| evidence)
+    }
+
+    fn seen(&self) -> Option<&(Findings, RawEvidence)> {
+        self.seen.get_or_init(|| evidence::look(&self.files)).as_ref()
     }
 
     /// What tells this device from another; the agent adds the id that it was given.

@@ -1,8 +1,17 @@
 //! The findings in the words of a device's profile.
 
-use super::{Fact, Findings, Standing};
+use super::{Fact, Findings, RULES_VERSION, RawEvidence, Rules, Standing, read};
 use crate::device::Profile;
 use crate::reading::Reading;
+
+/// Reads the evidence of a profile again where older rules than these have read it; true when they have.
+pub fn read_again(profile: &mut Profile, evidence: &RawEvidence, rules: &Rules) -> bool {
+    let is_older = profile.findings.as_ref().is_none_or(|findings| findings.rules < RULES_VERSION);
+    if is_older {
+        read(evidence, rules).describe(profile);
+    }
+    is_older
+}
 
 impl Findings {
     /// Puts what the device tells into its profile, and keeps all findings there. What only a table says stays among
@@ -55,7 +64,7 @@ fn put<T>(reading: &mut Reading<T>, value: Option<T>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::{Ending, Piece, RawEvidence, Rules, read};
+    use crate::profile::{Ending, Piece};
 
     #[test]
     fn what_is_told_goes_into_the_profile_and_what_a_table_says_does_not() {
@@ -74,6 +83,26 @@ mod tests {
         assert_eq!((profile.os, profile.soc), (present("HyperOS 1.0.9.0 (Android 14)"), present("SM8650")));
         assert_eq!(profile.gpu, Reading::absent("denied"));
         assert_eq!(profile.findings, Some(findings));
+    }
+
+    #[test]
+    fn evidence_is_read_again_for_findings_of_older_rules_alone() {
+        let rules = Rules::shipped().unwrap();
+        let mut evidence = RawEvidence::default();
+        evidence.keep(Piece::Getprop, "[ro.product.brand]: [vivo]\n".to_owned(), Ending::Whole);
+        let mut profile = crate::placement::fixture::phone(1).profile;
+        let found_by = |rules| Findings { rules, ..read(&RawEvidence::default(), Rules::shipped().unwrap()) };
+        for (findings, is_read) in [
+            (None, true),
+            (Some(RULES_VERSION - 1), true),
+            (Some(RULES_VERSION), false),
+            (Some(RULES_VERSION + 1), false),
+        ] {
+            profile.brand = Reading::absent("denied");
+            profile.findings = findings.map(found_by);
+            assert_eq!(read_again(&mut profile, &evidence, rules), is_read, "{findings:?}");
+            assert_eq!(profile.brand.present().is_some(), is_read, "{findings:?}");
+        }
     }
 
     #[test]

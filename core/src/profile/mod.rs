@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 pub use chip::Chip;
 pub use cores::{Cluster, Cores};
+pub use describe::read_again;
 pub use evidence::{Collected, Ending, MAX_PIECE_BYTES, Piece, RawEvidence};
 pub use glob::matches as path_matches;
 pub use graphics::{Gpu, GpuDriver, Library};

@@ -160,6 +160,11 @@ pub trait Store: Read {
     ) -> Result<DeviceRow>;
     /// The device that [`Store::attach_device`] would find; nothing is changed.
     async fn device_by_evidence(&self, evidence: &Evidence) -> Result<Option<DeviceRow>>;
+    /// Keeps what the profile was read from, as zstd JSON of [`crate::profile::RawEvidence`], in place of what was kept.
+    async fn keep_raw_evidence(&self, id: DeviceId, document: &[u8]) -> Result<()>;
+    async fn raw_evidence(&self, id: DeviceId) -> Result<Option<Vec<u8>>>;
+    /// Stores what was read again. False when there is no such device.
+    async fn set_device_profile(&self, id: DeviceId, profile: &Profile) -> Result<bool>;
     /// Marks many devices as seen, in one statement.
     async fn touch_devices(&self, devices: &[DeviceId], now: Timestamp) -> Result<()>;
     /// Compare-and-set with a logged reason. False when the state was not `from`.

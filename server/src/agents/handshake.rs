@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use seatrial_core::device::{DeviceState, Evidence, Profile};
 use seatrial_core::ids::{DeviceId, JobId, SessionId};
 use seatrial_core::job::AttemptRef;
+use seatrial_core::profile::{self, Rules};
 use seatrial_core::reason::Code;
 use seatrial_core::schedule::Held;
 use seatrial_core::store::{DeviceRow, StoreError};
 use seatrial_proto::v1::{self, agent_message::Message};
-use seatrial_proto::{PROTOCOL_MAX, PROTOCOL_MIN, attempt_from_wire, evidence_from_wire};
+use seatrial_proto::{PROTOCOL_MAX, PROTOCOL_MIN, attempt_from_wire, evidence_from_wire, raw_evidence_from_wire};
 use tonic::{Status, Streaming};
 
 use super::{Context, failed};
@@ -28,6 +30,8 @@ pub(super) struct Hello {
     pub agent_version: String,
     pub evidence: Evidence,
     pub profile: Profile,
+    /// What the profile was read from, as it came; empty of an older agent.
+    pub raw_evidence: Bytes,
     pub held: Vec<Held>,
     pub lost: Vec<AttemptRef>,
 }
@@ -57,7 +61,8 @@ impl Hello {
     }
 
     fn read(hello: v1::Hello) -> Result<Self, Status> {
-        let v1::Hello { protocol_min, protocol_max, agent_version, evidence, profile_json, held, lost } = hello;
+        let v1::Hello { protocol_min, protocol_max, agent_version, evidence, profile_json, held, lost, raw_evidence } =
+            hello;
         let protocol = protocol_max.min(PROTOCOL_MAX);
         if protocol < protocol_min.max(PROTOCOL_MIN) {
             return Err(Status::failed_precondition(format!(
@@ -75,8 +80,12 @@ impl Hello {
                 return Err(Status::invalid_argument(format!("{what}: {actual} is over the limit of {limit}")));
             }
         }
-        let profile =
+        let mut profile =
             serde_json::from_str(&profile_json).map_err(|error| invalid(&format!("profile_json: {error}")))?;
+        if let Some(raw) = raw_evidence_from_wire(&raw_evidence).map_err(|error| invalid(&error))? {
+            let rules = Rules::shipped().map_err(|error| Status::internal(error.to_string()))?;
+            profile::read_again(&mut profile, &raw, rules);
+        }
         let read_held = |held: v1::HeldAttempt| {
             let v1::HeldAttempt { attempt, ended, stage: _ } = held;
             attempt_from_wire(attempt).map(|attempt| Held { attempt, ended })
@@ -86,6 +95,7 @@ impl Hello {
             agent_version,
             evidence: evidence_from_wire(evidence).map_err(|error| invalid(&error))?,
             profile,
+            raw_evidence,
             held: held.into_iter().map(read_held).collect::<Result<_, _>>().map_err(|error| invalid(&error))?,
             lost: lost
                 .into_iter()
@@ -126,6 +136,9 @@ impl Hello {
             let attached =
                 context.store.attach_device(row.id, &evidence, &self.profile, &self.agent_version, now).await;
             row = attached.map_err(failed)?;
+        }
+        if !self.raw_evidence.is_empty() {
+            context.store.keep_raw_evidence(row.id, &self.raw_evidence).await.map_err(failed)?;
         }
         if row.state == DeviceState::Discovered {
             let (from, to) = (DeviceState::Discovered, DeviceState::Ready);

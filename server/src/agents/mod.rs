@@ -5,6 +5,7 @@
 
 mod admission;
 mod handshake;
+mod reread;
 mod session;
 
 use std::pin::Pin;
@@ -28,6 +29,7 @@ use crate::auth::{Caller, Presented};
 use crate::fleet::{Fleet, Out};
 use crate::system::entropy;
 use admission::Admission;
+pub use reread::read_devices_again;
 
 /// How long an agent may take to say who it is.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);

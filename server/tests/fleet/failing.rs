@@ -144,6 +144,9 @@ failing!(Store {
     attach_device(fresh: DeviceId, evidence: &Evidence, profile: &Profile, agent_version: &str, now: Timestamp)
         -> DeviceRow;
     device_by_evidence(evidence: &Evidence) -> Option<DeviceRow>;
+    keep_raw_evidence(id: DeviceId, document: &[u8]) -> ();
+    raw_evidence(id: DeviceId) -> Option<Vec<u8>>;
+    set_device_profile(id: DeviceId, profile: &Profile) -> bool;
     touch_devices(devices: &[DeviceId], now: Timestamp) -> ();
     set_device_state(id: DeviceId, from: DeviceState, to: DeviceState, reason: &str, now: Timestamp) -> bool;
     set_device_labels(id: DeviceId, labels: &Labels) -> bool;

@@ -62,6 +62,26 @@ pub(crate) async fn evidence_that_is_missing_once_is_not_forgotten(store: Arc<dy
     assert_eq!((again.id, again.evidence), (first.id, full));
 }
 
+pub(crate) async fn the_newest_evidence_of_a_device_is_kept_beside_its_profile(store: Arc<dyn Store>) {
+    let row = attach(&*store, &agent_id("a"), "15").await;
+    assert_eq!(store.raw_evidence(row.id).await.unwrap(), None);
+    for document in [&b"first\0"[..], b"second", b"second"] {
+        store.keep_raw_evidence(row.id, document).await.unwrap();
+        assert_eq!(store.raw_evidence(row.id).await.unwrap().as_deref(), Some(document));
+    }
+    assert_eq!(store.device(row.id).await.unwrap(), Some(row.clone()), "nothing else of it changes");
+    let read_again = profile("Xiaomi", "15 Ultra");
+    assert!(store.set_device_profile(row.id, &read_again).await.unwrap());
+    assert_eq!(store.device(row.id).await.unwrap().unwrap().profile, read_again);
+    attach(&*store, &agent_id("a"), "15").await;
+    assert_eq!(store.raw_evidence(row.id).await.unwrap().as_deref(), Some(&b"second"[..]));
+
+    let nobody = fresh!(DeviceId);
+    store.keep_raw_evidence(nobody, b"x").await.unwrap();
+    assert_eq!(store.raw_evidence(nobody).await.unwrap(), None);
+    assert!(!store.set_device_profile(nobody, &read_again).await.unwrap());
+}
+
 pub(crate) async fn a_state_changes_only_from_the_state_it_is_in(store: Arc<dyn Store>) {
     let id = attach(&*store, &agent_id("a"), "15").await.id;
     let (discovered, ready, running) = (DeviceState::Discovered, DeviceState::Ready, DeviceState::Running);

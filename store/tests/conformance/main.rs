@@ -57,6 +57,7 @@ conformance! {
         a_device_that_returns_keeps_its_id_and_its_name,
         twins_get_numbers_and_stay_apart,
         evidence_that_is_missing_once_is_not_forgotten,
+        the_newest_evidence_of_a_device_is_kept_beside_its_profile,
         a_state_changes_only_from_the_state_it_is_in,
         names_are_unique_and_labels_are_replaced,
         a_zero_character_is_replaced_wherever_it_comes_in,
