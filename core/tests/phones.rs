@@ -265,6 +265,20 @@ fn a_code_of_several_chips_names_none_until_something_decides() {
 }
 
 #[test]
+fn a_list_that_is_cut_off_names_no_chip_by_a_property_that_a_better_one_may_overrule() {
+    let chip = |list: &str, ending| {
+        let mut evidence = RawEvidence::default();
+        evidence.keep(Piece::Getprop, list.to_owned(), ending);
+        value(&read(&evidence, rules()).chip).and_then(|chip| chip.model.into_present())
+    };
+    let platform = "[ro.board.platform]: [kona]\n[ro.product.brand]: [Xiaomi]\n";
+    assert_eq!(chip(platform, Ending::Whole).as_deref(), Some("SM8250"));
+    assert_eq!(chip(platform, Ending::Cut), None, "its ro.soc.model may be another");
+    let model = format!("{platform}[ro.soc.model]: [SM8250]\n[x]: [y]\n");
+    assert_eq!(chip(&model, Ending::Cut).as_deref(), Some("SM8250"));
+}
+
+#[test]
 fn cores_decide_a_chip_only_as_derived() {
     let mut silent = evidence(&phone("xiaomi-14"));
     silent.keep(Piece::Getprop, "[ro.build.version.release]: [14]\n".to_owned(), Ending::Whole);

@@ -172,10 +172,11 @@ pub(super) fn read(
 
 /// Words that may name a chip, each with where it stands.
 fn words(evidence: &RawEvidence, properties: &Properties) -> Vec<(String, String)> {
-    let told = PROPERTIES.iter().filter_map(|key| {
-        let value = properties.get(key)?;
-        Some((quote(key, value), value.to_owned()))
-    });
+    // Of a list that is cut off or garbled, a better one that is missing may be what decides.
+    let is_sure = properties.doubt().is_none();
+    let told = PROPERTIES.iter().map(|key| (key, properties.get(key)));
+    let told = told.take_while(|(_, value)| is_sure || value.is_some());
+    let told = told.filter_map(|(key, value)| Some((quote(key, value?), value?.to_owned())));
     let machine = evidence.value(Piece::Soc, MACHINE).map(|value| (quote(MACHINE, value), value.to_owned()));
     let hardware = evidence.said(Piece::Cpuinfo).ok().and_then(|said| {
         let mut lines = super::evidence::whole_lines(said).filter_map(|line| line.split_once(':'));
