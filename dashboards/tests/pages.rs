@@ -331,6 +331,22 @@ async fn a_device_says_what_packages_offer_on_it_and_why_not_more() {
 }
 
 #[tokio::test]
+async fn a_device_says_what_it_is_and_which_line_decided_it() {
+    let lab = Lab::full();
+    let found = lab.devices.iter().find(|device| device.profile.findings.is_some()).unwrap().id;
+    let page = get(lab.clone(), Role::Viewer, &format!("/devices/{found}?lang=en")).await;
+    for text in ["HyperOS 2.0.112", "ro.soc.model = SM8750", "Adreno 830", "24129PN74C", "ro.build.type"] {
+        assert!(page.text().contains(text), "{text}");
+    }
+    assert!(page.text().contains("absent"), "what is not known is said with why");
+    let page = get(lab.clone(), Role::Viewer, &format!("/devices/{found}?lang=zh")).await;
+    assert!(page.text().contains("判定依据") && page.text().contains("系统并非厂商出厂锁定状态"));
+    let older = lab.devices.iter().find(|device| device.profile.findings.is_none()).unwrap().id;
+    let page = get(lab, Role::Viewer, &format!("/devices/{older}?lang=en")).await;
+    assert!(!page.text().contains("What decides what it is"), "of an older agent nothing is made up");
+}
+
+#[tokio::test]
 async fn a_failed_job_shows_its_signal_stage_and_log() {
     let lab = Lab::full();
     let job =
