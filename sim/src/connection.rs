@@ -106,7 +106,7 @@ impl Identity {
             profile_json: serde_json::to_string(&self.profile)?,
             held: vec![],
             lost: vec![],
-            raw_evidence: Default::default(),
+            raw_evidence: bytes::Bytes::new(),
         })
     }
 }

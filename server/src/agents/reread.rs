@@ -19,7 +19,7 @@ pub async fn read_devices_again(store: &dyn Store) -> Result<usize, StoreError> 
             }
             Ok(_) => {}
             Err(error) => {
-                tracing::error!(device = name, %error, "the evidence that is kept of the device cannot be read")
+                tracing::error!(device = name, %error, "the evidence that is kept of the device cannot be read");
             }
         }
     }
