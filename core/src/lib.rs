@@ -14,6 +14,7 @@ pub mod command;
 pub mod dataset;
 pub mod device;
 pub mod digest;
+pub mod energy;
 pub mod evidence;
 pub mod expand;
 pub mod gate;
