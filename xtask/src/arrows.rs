@@ -17,10 +17,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("seatrial-store", &["core", "store-sqlite", "store-postgres"]),
     ("seatrial-dashboards", &["core"]),
     ("seatrial-server", &["core", "proto", "store", "dashboards"]),
-    ("seatrial-agent", &["core", "proto"]),
+    ("seatrial-adb", &[]),
+    ("seatrial-agent", &["core", "proto", "adb"]),
     ("seatrial-sim", &["core", "proto"]),
     ("seatrial-cli", &["core", "proto", "store", "server", "agent", "sim", "dashboards"]),
-    ("seatrial-bench", &["core", "proto", "store", "server", "agent", "sim"]),
+    ("seatrial-bench", &["core", "proto", "store", "server", "adb", "agent", "sim"]),
     ("xtask", &[]),
 ];
 

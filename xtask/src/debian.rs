@@ -14,7 +14,12 @@ pub enum Suite {
     Release,
     /// What is newer, built for it.
     Backports,
+    /// Debian 13's, down to its C library: a root of its own, which counts on nothing of this system.
+    Trixie,
 }
+
+/// What this system has.
+const INSTALLED: &str = "/var/lib/dpkg/status";
 
 /// The folder in which a package, others that go `with` it, and what they need beyond the system are unpacked, as if it were
 /// the root. Done once.
@@ -22,6 +27,7 @@ pub fn unpacked(package: &str, with: &[&str], suite: Suite) -> anyhow::Result<Pa
     let folder = match suite {
         Suite::Release => "target/release-packages",
         Suite::Backports => "target/backports",
+        Suite::Trixie => "target/trixie",
     };
     let home = root().join(folder).join(package);
     let (unpacked, stamp) = (home.join("root"), home.join("unpacked"));
@@ -49,7 +55,7 @@ pub fn unpacked(package: &str, with: &[&str], suite: Suite) -> anyhow::Result<Pa
     Ok(unpacked)
 }
 
-/// apt with a state and a source of its own; it reads which packages the system has.
+/// apt with a state and a source of its own; it reads which packages the system has, unless it fills a root.
 struct Apt {
     /// Name of the suite: `bookworm-backports`.
     suite: String,
@@ -59,15 +65,19 @@ struct Apt {
 impl Apt {
     fn new(home: &Path, suite: Suite) -> anyhow::Result<Self> {
         let (codename, address) = release()?;
-        let suite = match suite {
-            Suite::Release => codename.clone(),
-            Suite::Backports => format!("{codename}-backports"),
+        let installed = home.join("installed");
+        let (suites, suite, status) = match suite {
+            Suite::Release => (codename.clone(), codename, Path::new(INSTALLED)),
+            Suite::Backports => {
+                (format!("{codename}-backports {codename}"), format!("{codename}-backports"), Path::new(INSTALLED))
+            }
+            Suite::Trixie => ("trixie".to_owned(), "trixie".to_owned(), installed.as_path()),
         };
         let sources = home.join("sources");
         for folder in [&sources, &home.join("state/lists/partial"), &home.join("cache/archives/partial")] {
             std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         }
-        let suites = if suite == codename { suite.clone() } else { format!("{suite} {codename}") };
+        std::fs::write(&installed, "").context("cannot note that nothing is installed")?;
         let text = format!(
             "Types: deb\nURIs: {address}\nSuites: {suites}\nComponents: main\n\
              Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n"
@@ -79,7 +89,7 @@ impl Apt {
             set("Dir::Etc::SourceList", Path::new("/dev/null")),
             set("Dir::Etc::SourceParts", &sources),
             set("Dir::State", &home.join("state")),
-            set("Dir::State::status", Path::new("/var/lib/dpkg/status")),
+            set("Dir::State::status", status),
             set("Dir::Cache", &home.join("cache")),
             set("Debug::NoLocking", Path::new("1")),
         ];

@@ -11,6 +11,7 @@ mod debian;
 mod engines;
 #[cfg(test)]
 mod faults;
+mod phones;
 mod postgres;
 mod programs;
 mod setup;

@@ -21,6 +21,8 @@ const NEEDS: &[Need] = &[
     Need { package: "postgresql", present: has_postgres, reason: "the store is tested on PostgreSQL" },
     Need { package: "chromium", present: || exists("chromium"), reason: "pages are tested in a real browser" },
     Need { package: "fonts-noto-cjk", present: has_cjk_font, reason: "pages are looked at in Chinese" },
+    Need { package: "adb", present: || exists("adb"), reason: "phones are reached through a real adb server" },
+    Need { package: "iproute2", present: || exists("ip"), reason: "simulated labs have networks of their own" },
     Need {
         package: "python3-venv",
         present: has_venv,

@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use crate::command::{cargo, run as run_command};
 use crate::postgres::Postgres;
 use crate::stages::Stages;
-use crate::{More, aa, arrows, cross, engines, setup};
+use crate::{More, aa, arrows, cross, engines, phones, setup};
 
 /// Tests inject faults; without a test that asks for one, the points do nothing.
 const FAULTS: &str = "seatrial-agent/faults,seatrial-server/faults";
@@ -106,6 +106,7 @@ fn nextest() -> anyhow::Result<String> {
         .env("SEATRIAL_TEST_POSTGRES", postgres.url())
         .env("SEATRIAL_TEST_PYTHON", setup::python_path())
         .env("SEATRIAL_TEST_SKIPPED", skipped.path())
+        .envs(phones::for_tests()?)
         .env("CARGO_TERM_COLOR", "never")
         .stderr(Stdio::piped())
         .spawn()
