@@ -39,11 +39,11 @@ pub enum ConvertError {
     TooLarge { what: &'static str, actual: usize, limit: usize },
 }
 
-fn invalid(what: &'static str) -> impl FnOnce(String) -> ConvertError {
+pub(crate) fn invalid(what: &'static str) -> impl FnOnce(String) -> ConvertError {
     move |why| ConvertError::Invalid { what, why }
 }
 
-fn at_most(what: &'static str, actual: usize, limit: usize) -> Result<(), ConvertError> {
+pub(crate) fn at_most(what: &'static str, actual: usize, limit: usize) -> Result<(), ConvertError> {
     if actual <= limit { Ok(()) } else { Err(ConvertError::TooLarge { what, actual, limit }) }
 }
 

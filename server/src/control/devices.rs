@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 
 use seatrial_core::device::DeviceState;
+use seatrial_core::lab::seen::Seen;
 use seatrial_core::live::Live as _;
 use seatrial_core::selector::Selector;
 use seatrial_proto::v1::devices_server::Devices;
 use seatrial_proto::v1::{
-    ListDevicesRequest, ListDevicesResponse, RenameDeviceRequest, RenameDeviceResponse, SetDeviceStateRequest,
-    SetDeviceStateResponse, SetLabelsRequest, SetLabelsResponse,
+    ListDevicesRequest, ListDevicesResponse, RenameDeviceRequest, RenameDeviceResponse, ReportSeenRequest,
+    ReportSeenResponse, SetDeviceStateRequest, SetDeviceStateResponse, SetLabelsRequest, SetLabelsResponse,
 };
 use tonic::{Request, Response, Status};
 
@@ -61,6 +62,19 @@ impl Devices for Control {
             return Err(Error::not_found(format!("device {}", device.id)).into());
         }
         Ok(Response::new(RenameDeviceResponse {}))
+    }
+
+    /// Phones that are not usable reach the server's log: their agents, which would tell more, do not run.
+    async fn report_seen(&self, request: Request<ReportSeenRequest>) -> Result<Response<ReportSeenResponse>, Status> {
+        let Called { caller: _, note: _, message } = Called::from(request)?;
+        let (host, seen) = seatrial_proto::seen_from_wire(message).map_err(|error| Error::field("devices", error))?;
+        for Seen { serial, usb_path, state, advice } in seen {
+            if let Some(advice) = advice {
+                let at = usb_path.as_deref().unwrap_or("-");
+                tracing::warn!(host, serial, at, state, code = %advice, "a phone is not usable: {}", advice.text());
+            }
+        }
+        Ok(Response::new(ReportSeenResponse {}))
     }
 
     async fn set_state(
