@@ -1,8 +1,8 @@
 //! The agent's command line, shared by `seatrial-agent` and `seatrial agent`.
 
 use std::ffi::OsString;
-use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -28,6 +28,9 @@ pub struct Args {
 pub enum Command {
     /// Take jobs from a server and report what came of them
     Run(Box<RunArgs>),
+    /// Look after the phones of this computer: put the agent on each and keep it running there (docs/devices.md)
+    #[cfg(feature = "lab")]
+    Lab(Box<crate::lab::LabArgs>),
     /// Show what is known of this device, and what is not and why
     Probe(ProbeArgs),
     /// Engines that are programs of their own
@@ -92,6 +95,15 @@ pub struct RunArgs {
     /// Stands in for the machine's serial and id where several agents share one machine
     #[arg(long)]
     pub identity: Option<String>,
+    /// ip:port of a tunnel through which the server is reached, as a lab host opens it
+    #[arg(long, value_name = "IP:PORT")]
+    pub via: Option<String>,
+    /// Serial of this device where only its lab host can read it
+    #[arg(long)]
+    pub serial: Option<String>,
+    /// Where this device is plugged in, as its lab host sees it
+    #[arg(long)]
+    pub usb_path: Option<String>,
     /// Program through which this one starts itself where the kernel cannot run it, as an emulator
     #[arg(long, hide = true, value_name = "PROGRAM")]
     pub through: Option<PathBuf>,
@@ -175,6 +187,8 @@ pub fn main(args: Args, child_command: Vec<OsString>) -> ExitCode {
     let _faults = fail::FailScenario::setup();
     let result = match args.command {
         Command::Run(args) => start(*args, child_command),
+        #[cfg(feature = "lab")]
+        Command::Lab(args) => start_lab(*args),
         Command::Probe(args) => probe(&args).map_err(|error| error.to_string()),
         Command::Runner { action: RunnerAction::Check(args) } => check(args),
         Command::Command { action } => crate::command::main(action, child_command),
@@ -190,19 +204,11 @@ pub fn main(args: Args, child_command: Vec<OsString>) -> ExitCode {
 }
 
 fn start(args: RunArgs, child_command: Vec<OsString>) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&args.log).map_err(|error| format!("--log {:?}: {error}", args.log))?;
-    // A program that links this library may have set up its own.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).try_init();
-    let token = match (&args.token_file, args.token) {
-        (Some(path), _) => {
-            let text =
-                std::fs::read_to_string(path).map_err(|error| format!("--token-file {}: {error}", path.display()))?;
-            Some(text.trim().to_owned())
-        }
-        (None, token) => token,
-    };
+    start_log(&args.log)?;
+    let token = token(args.token_file.as_deref(), args.token)?;
     let config = Config {
         server: args.server,
+        via: args.via,
         folder: args.folder,
         token,
         enrolment: args.enrol,
@@ -216,10 +222,34 @@ fn start(args: RunArgs, child_command: Vec<OsString>) -> Result<(), String> {
         root: args.root,
         launch: args.launch,
         identity: args.identity,
+        serial: args.serial,
+        usb_path: args.usb_path,
         interpreters: Interpreters::look(args.interpreters)?,
         simulated: args.simulated,
     };
     run::run(config).map_err(|error| error.to_string())
+}
+
+#[cfg(feature = "lab")]
+fn start_lab(args: crate::lab::LabArgs) -> Result<(), String> {
+    start_log(&args.log)?;
+    let token = token(args.token_file.as_deref(), args.token.clone())?;
+    crate::lab::run(args.into_config(token)).map_err(|error| error.to_string())
+}
+
+fn start_log(filter: &str) -> Result<(), String> {
+    let parsed = EnvFilter::try_new(filter).map_err(|error| format!("--log {filter:?}: {error}"))?;
+    // A program that links this library may have set up its own.
+    let is_terminal = io::stderr().is_terminal();
+    let _ = tracing_subscriber::fmt().with_env_filter(parsed).with_ansi(is_terminal).with_writer(io::stderr).try_init();
+    Ok(())
+}
+
+/// A token given as a file goes before one that is given itself.
+fn token(file: Option<&Path>, given: Option<String>) -> Result<Option<String>, String> {
+    let Some(path) = file else { return Ok(given) };
+    let text = std::fs::read_to_string(path).map_err(|error| format!("--token-file {}: {error}", path.display()))?;
+    Ok(Some(text.trim().to_owned()))
 }
 
 fn probe(args: &ProbeArgs) -> io::Result<()> {
@@ -289,8 +319,6 @@ fn table(profile: &Profile, sensors: &[SensorReading]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     #[test]

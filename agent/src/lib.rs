@@ -2,7 +2,7 @@
 //!
 //! `run` dials out and performs what [`seatrial_core::session`] decides; `attempt` carries one attempt through its
 //! phases in a thread of its own; `child` is the isolated process in which alone models are parsed and timed; `probe`
-//! reads the device. What is deliberately absent: any statistic (the server derives them from raw samples), any shell,
+//! reads the device. `lab` looks after phones on whose behalf a lab host acts. What is deliberately absent: any statistic (the server derives them from raw samples), any shell,
 //! any path or address that comes from the network, and any program that the job does not name by its digest.
 
 pub mod attempt;
@@ -18,6 +18,8 @@ mod drivers;
 pub mod folder;
 pub mod interpreters;
 pub mod isolation;
+#[cfg(feature = "lab")]
+pub mod lab;
 mod link;
 pub mod local;
 mod page_cache;

@@ -1,6 +1,7 @@
 //! The stream to the server, and the other two things that go over the same port: enrolment and artifacts.
 
 use std::error::Error as _;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,13 +17,13 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::{Ascii, MetadataValue};
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Uri};
 
 use crate::certificate::{self, CertificateError, ClientCertificate};
 use crate::wire;
 
 /// Where Linux distributions keep the authorities that they trust.
-const SYSTEM_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
+pub(crate) const SYSTEM_AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// Messages that wait for the wire.
 const OUTGOING: usize = 64;
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
@@ -32,6 +33,10 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 pub enum LinkError {
     #[error("{0:?} is no address of a server (expected http://host:port or https://host:port)")]
     Address(String),
+    #[error("--via {0:?} is no address (expected ip:port)")]
+    Via(String),
+    #[error("a tunnel to {0} cannot tell that its certificate is the server's: give the server by a name")]
+    Nameless(String),
     #[error("authorities in {path}: {detail}")]
     Authorities { path: PathBuf, detail: String },
     #[error(transparent)]
@@ -80,16 +85,34 @@ pub(crate) struct Stream {
 }
 
 impl Server {
-    pub(crate) fn new(address: &str, files: TlsFiles<'_>, token: Option<String>) -> Result<Self, LinkError> {
+    /// `via`: the `ip:port` of a tunnel through which the server is reached, under its own name all the same.
+    pub(crate) fn new(
+        address: &str,
+        via: Option<&str>,
+        files: TlsFiles<'_>,
+        token: Option<String>,
+    ) -> Result<Self, LinkError> {
         let bad = || LinkError::Address(address.to_owned());
-        let address = address.trim_end_matches('/').to_owned();
-        let secure = match address.split_once("://") {
-            Some(("https", _)) => true,
-            Some(("http", _)) => false,
+        let uri: Uri = address.trim_end_matches('/').parse().map_err(|_| bad())?;
+        let (scheme, secure) = match uri.scheme_str() {
+            Some("https") => ("https", true),
+            Some("http") => ("http", false),
             Some(_) | None => return Err(bad()),
         };
-        let mut endpoint = Endpoint::from_shared(address.clone())
+        let host = uri.host().ok_or_else(bad)?.to_owned();
+        let via = via.map(|via| via.parse::<SocketAddr>().map_err(|_| LinkError::Via(via.to_owned()))).transpose()?;
+        let reached = via.map_or_else(|| address.trim_end_matches('/').to_owned(), |via| format!("{scheme}://{via}"));
+        let (address, resolved) = match via {
+            // A port in the address would be taken instead of the tunnel's.
+            Some(via) if secure && host.parse::<IpAddr>().is_err() => {
+                (format!("{scheme}://{host}"), Some((host.as_str(), via)))
+            }
+            Some(via) if secure && host.parse() != Ok(via.ip()) => return Err(LinkError::Nameless(host)),
+            Some(_) | None => (reached.clone(), None),
+        };
+        let mut endpoint = Endpoint::from_shared(reached)
             .map_err(|_| bad())?
+            .origin(uri)
             .connect_timeout(CONNECT_WITHIN)
             .tcp_nodelay(true);
         let (mut authorities, mut own) = (Vec::new(), None);
@@ -98,13 +121,42 @@ impl Server {
             authorities = certificates;
             own = ClientCertificate::read(files.certificate, files.key)?;
             let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
+            if via.is_some() {
+                tls = tls.domain_name(&host);
+            }
             if let Some(own) = &own {
                 tls = tls.identity(Identity::from_pem(own.chain_pem(), own.key_pem()));
             }
             endpoint = endpoint.tls_config(tls).map_err(|error| LinkError::Tls(chain(&error)))?;
         }
-        let http = http_client(authorities, own)?;
+        let http = http_client(authorities, own, resolved)?;
         Ok(Self { endpoint, token, http, address })
+    }
+
+    /// Host and port, for who is to connect to it on its own.
+    #[cfg(feature = "lab")]
+    pub(crate) fn authority(&self) -> String {
+        let uri = self.endpoint.uri();
+        let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
+        format!("{}:{port}", uri.host().unwrap_or_default())
+    }
+
+    /// A connection for single calls.
+    #[cfg(feature = "lab")]
+    pub(crate) async fn channel(&self) -> Result<Channel, String> {
+        self.endpoint.connect().await.map_err(|error| chain(&error))
+    }
+
+    /// A call with the token and a time limit.
+    #[cfg(feature = "lab")]
+    pub(crate) fn request<T>(&self, message: T, within: Duration) -> Result<tonic::Request<T>, String> {
+        let mut request = tonic::Request::new(message);
+        if let Some(token) = &self.token {
+            let token = bearer(token).map_err(|error| error.to_string())?;
+            request.metadata_mut().insert("authorization", token);
+        }
+        request.set_timeout(within);
+        Ok(request)
     }
 
     /// Trades a one-time token for the device's own.
@@ -208,6 +260,7 @@ fn read_authorities(path: Option<&Path>) -> Result<Authorities, LinkError> {
 fn http_client(
     authorities: Vec<CertificateDer<'static>>,
     own: Option<ClientCertificate>,
+    via: Option<(&str, SocketAddr)>,
 ) -> Result<reqwest::Client, LinkError> {
     let unusable = |error: &dyn std::error::Error| LinkError::Tls(chain(error));
     let mut roots = rustls::RootCertStore::empty();
@@ -221,7 +274,11 @@ fn http_client(
         None => tls.with_no_client_auth(),
         Some(own) => tls.with_client_auth_cert(own.chain, own.key).map_err(|error| unusable(&error))?,
     };
-    reqwest::Client::builder()
+    let client = match via {
+        Some((host, via)) => reqwest::Client::builder().resolve(host, via),
+        None => reqwest::Client::builder(),
+    };
+    client
         .tls_backend_preconfigured(tls)
         // Artifacts come from the server and from nowhere else.
         .redirect(reqwest::redirect::Policy::none())
@@ -264,15 +321,23 @@ mod tests {
 
     #[test]
     fn an_address_without_a_scheme_is_refused_with_an_example() {
-        let error = Server::new("localhost:7077", TlsFiles::default(), None).err().unwrap();
+        let error = Server::new("localhost:7077", None, TlsFiles::default(), None).err().unwrap();
         assert!(error.to_string().contains("http://host:port"), "{error}");
     }
 
     #[test]
     fn https_without_an_authority_says_which_flag_names_one() {
         let files = TlsFiles { authorities: Some(Path::new("/nowhere.pem")), ..TlsFiles::default() };
-        let error = Server::new("https://localhost:7077", files, None).err().unwrap();
+        let error = Server::new("https://localhost:7077", None, files, None).err().unwrap();
         assert!(error.to_string().contains("--ca"), "{error}");
+    }
+
+    #[test]
+    fn a_tunnel_is_to_a_server_whose_certificate_can_be_told() {
+        let new = |server: &str, via| Server::new(server, Some(via), TlsFiles::default(), None).map(|one| one.address);
+        assert_eq!(new("http://10.0.0.5:7077/", "127.0.0.1:4000").unwrap(), "http://127.0.0.1:4000");
+        assert!(matches!(new("http://lab:7077", "lab:4000"), Err(LinkError::Via(_))));
+        assert!(matches!(new("https://10.0.0.5:7077", "127.0.0.1:4000"), Err(LinkError::Nameless(_))));
     }
 
     #[test]

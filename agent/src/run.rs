@@ -42,6 +42,8 @@ const SWEEP: Duration = Duration::from_secs(10);
 pub struct Config {
     /// `http://host:port` or `https://host:port`.
     pub server: String,
+    /// `ip:port` of a tunnel to it.
+    pub via: Option<String>,
     pub folder: PathBuf,
     /// A token given by hand; else the one from an earlier enrolment.
     pub token: Option<String>,
@@ -61,6 +63,9 @@ pub struct Config {
     pub launch: String,
     /// Stands in for serial and machine id, where several agents share one machine.
     pub identity: Option<String>,
+    /// What a lab host knows of this device and this process may not read.
+    pub serial: Option<String>,
+    pub usb_path: Option<String>,
     pub simulated: bool,
     /// What runs runners here.
     pub interpreters: Interpreters,
@@ -155,7 +160,7 @@ impl Driver {
             certificate: config.certificate.as_deref(),
             key: config.key.as_deref(),
         };
-        let mut server = Server::new(&config.server, files, token)?;
+        let mut server = Server::new(&config.server, config.via.as_deref(), files, token)?;
         if let (None, Some(one_time)) = (&server.token, &config.enrolment) {
             let own = server.enrol(one_time, &evidence(&config, &folder, &probe)).await?;
             folder.remember_token(&own).map_err(io_error("keeping the device's token"))?;
@@ -493,7 +498,12 @@ fn evidence(config: &Config, folder: &Folder, probe: &Probe) -> Evidence {
         Some(identity) => Evidence { hardware_serial: Some(identity.clone()), ..Evidence::default() },
         None => probe.evidence(),
     };
-    Evidence { agent_id: folder.device(), ..probed }
+    Evidence {
+        agent_id: folder.device(),
+        hardware_serial: probed.hardware_serial.clone().or_else(|| config.serial.clone()),
+        usb_path: config.usb_path.clone(),
+        ..probed
+    }
 }
 
 /// A report of a few hundred bytes that says what could not be kept.

@@ -12,6 +12,12 @@ mod disks;
 mod doors;
 mod evaluation;
 mod kills;
+#[path = "../../../adb/tests/real/lab.rs"]
+#[expect(dead_code, reason = "the lab of the link's tests, of which these take a part")]
+mod lab;
+mod lab_mode;
+#[path = "../../../adb/tests/real/namespaces.rs"]
+mod namespaces;
 mod objects;
 mod packages;
 mod reference;

@@ -41,14 +41,14 @@ impl Person {
         path
     }
 
-    /// An authority, and a certificate of it for this machine.
+    /// An authority, and a certificate of it for this machine's loopback, by address and by name.
     pub fn issue(&self, authority: &str, server: &str) {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         self.write(authority, &issuer.pem());
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        let params = CertificateParams::new(["127.0.0.1", "localhost"].map(str::to_owned)).unwrap();
         self.write(&format!("{server}.pem"), &params.signed_by(&key, &issuer).unwrap().pem());
         self.write(&format!("{server}.key"), &key.serialize_pem());
     }
