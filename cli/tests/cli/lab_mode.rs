@@ -223,7 +223,9 @@ fn a_phone_for_which_the_server_has_no_agent_says_so_and_gets_one_once_there_is_
         host.start_process();
         lab.phone().await;
         host.eventually("what to do is told", |host| host.times("code=add_agent") >= 1);
-        host.eventually("the server has heard of it", |host| host.fleet.logs().contains("code=add_agent"));
+        host.eventually("the server has heard of it", |host| {
+            host.fleet.logs().contains("a phone is not usable: the server has no agent for it")
+        });
         assert_eq!(host.times("agent started"), 0);
         host.add_agent();
         host.has_joined();
