@@ -13,8 +13,12 @@ mod download;
 mod fidelity;
 mod idle;
 mod ingest;
+#[path = "../../adb/tests/real/lab.rs"]
+#[expect(clippy::unwrap_used, dead_code, reason = "the lab of the link's tests, of which this takes a part")]
+mod lab;
 mod litert;
 mod process;
+mod push;
 mod ratio;
 mod runner;
 mod subject;
@@ -30,7 +34,7 @@ use crate::ratio::{Measured, Row, combine};
 #[derive(Parser)]
 #[command(name = "cargo xtask bench", about = "Ratios against baselines of the same run")]
 struct Args {
-    /// Only measurements whose group starts with one of these: dispatch, ingest, download, cache, fidelity, idle.
+    /// Only measurements whose group starts with one of these: dispatch, ingest, download, cache, fidelity, idle, push.
     groups: Vec<String>,
     #[arg(long, default_value_t = 3)]
     rounds: usize,
@@ -58,6 +62,8 @@ enum Inner {
     },
     #[command(name = "inner-dispatcher", hide = true)]
     Dispatcher,
+    #[command(name = "inner-push", hide = true)]
+    Push,
     #[command(name = "inner-direct", hide = true)]
     Direct {
         #[arg(long)]
@@ -83,6 +89,7 @@ fn main() -> ExitCode {
     let result = match args.inner {
         Some(Inner::Server { data, synchronous }) => subject::serve(&data, &synchronous),
         Some(Inner::Dispatcher) => subject::dispatch(),
+        Some(Inner::Push) => push::inside(),
         Some(Inner::Direct { model, samples, engine, library }) => {
             fidelity::direct(engine.zip(library.as_deref()), &model, samples)
         }
@@ -107,6 +114,7 @@ const GROUPS: &[Group] = &[
     ("cache", cache::round),
     ("fidelity", fidelity::round),
     ("idle", idle::round),
+    ("push", push::round),
 ];
 
 fn measure(args: &Args) -> anyhow::Result<()> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use crate::command::{cargo, run};
-use crate::{engines, setup};
+use crate::{engines, phones, setup};
 
 pub fn run_bench(args: &[String]) -> anyhow::Result<()> {
     setup::run_all()?;
@@ -15,7 +15,8 @@ pub fn run_bench(args: &[String]) -> anyhow::Result<()> {
         .args(args)
         .env("SEATRIAL_BENCH_ONNXRUNTIME", onnxruntime(&setup::python_path())?)
         .env("SEATRIAL_BENCH_LITERT", engines::litert_library()?)
-        .env("SEATRIAL_BENCH_ENGINES", engines::opencv()?))
+        .env("SEATRIAL_BENCH_ENGINES", engines::opencv()?)
+        .envs(phones::for_tests()?))
 }
 
 /// The library in the `onnxruntime` package of the test interpreter.
