@@ -1,5 +1,6 @@
 //! Fakes that speak the real protocols and misbehave on request.
 //!
+//! - [`phone`]: a phone for a real adb server, in which real programs run.
 //! - [`connection`]: one session of an agent, word by word, for tests that must say exactly one wrong thing.
 //! - [`agent`]: an agent that follows a [`Script`](agent::Script) by itself; thousands fit into one process.
 //! - [`report`]: reports, honest ones and lies.
@@ -10,6 +11,7 @@ pub mod agent;
 pub mod battery;
 pub mod connection;
 pub mod draw;
+pub mod phone;
 pub mod report;
 
 pub use agent::{Answer, FakeAgent, Script};
