@@ -13,6 +13,8 @@ mod doors;
 mod guard;
 #[path = "edge/health.rs"]
 mod health;
+#[path = "edge/identity.rs"]
+mod identity;
 #[path = "edge/port.rs"]
 mod port;
 #[path = "edge/profiles.rs"]

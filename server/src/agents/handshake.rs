@@ -117,8 +117,10 @@ impl Hello {
             None if caller.token.is_some() => refuse_takeover(context, caller, &evidence).await?,
             None => {}
         }
-        refuse_contradiction(context, &evidence).await?;
+        let known = refuse_contradiction(context, &evidence).await?;
         let fresh = caller.device.unwrap_or_else(|| DeviceId::new(now, entropy()));
+        // From now on its id is the evidence that decides; of a device that has no other, the only one.
+        evidence.agent_id = Some(known.map_or(fresh, |row| row.id).to_string());
         let attached = context.store.attach_device(fresh, &evidence, &self.profile, &self.agent_version, now).await;
         let mut row = attached.map_err(failed)?;
         if caller.device.is_some_and(|device| device != row.id) {
@@ -128,14 +130,6 @@ impl Hello {
             && !context.store.bind_token(token, row.id).await.map_err(failed)?
         {
             return Err(another_device());
-        }
-        let id = row.id.to_string();
-        if row.evidence.agent_id.as_ref() != Some(&id) {
-            // From now on its id is the evidence that decides.
-            evidence.agent_id = Some(id);
-            let attached =
-                context.store.attach_device(row.id, &evidence, &self.profile, &self.agent_version, now).await;
-            row = attached.map_err(failed)?;
         }
         if !self.raw_evidence.is_empty() {
             context.store.keep_raw_evidence(row.id, &self.raw_evidence).await.map_err(failed)?;
@@ -156,14 +150,14 @@ fn another_device() -> Status {
 }
 
 /// An agent may not speak for a device that is connected and that it cannot be. Refused before a word of it is stored:
-/// the evidence of the device that is there stays as it is.
-async fn refuse_contradiction(context: &Context, evidence: &Evidence) -> Result<(), Status> {
+/// the evidence of the device that is there stays as it is. Returns the device that the evidence points to.
+async fn refuse_contradiction(context: &Context, evidence: &Evidence) -> Result<Option<DeviceRow>, Status> {
     let known = context.store.device_by_evidence(evidence).await.map_err(failed)?;
-    match known {
+    match &known {
         Some(row) if context.fleet.is_connected(row.id) && contradict(&row.evidence, evidence) => {
             Err(Status::already_exists("another device is connected under this one's evidence"))
         }
-        Some(_) | None => Ok(()),
+        Some(_) | None => Ok(known),
     }
 }
 
