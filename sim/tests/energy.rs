@@ -1,4 +1,5 @@
 //! Energy against the known truth: seeded phones in simulated time, from the trace that calibrates to the number.
+#![expect(clippy::unwrap_used, reason = "the helpers of tests are tests")]
 
 mod bench;
 

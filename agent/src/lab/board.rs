@@ -26,9 +26,9 @@ impl Board {
     }
 
     /// Whether that is new.
-    pub(super) fn put(&self, seen: Seen) -> bool {
+    pub(super) fn put(&self, seen: &Seen) -> bool {
         let key = (seen.serial.clone(), seen.usb_path.clone());
-        self.0.send_if_modified(|board| board.insert(key, seen.clone()).as_ref() != Some(&seen))
+        self.0.send_if_modified(|board| board.insert(key, seen.clone()).as_ref() != Some(seen))
     }
 
     pub(super) fn remove(&self, seen: &Seen) {
@@ -70,10 +70,10 @@ mod tests {
         let board = Board::new();
         let mut changes = board.0.subscribe();
         let seen = |state: &str| Seen { serial: "a".to_owned(), usb_path: None, state: state.to_owned(), advice: None };
-        assert!(board.put(seen("device")) && changes.has_changed().unwrap());
+        assert!(board.put(&seen("device")) && changes.has_changed().unwrap());
         changes.mark_unchanged();
-        assert!(!board.put(seen("device")) && !changes.has_changed().unwrap());
-        assert!(board.put(seen("offline")) && changes.has_changed().unwrap());
+        assert!(!board.put(&seen("device")) && !changes.has_changed().unwrap());
+        assert!(board.put(&seen("offline")) && changes.has_changed().unwrap());
         changes.mark_unchanged();
         board.remove(&seen("device"));
         board.remove(&seen("device"));

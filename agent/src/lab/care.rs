@@ -327,7 +327,7 @@ impl Care {
         }
         match life.state {
             LifeState::Alive => {
-                self.lab.board.put(tell::seen(&self.listed));
+                self.lab.board.put(&tell::seen(&self.listed));
                 self.heard(&text)
             }
             LifeState::Ended(Some(status)) if ASKED.contains(&status) => {
@@ -398,7 +398,7 @@ impl Care {
     fn tell(&self, state: &str, advice: Advice) {
         let (serial, usb_path) = (self.listed.serial.clone(), self.listed.usb.clone());
         let seen = Seen { serial, usb_path, state: state.to_owned(), advice: Some(advice) };
-        if self.lab.board.put(seen.clone()) {
+        if self.lab.board.put(&seen) {
             tell::line(&seen);
         }
     }

@@ -150,7 +150,9 @@ impl Host {
             }
             // Nobody knows what is there; what hung on the server's links is gone with it.
             let all: Vec<Listed> = self.here().cloned().collect();
-            all.into_iter().for_each(|listed| self.gone(&listed));
+            for listed in &all {
+                self.gone(listed);
+            }
             tokio::time::sleep(ADB_PAUSE).await;
         }
     }
@@ -179,7 +181,7 @@ impl Host {
     fn saw(&self, listed: &Listed) {
         let seen = tell::seen(listed);
         tell::line(&seen);
-        self.lab.board.put(seen);
+        self.lab.board.put(&seen);
     }
 
     /// One that was there before has its task already: by serial and port, or by a serial that no other absent one has.

@@ -72,7 +72,7 @@ impl Made {
 
     pub(super) fn recording(&self) -> Recording {
         let phase = |index: usize| {
-            let kind = if index % 2 == 0 { PhaseKind::Idle } else { PhaseKind::Load };
+            let kind = if index.is_multiple_of(2) { PhaseKind::Idle } else { PhaseKind::Load };
             Phase {
                 kind,
                 start_s: index as f64 * self.phase_s,

@@ -251,13 +251,12 @@ impl Phone {
             (Act::Start, Ok(())) => Mode::Watching { since: now, look_at: now.plus(self.powers.heartbeat) },
             (Act::Check, Ok(())) => self.is_alive(now),
             (Act::Check, Err(Trouble::AgentDied)) => at(Act::Collect),
-            (Act::Check, Err(Trouble::AgentEnded)) => at(Act::Identify),
+            (Act::Check, Err(Trouble::AgentEnded)) | (Act::KillStray, Ok(())) => at(Act::Identify),
             // What cannot be kept is no reason to leave the phone without an agent.
             (Act::Collect, _) => Mode::Troubled { answers: true },
             (Act::RestartLink | Act::Reboot | Act::PowerCycle, Ok(())) => {
                 Mode::Returning { until: now.plus(step_of(act).patience()) }
             }
-            (Act::KillStray, Ok(())) => at(Act::Identify),
             (Act::Stop, Ok(())) => self.rests(false, now),
             (Act::CallPerson, _) => self.rests(true, now),
             (_, Err(Trouble::Elsewhere)) => Mode::Toward(act, now.plus(ELSEWHERE_PAUSE)),

@@ -118,7 +118,7 @@ impl Lab {
     /// The state in which the server lists a device.
     pub async fn state(&self, device: &str) -> Option<String> {
         let list = self.adb(["devices"]).await.out;
-        list.lines().find_map(|line| line.strip_prefix(device)?.trim().split_whitespace().next().map(str::to_owned))
+        list.lines().find_map(|line| line.strip_prefix(device)?.split_whitespace().next().map(str::to_owned))
     }
 }
 
@@ -184,7 +184,7 @@ pub async fn until(what: &str, condition: impl AsyncFn() -> bool) {
 
 /// Whether a process of this machine was started with exactly these words.
 pub fn runs(words: &[&str]) -> bool {
-    let wanted = words.iter().map(|word| format!("{word}\0")).collect::<String>();
+    let wanted = words.join("\0") + "\0";
     let running = |entry: io::Result<std::fs::DirEntry>| {
         let place = entry.ok()?.path();
         std::fs::read(place.join("cmdline")).ok()

@@ -1,4 +1,5 @@
 //! A simulated phone at the real adb server.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "the helpers of tests are tests")]
 
 mod faults;
 mod lab;
@@ -119,7 +120,8 @@ async fn a_reverse_port_and_a_forwarded_one_carry_bytes_both_ways() {
     let mut received = vec![0; sent.len()];
     let (mut from, mut to) = both.split();
     let (wrote, read) = tokio::join!(to.write_all(&sent), from.read_exact(&mut received));
-    (wrote.unwrap(), read.unwrap());
+    wrote.unwrap();
+    read.unwrap();
     assert!(sent == received, "the bytes came back otherwise");
 
     let clash = phone.adb(&["reverse", "--no-rebind", &there, &here]).await;

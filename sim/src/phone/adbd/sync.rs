@@ -285,8 +285,8 @@ mod tests {
         answer
     }
 
-    fn named(id: &[u8; 4], text: &str) -> Vec<u8> {
-        [id, &(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat()
+    fn named(id: [u8; 4], text: &str) -> Vec<u8> {
+        [&id[..], &(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat()
     }
 
     fn word(bytes: &[u8], at: usize) -> u32 {
@@ -298,29 +298,29 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("file");
         let path = path.to_str().unwrap();
-        let data = [named(b"DATA", "hello"), [b"DONE", &1_700_000_000u32.to_le_bytes()[..]].concat()].concat();
+        let data = [named(*b"DATA", "hello"), [b"DONE", &1_700_000_000u32.to_le_bytes()[..]].concat()].concat();
         let second = [b"SND2", &words(&[0o100_640, 0])[..]].concat();
-        assert_eq!(answer(&[&named(b"SND2", path), &second, &data]).await, b"OKAY\0\0\0\0");
-        let expected = [&named(b"DATA", "hello")[..], b"DONE\0\0\0\0"].concat();
-        assert_eq!(answer(&[&named(b"RCV2", path), b"RCV2\0\0\0\0"]).await, expected);
-        assert_eq!(answer(&[&named(b"RECV", path)]).await, expected);
+        assert_eq!(answer(&[&named(*b"SND2", path), &second, &data]).await, b"OKAY\0\0\0\0");
+        let expected = [&named(*b"DATA", "hello")[..], b"DONE\0\0\0\0"].concat();
+        assert_eq!(answer(&[&named(*b"RCV2", path), b"RCV2\0\0\0\0"]).await, expected);
+        assert_eq!(answer(&[&named(*b"RECV", path)]).await, expected);
 
-        let stat = answer(&[&named(b"STAT", path)]).await;
+        let stat = answer(&[&named(*b"STAT", path)]).await;
         assert_eq!((word(&stat, 4), word(&stat, 8), word(&stat, 12)), (0o100_666, 5, 1_700_000_000));
-        let stat = answer(&[&named(b"STA2", path)]).await;
+        let stat = answer(&[&named(*b"STA2", path)]).await;
         assert_eq!((stat.len(), word(&stat, 4), word(&stat, 24), word(&stat, 40)), (72, 0, 0o100_666, 5));
-        assert_eq!(answer(&[&named(b"SEND", &format!("{path},33152")), &data]).await, b"OKAY\0\0\0\0");
+        assert_eq!(answer(&[&named(*b"SEND", &format!("{path},33152")), &data]).await, b"OKAY\0\0\0\0");
     }
 
     #[tokio::test]
     async fn what_is_missing_is_told_as_each_version_can() {
-        let stat = answer(&[&named(b"STAT", "/no/such")]).await;
+        let stat = answer(&[&named(*b"STAT", "/no/such")]).await;
         assert_eq!(stat, b"STAT\0\0\0\0\0\0\0\0\0\0\0\0");
-        let stat = answer(&[&named(b"LST2", "/no/such")]).await;
+        let stat = answer(&[&named(*b"LST2", "/no/such")]).await;
         assert_eq!((stat.len(), word(&stat, 4)), (72, 2), "ENOENT");
-        let failed = answer(&[&named(b"RECV", "/no/such")]).await;
-        assert_eq!(failed, named(b"FAIL", "open failed: No such file or directory"));
-        let list = answer(&[&named(b"LIST", "/no/such")]).await;
+        let failed = answer(&[&named(*b"RECV", "/no/such")]).await;
+        assert_eq!(failed, named(*b"FAIL", "open failed: No such file or directory"));
+        let list = answer(&[&named(*b"LIST", "/no/such")]).await;
         assert_eq!((&list[..4], list.len()), (&b"DONE"[..], 20));
     }
 
@@ -329,18 +329,18 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         std::fs::write(home.path().join("one"), "1").unwrap();
         let path = home.path().to_str().unwrap();
-        let first = answer(&[&named(b"LIST", path)]).await;
+        let first = answer(&[&named(*b"LIST", path)]).await;
         assert_eq!((&first[..4], word(&first, 8), word(&first, 16)), (&b"DENT"[..], 1, 3));
         assert_eq!((&first[20..23], first.len()), (&b"one"[..], 20 + 3 + 20));
-        let second = answer(&[&named(b"LIS2", path)]).await;
+        let second = answer(&[&named(*b"LIS2", path)]).await;
         assert_eq!((&second[..4], word(&second, 72)), (&b"DNT2"[..], 3));
         assert_eq!((&second[76..79], second.len()), (&b"one"[..], 76 + 3 + 76));
     }
 
     #[tokio::test]
     async fn a_refused_file_is_read_to_its_end_and_what_comes_behind_it_is_served() {
-        let data = [named(b"DATA", "hello"), b"DONE\0\0\0\0".to_vec()].concat();
-        let answer = answer(&[&named(b"SEND", "/proc/no/such,33188"), &data, &named(b"STAT", "/")]).await;
+        let data = [named(*b"DATA", "hello"), b"DONE\0\0\0\0".to_vec()].concat();
+        let answer = answer(&[&named(*b"SEND", "/proc/no/such,33188"), &data, &named(*b"STAT", "/")]).await;
         assert_eq!(&answer[..4], b"FAIL");
         let behind = 8 + word(&answer, 4) as usize;
         assert_eq!((&answer[behind..behind + 4], answer.len()), (&b"STAT"[..], behind + 16));
@@ -351,8 +351,8 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("file");
         let (mut host, phone) = tokio::io::duplex(1 << 20);
-        host.write_all(&named(b"SEND", &format!("{},33188", path.display()))).await.unwrap();
-        host.write_all(&named(b"DATA", "hello")).await.unwrap();
+        host.write_all(&named(*b"SEND", &format!("{},33188", path.display()))).await.unwrap();
+        host.write_all(&named(*b"DATA", "hello")).await.unwrap();
         drop(host);
         assert!(serve(phone).await.is_err());
         assert!(!path.exists());
