@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use crate::interpreters::{Interpreter, Interpreters};
 use crate::probe::{Probe, SensorReading};
 use crate::run::{self, Config};
 use crate::runtime::runner::check;
+use crate::server_args::ServerArgs;
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
@@ -50,30 +51,14 @@ pub enum Command {
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct RunArgs {
-    /// The server: http://host:port or https://host:port
-    #[arg(long, env = "SEATRIAL_SERVER", default_value = "http://127.0.0.1:7077")]
-    pub server: String,
+    #[command(flatten)]
+    pub server: ServerArgs,
     /// The agent's own folder: cache, spool, identity
     #[arg(long, env = "SEATRIAL_AGENT_FOLDER", default_value = "seatrial-agent")]
     pub folder: PathBuf,
-    /// File that holds the device's token; by default the one kept at enrolment
-    #[arg(long, env = "SEATRIAL_TOKEN_FILE", conflicts_with = "token")]
-    pub token_file: Option<PathBuf>,
-    /// The device's token
-    #[arg(long, env = "SEATRIAL_TOKEN", hide_env_values = true)]
-    pub token: Option<String>,
     /// One-time token: trades itself for a token of this device, once
     #[arg(long, env = "SEATRIAL_ENROL", hide_env_values = true)]
     pub enrol: Option<String>,
-    /// PEM file of the authorities that may vouch for the server; by default the system's
-    #[arg(long, env = "SEATRIAL_CA")]
-    pub ca: Option<PathBuf>,
-    /// PEM file of the certificate to show to a server that asks for one
-    #[arg(long, env = "SEATRIAL_CERTIFICATE")]
-    pub certificate: Option<PathBuf>,
-    /// PEM file of that certificate's private key
-    #[arg(long, env = "SEATRIAL_KEY")]
-    pub key: Option<PathBuf>,
     /// Bytes of artifacts that are kept at most
     #[arg(long, env = "SEATRIAL_CACHE_BYTES", default_value_t = 4 << 30)]
     pub cache_bytes: u64,
@@ -205,16 +190,17 @@ pub fn main(args: Args, child_command: Vec<OsString>) -> ExitCode {
 
 fn start(args: RunArgs, child_command: Vec<OsString>) -> Result<(), String> {
     start_log(&args.log)?;
-    let token = token(args.token_file.as_deref(), args.token)?;
+    let token = args.server.token()?;
+    let ServerArgs { server, ca, certificate, key, .. } = args.server;
     let config = Config {
-        server: args.server,
+        server,
         via: args.via,
         folder: args.folder,
         token,
         enrolment: args.enrol,
-        authorities: args.ca,
-        certificate: args.certificate,
-        key: args.key,
+        authorities: ca,
+        certificate,
+        key,
         cache_bytes: args.cache_bytes,
         spool_bytes: args.spool_bytes,
         preflight: Preflight { load_wait: Duration::from_secs(args.load_wait), ..Preflight::default() },
@@ -233,7 +219,7 @@ fn start(args: RunArgs, child_command: Vec<OsString>) -> Result<(), String> {
 #[cfg(feature = "lab")]
 fn start_lab(args: crate::lab::LabArgs) -> Result<(), String> {
     start_log(&args.log)?;
-    let token = token(args.token_file.as_deref(), args.token.clone())?;
+    let token = args.server.token()?;
     crate::lab::run(args.into_config(token)).map_err(|error| error.to_string())
 }
 
@@ -243,13 +229,6 @@ fn start_log(filter: &str) -> Result<(), String> {
     let is_terminal = io::stderr().is_terminal();
     let _ = tracing_subscriber::fmt().with_env_filter(parsed).with_ansi(is_terminal).with_writer(io::stderr).try_init();
     Ok(())
-}
-
-/// A token given as a file goes before one that is given itself.
-fn token(file: Option<&Path>, given: Option<String>) -> Result<Option<String>, String> {
-    let Some(path) = file else { return Ok(given) };
-    let text = std::fs::read_to_string(path).map_err(|error| format!("--token-file {}: {error}", path.display()))?;
-    Ok(Some(text.trim().to_owned()))
 }
 
 fn probe(args: &ProbeArgs) -> io::Result<()> {
@@ -319,6 +298,8 @@ fn table(profile: &Profile, sensors: &[SensorReading]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]

@@ -28,6 +28,7 @@ pub mod probe;
 pub mod probes;
 pub mod run;
 pub mod runtime;
+pub mod server_args;
 pub mod signature;
 pub mod spool;
 mod wire;

@@ -4,33 +4,18 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Config;
+use crate::server_args::ServerArgs;
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct LabArgs {
-    /// The server, as this computer reaches it: http://host:port
-    #[arg(long, env = "SEATRIAL_SERVER", default_value = "http://127.0.0.1:7077")]
-    pub server: String,
+    #[command(flatten)]
+    pub server: ServerArgs,
     /// The adb server: host:port
     #[arg(long, env = "SEATRIAL_ADB", default_value = "127.0.0.1:5037")]
     pub adb: String,
     /// The lab host's own folder: agents for phones, and what phones told when an agent died
     #[arg(long, env = "SEATRIAL_LAB_FOLDER", default_value = "seatrial-lab")]
     pub folder: PathBuf,
-    /// File that holds the lab host's token, of an operator: it fetches agents and lets phones join
-    #[arg(long, env = "SEATRIAL_TOKEN_FILE", conflicts_with = "token")]
-    pub token_file: Option<PathBuf>,
-    /// The lab host's token
-    #[arg(long, env = "SEATRIAL_TOKEN", hide_env_values = true)]
-    pub token: Option<String>,
-    /// PEM file of the authorities that may vouch for the server; by default the system's
-    #[arg(long, env = "SEATRIAL_CA")]
-    pub ca: Option<PathBuf>,
-    /// PEM file of the certificate to show to a server that asks for one
-    #[arg(long, env = "SEATRIAL_CERTIFICATE")]
-    pub certificate: Option<PathBuf>,
-    /// PEM file of that certificate's private key
-    #[arg(long, env = "SEATRIAL_KEY")]
-    pub key: Option<PathBuf>,
     /// Folder of Seatrial on each phone
     #[arg(long, default_value = "/data/local/tmp/seatrial")]
     pub phone_folder: String,
@@ -64,14 +49,15 @@ impl LabArgs {
             .filter_map(|(flag, value)| value.map(|value| [flag.to_owned(), value.to_string()]))
             .flatten()
             .collect();
+        let ServerArgs { server, ca, certificate, key, .. } = self.server;
         Config {
-            server: self.server,
+            server,
             adb: self.adb,
             folder: self.folder,
             token,
-            authorities: self.ca,
-            certificate: self.certificate,
-            key: self.key,
+            authorities: ca,
+            certificate,
+            key,
             phone_folder: self.phone_folder,
             port_power: self.port_power,
             may_reboot: !self.no_reboot,
