@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fs_err as fs;
@@ -49,10 +49,16 @@ pub fn can_read(format: Format) -> bool {
     crate::runtime::offers().iter().any(|offer| offer.formats.contains(&format))
 }
 
-/// The inputs and outputs that the model's file declares.
-pub fn read(child_command: &[OsString], format: Format, files: &[LocalFile]) -> Result<Signature, SignatureError> {
+/// The inputs and outputs that the model's file declares. The files are laid out in a folder of their own in `scratch`,
+/// which is removed afterwards.
+pub fn read(
+    child_command: &[OsString],
+    scratch: &Path,
+    format: Format,
+    files: &[LocalFile],
+) -> Result<Signature, SignatureError> {
     attempt::prepare_process();
-    let scratch = Scratch::create(&std::env::temp_dir())?;
+    let scratch = Scratch::create(scratch)?;
     let model = scratch.path.join("model");
     fs::create_dir(&model)?;
     let mut placed = Vec::new();

@@ -216,8 +216,11 @@ fn attempt_us(model: &str, loaded: Option<Loaded<'_>>) -> anyhow::Result<f64> {
     let command = seatrial_agent::cli::child_command(&["agent"])?;
     let file = LocalFile { role: entry.role.clone(), file_name: entry.file_name.clone(), path: path.clone() };
     // Of a format that no built-in engine reads, the job itself reads it.
-    let signature =
-        if signature::can_read(format) { signature::read(&command, format, &[file])? } else { Signature::default() };
+    let signature = if signature::can_read(format) {
+        signature::read(&command, &std::env::temp_dir(), format, &[file])?
+    } else {
+        Signature::default()
+    };
     let model = ModelRef {
         model: model.to_owned(),
         version: 1,

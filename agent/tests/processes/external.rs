@@ -114,7 +114,8 @@ fn weights_outside_of_the_models_folder_are_refused_before_the_model_is_added() 
             path: home.path().join(name),
         };
         let files: Vec<LocalFile> = given.iter().map(file).collect();
-        signature::read(&common::child_command(), Format::Onnx, &files).map_err(|error| error.to_string())
+        signature::read(&common::child_command(), &std::env::temp_dir(), Format::Onnx, &files)
+            .map_err(|error| error.to_string())
     };
     let absolute = format!("/tmp/{:08x}", std::process::id());
     let secret = Secret::at(absolute.clone().into());

@@ -203,13 +203,17 @@ fn an_nnef_model_is_loaded_measured_and_right() {
 
 #[test]
 fn a_type_that_is_not_read_is_said_and_never_taken_for_numbers() {
-    let error = signature::read(&common::child_command(), Format::Onnx, &[file("text.onnx", "model")]).unwrap_err();
+    let error =
+        signature::read(&common::child_command(), &std::env::temp_dir(), Format::Onnx, &[file("text.onnx", "model")])
+            .unwrap_err();
     assert!(error.to_string().contains("\"input\" holds String, which is not read"), "{error}");
 }
 
 #[test]
 fn a_signature_is_read_in_a_child() {
-    let signature = signature::read(&common::child_command(), Format::Onnx, &[file("linear.onnx", "model")]).unwrap();
+    let signature =
+        signature::read(&common::child_command(), &std::env::temp_dir(), Format::Onnx, &[file("linear.onnx", "model")])
+            .unwrap();
     let input = &signature.inputs[0];
     assert_eq!((input.name.as_str(), &input.shape), ("input", &vec![Axis::Named("batch".into()), Axis::Fixed(4)]));
     assert_eq!(signature.outputs[0].name, "output");
@@ -245,7 +249,7 @@ fn a_file_that_is_no_model_has_no_signature_and_an_explanation() {
     let path = home.path().join("noise.onnx");
     std::fs::write(&path, [0xff; 100]).unwrap();
     let file = LocalFile { role: "model".into(), file_name: "noise.onnx".into(), path };
-    let error = signature::read(&common::child_command(), Format::Onnx, &[file]).unwrap_err();
+    let error = signature::read(&common::child_command(), &std::env::temp_dir(), Format::Onnx, &[file]).unwrap_err();
     assert!(error.to_string().contains("loading failed"), "{error}");
 }
 

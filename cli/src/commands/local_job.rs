@@ -51,7 +51,7 @@ impl LocalJob {
             )));
         };
         let interpreters = Interpreters::look(args.interpreters.clone()).map_err(CliError::plain)?;
-        let signature = read_signature(variant).await?;
+        let signature = read_signature(variant, &std::env::temp_dir()).await?;
         let (manifest, mut files) = manifest(variant).await?;
         let opened = match &args.runtime {
             Some(path) => Some(runtimes::open(path.clone(), None, None).await?),

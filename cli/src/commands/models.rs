@@ -1,6 +1,7 @@
 //! `seatrial models`: registers models and shows what is registered.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use bytes::Bytes;
 use comfy_table::Table;
@@ -59,13 +60,13 @@ pub(super) struct Registered {
     pub signatures: BTreeMap<String, Signature>,
 }
 
-/// Reads every signature in a child, uploads what the server does not have, and registers the version.
-pub(super) async fn register(client: &Client, new: NewVersion) -> Result<Registered> {
+/// Reads every signature in a child that works in `scratch`, uploads what the server does not have, and registers the version.
+pub(super) async fn register(client: &Client, new: NewVersion, scratch: &Path) -> Result<Registered> {
     let mut signatures = BTreeMap::new();
     let mut files: Vec<LocalFile> = Vec::new();
     let mut variants = Vec::new();
     for variant in &new.variants {
-        let signature = read_signature(variant).await?;
+        let signature = read_signature(variant, scratch).await?;
         let mut references = Vec::new();
         for planned in &variant.files {
             let file = upload::digest(&planned.path).await?;
@@ -108,7 +109,7 @@ pub(super) async fn register(client: &Client, new: NewVersion) -> Result<Registe
 }
 
 /// What the model says of its inputs and outputs, read where a malformed file can do no harm.
-pub(super) async fn read_signature(variant: &PlannedVariant) -> Result<Signature> {
+pub(super) async fn read_signature(variant: &PlannedVariant, scratch: &Path) -> Result<Signature> {
     if !signature::can_read(variant.format) {
         return Ok(Signature::default());
     }
@@ -123,7 +124,8 @@ pub(super) async fn read_signature(variant: &PlannedVariant) -> Result<Signature
         })
         .collect();
     let format = variant.format;
-    let read = move || signature::read(&child_command, format, &files);
+    let scratch = scratch.to_owned();
+    let read = move || signature::read(&child_command, &scratch, format, &files);
     let outcome =
         tokio::task::spawn_blocking(read).await.map_err(|error| CliError::failed("read the signature", error))?;
     outcome.map_err(|error| {
@@ -156,7 +158,7 @@ async fn add(args: ModelAddArgs, context: &Context) -> Result<()> {
         license,
     };
     let client = context.connect().await?;
-    let registered = register(&client, new).await?;
+    let registered = register(&client, new, &std::env::temp_dir()).await?;
     if context.output(output).is_json() {
         return output::print_json(&json!({
             "name": name,

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use crate::disks::SmallDisk;
 use crate::skipped::unless_missing;
-use crate::support::{Person, processes_of, stderr, within};
+use crate::support::{Person, is_evaluating, processes_of, stderr, within};
 
 fn start(person: &Person) -> Child {
     person.command().arg("demo").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
@@ -16,7 +16,7 @@ fn start(person: &Person) -> Child {
 fn measuring(person: &Person, demo: &Child) -> PathBuf {
     let is_agent = |folder: &PathBuf| children_of(demo.id()).iter().any(|line| line.contains(folder.to_str().unwrap()));
     let own = || person.left_behind().into_iter().find(is_agent);
-    within(60, "the demo measures", || own().is_some_and(|folder| processes_of(&folder) >= 2));
+    within(60, "the demo measures", || own().is_some_and(|folder| is_evaluating(&folder)));
     own().unwrap()
 }
 

@@ -1,6 +1,6 @@
 //! The whole thing as a person runs it: real server, real agent, the demo's models and data.
 
-use crate::support::{Fleet, Person, fixture, processes_of, stderr, stdout, within};
+use crate::support::{Fleet, Person, fixture, is_evaluating, processes_of, stderr, stdout, within};
 use serde_json::Value;
 
 /// Of runs on a machine that does other things as well.
@@ -96,7 +96,7 @@ fn a_demo_that_is_killed_takes_its_agent_along_and_the_next_one_clears_its_folde
     let person = Person::new();
     let start = || person.command().arg("demo").stderr(std::process::Stdio::null()).spawn().unwrap();
     let mut demo = start();
-    within(60, "the demo measures", || person.left_behind().first().is_some_and(|folder| processes_of(folder) >= 2));
+    within(60, "the demo measures", || person.left_behind().first().is_some_and(|folder| is_evaluating(folder)));
     let folder = person.left_behind().remove(0);
     demo.kill().unwrap();
     demo.wait().unwrap();

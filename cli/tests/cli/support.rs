@@ -275,10 +275,20 @@ pub fn stderr(assert: &assert_cmd::assert::Assert) -> String {
 
 /// Processes whose command line names a folder.
 pub fn processes_of(folder: &Path) -> usize {
+    command_lines_of(folder).len()
+}
+
+/// Whether a child of an agent in this folder is at work. An agent that asks its device's tools what it is on has children
+/// too, for a moment.
+pub fn is_evaluating(folder: &Path) -> bool {
+    command_lines_of(folder).iter().any(|line| line.split('\0').any(|word| word == "child"))
+}
+
+fn command_lines_of(folder: &Path) -> Vec<String> {
     let folder = folder.to_str().unwrap();
     let entries = std::fs::read_dir("/proc").unwrap().flatten();
     let lines = entries.filter_map(|entry| std::fs::read_to_string(entry.path().join("cmdline")).ok());
-    lines.filter(|line| line.contains(folder)).count()
+    lines.filter(|line| line.contains(folder)).collect()
 }
 
 /// Looks until it is so.

@@ -176,7 +176,8 @@ async fn register(client: &Client, manifest: &embedded::Manifest, files: &Path) 
             origin: Some(model.origin.clone()),
             license: Some(model.license.clone()),
         };
-        models::register(client, new).await?;
+        // What is laid out to be read is the demo's own as well, and goes with it, however it ends.
+        models::register(client, new, files).await?;
     }
     for dataset in &manifest.datasets {
         datasets::register(client, &files.join(dataset), None).await?;
