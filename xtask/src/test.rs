@@ -75,7 +75,15 @@ fn run_usual(only: Option<&str>) -> anyhow::Result<()> {
     stages.run("format", || run_command(cargo().args(["fmt", "--all", "--check"])))?;
     stages.run("arrows", arrows::check)?;
     stages.run("build and lints", || {
-        run_command(linting()?.args(["build", "--workspace", "--all-targets", "--features", FAULTS, "--locked"]))
+        run_command(linting()?.args([
+            "build",
+            "--workspace",
+            "--all-targets",
+            "--features",
+            FAULTS,
+            "--locked",
+            "--keep-going",
+        ]))
     })?;
     stages.run("documentation tests", || {
         run_command(linting()?.args(["test", "--workspace", "--doc", "--features", FAULTS, "--locked", "--quiet"]))
@@ -102,6 +110,13 @@ fn linting() -> anyhow::Result<Command> {
     Ok(cargo)
 }
 
+/// Twice as many as there are CPUs: many tests wait, for a deadline or a process, and what measures has the machine to
+/// itself (`.config/nextest.toml`).
+fn test_threads() -> anyhow::Result<String> {
+    let cpus = std::thread::available_parallelism().context("cannot tell how many CPUs there are")?;
+    Ok((cpus.get() * 2).to_string())
+}
+
 /// Runs every test once, against a PostgreSQL of our own; returns the runner's summary, and which tests this machine
 /// could not run.
 fn nextest() -> anyhow::Result<String> {
@@ -109,6 +124,7 @@ fn nextest() -> anyhow::Result<String> {
     let skipped = tempfile::NamedTempFile::new().context("cannot make a scratch file")?;
     let mut child = linting()?
         .args(["nextest", "run", "--workspace", "--features", FAULTS, "--locked", "--profile", "ci"])
+        .args(["--test-threads", &test_threads()?])
         .env("SEATRIAL_TEST_POSTGRES", postgres.url())
         .env("SEATRIAL_TEST_PYTHON", setup::python_path())
         .env("SEATRIAL_TEST_SKIPPED", skipped.path())
