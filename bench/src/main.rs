@@ -16,6 +16,7 @@ mod ingest;
 #[path = "../../adb/tests/real/lab.rs"]
 #[expect(clippy::unwrap_used, dead_code, reason = "the lab of the link's tests, of which this takes a part")]
 mod lab;
+mod lab_host;
 mod litert;
 mod process;
 mod push;
@@ -34,7 +35,7 @@ use crate::ratio::{Measured, Row, combine};
 #[derive(Parser)]
 #[command(name = "cargo xtask bench", about = "Ratios against baselines of the same run")]
 struct Args {
-    /// Only measurements whose group starts with one of these: dispatch, ingest, download, cache, fidelity, idle, push.
+    /// Only measurements whose group starts with one of these: dispatch, ingest, download, cache, fidelity, idle, push, lab.
     groups: Vec<String>,
     #[arg(long, default_value_t = 3)]
     rounds: usize,
@@ -64,6 +65,9 @@ enum Inner {
     Dispatcher,
     #[command(name = "inner-push", hide = true)]
     Push,
+    /// The daemon of a simulated phone
+    #[command(name = "inner-phone", hide = true)]
+    Phone { identity: String },
     #[command(name = "inner-direct", hide = true)]
     Direct {
         #[arg(long)]
@@ -90,6 +94,7 @@ fn main() -> ExitCode {
         Some(Inner::Server { data, synchronous }) => subject::serve(&data, &synchronous),
         Some(Inner::Dispatcher) => subject::dispatch(),
         Some(Inner::Push) => push::inside(),
+        Some(Inner::Phone { identity }) => return seatrial_sim::phone::adbd(&identity),
         Some(Inner::Direct { model, samples, engine, library }) => {
             fidelity::direct(engine.zip(library.as_deref()), &model, samples)
         }
@@ -115,6 +120,7 @@ const GROUPS: &[Group] = &[
     ("fidelity", fidelity::round),
     ("idle", idle::round),
     ("push", push::round),
+    ("lab", lab_host::round),
 ];
 
 fn measure(args: &Args) -> anyhow::Result<()> {

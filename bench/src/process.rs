@@ -7,7 +7,17 @@ use std::process::{Child, Command, Stdio};
 use anyhow::Context as _;
 
 /// A child that ends when this is dropped.
-struct Owned(Child);
+pub struct Owned(Child);
+
+impl Owned {
+    pub fn start(command: &mut Command) -> anyhow::Result<Self> {
+        command.spawn().map(Self).with_context(|| format!("{} cannot be started", command.get_program().display()))
+    }
+
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+}
 
 impl Drop for Owned {
     fn drop(&mut self) {
@@ -81,7 +91,7 @@ impl Agent {
 }
 
 /// User and system time of a process, in µs.
-fn cpu_us(pid: u32) -> anyhow::Result<f64> {
+pub fn cpu_us(pid: u32) -> anyhow::Result<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).context("the process has gone")?;
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok());
@@ -91,7 +101,7 @@ fn cpu_us(pid: u32) -> anyhow::Result<f64> {
 }
 
 /// Resident memory of a process, in KiB.
-fn resident_kib(pid: u32) -> anyhow::Result<f64> {
+pub fn resident_kib(pid: u32) -> anyhow::Result<f64> {
     let status = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status"))?;
     status
         .lines()
