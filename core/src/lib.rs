@@ -11,6 +11,7 @@ pub mod answers;
 pub mod backend;
 pub mod block;
 pub mod command;
+pub mod cooldown;
 pub mod dataset;
 pub mod device;
 pub mod digest;

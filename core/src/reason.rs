@@ -251,6 +251,9 @@ codes! {
     Hot, "hot", "{sensor} reached {celsius} °C, limit {limit} °C";
     Throttling, "throttling", "{sensor} was throttling (state {state})";
     ClockLimited, "clock_limited", "{sensor} was lowered from {from} to {to} {unit}";
+    ThermalStatus, "thermal_status", "the system's thermal status was {status} of 6; from {limit} on it holds clocks back";
+    ScreenChanged, "screen_changed", "the screen was switched on or off while it was measured";
+    BatterySaver, "battery_saver", "the battery saver was on, which holds clocks back";
     ClockChanged, "clock_changed", "the clock went from {from} to {to} MHz ({change}), limit ±{limit}";
     Drifted, "drifted", "the last third of the samples was {share} slower than the first ({last} against {first} ms), limit {limit}";
     WindowUnknown, "window_unknown", "nothing is known of its measure window";

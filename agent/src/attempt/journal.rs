@@ -49,6 +49,8 @@ pub(super) struct Journal {
     log: String,
     bounds_hit: Vec<String>,
     pub(super) sensors: Traces,
+    /// Of what is asked between processes only. They are few, and none may go to make room.
+    states: Traces,
     pub(super) environment: Environment,
     pub(super) loaded: Vec<Digest>,
 }
@@ -71,6 +73,7 @@ impl Journal {
             log: String::new(),
             bounds_hit: Vec::new(),
             sensors: Traces::default(),
+            states: Traces::default(),
             environment: unknown_environment(),
             loaded: Vec::new(),
         }
@@ -91,6 +94,10 @@ impl Journal {
 
     pub(super) fn sample_sensors(&mut self, readings: &[SensorReading]) {
         self.sensors.sample(readings, clock::boot().since(self.begun));
+    }
+
+    pub(super) fn sample_states(&mut self, readings: &[SensorReading]) {
+        self.states.sample(readings, clock::boot().since(self.begun));
     }
 
     pub(super) fn note(&mut self, stage: Stage, note: String) {
@@ -173,8 +180,10 @@ impl Journal {
             Ok(()) => (Outcome::Ok, None, None),
             Err(failure) => (failure.outcome, Some(failure.stage), Some(failure.message)),
         };
-        let (sensors, cut) = self.sensors.into_parts();
-        self.bounds_hit.extend(cut);
+        let (mut sensors, cut) = self.sensors.into_parts();
+        let (states, cut_too) = self.states.into_parts();
+        sensors.extend(states);
+        self.bounds_hit.extend(cut.into_iter().chain(cut_too));
         let mut actual = self.actual.unwrap_or_else(|| Actual::unknown("no process got as far as loading the model"));
         actual.loaded = self.loaded;
         actual.signature = self.signature;

@@ -276,6 +276,7 @@ impl Attempt<'_> {
         }
         self.probe_package()?;
         self.drop_page_cache();
+        self.journal.sample_states(&self.probe.states());
         for (index, (role, task)) in (0..).zip(plan) {
             self.check_stop(Stage::Load)?;
             let mut limits = self.order.spec.limits.clone();
@@ -344,6 +345,9 @@ impl Attempt<'_> {
         })?;
         let verdict = self.judge(index, role, &ended, last).and_then(|()| self.take_references(&ended));
         self.journal.add_process(index, role, ended);
+        if role == ProcessRole::Latency {
+            self.journal.sample_states(&self.probe.states());
+        }
         verdict
     }
 

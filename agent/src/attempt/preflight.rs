@@ -5,6 +5,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use seatrial_core::cooldown::{self, Gate, Step};
 use seatrial_core::outcome::Outcome;
 use seatrial_core::reading::Reading;
 
@@ -26,7 +27,10 @@ pub struct Preflight {
     pub load_wait: Duration,
     /// In °C.
     pub chip_below: f64,
+    /// Above it no measurement begins.
     pub battery_below: f64,
+    /// What a phone's battery is to cool to, as long as it still cools.
+    pub battery_target: f64,
     /// How long to wait for the device to cool; then the attempt is refused.
     pub cool_wait: Duration,
     /// Share of a full battery; less is refused while it is not charging.
@@ -42,11 +46,16 @@ impl Default for Preflight {
             load_wait: Duration::from_secs(20),
             chip_below: 75.0,
             battery_below: 40.0,
+            battery_target: 35.0,
             cool_wait: Duration::from_mins(3),
             charge: 0.15,
         }
     }
 }
+
+/// Between two looks at the temperature.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -131,7 +140,7 @@ impl Preflight {
         })
     }
 
-    /// Waits for the hottest sensor that matters, where there is one.
+    /// Waits for the device to cool, as far as it does.
     fn temperature(
         &self,
         probe: &Probe,
@@ -139,40 +148,48 @@ impl Preflight {
         facts: &mut BTreeMap<String, String>,
         stop: &StopSignal,
     ) -> Option<(Outcome, String)> {
-        let begun = clock::boot();
         if let (Reading::Absent(reason), None) = (probe.battery().temperature_c, probe.hottest_chip()) {
             let why = format!("not checked: no chip tells its temperature, and for the battery {reason}");
             facts.insert("preflight.temperature".to_owned(), why);
             return None;
         }
+        // A phone's battery is its heat store; another device's says little of its chip.
+        let battery_target = if probe.is_android() { self.battery_target } else { self.battery_below };
+        let battery = Gate { target_c: battery_target.min(self.battery_below), limit_c: self.battery_below };
+        let chip = Gate { target_c: self.chip_below, limit_c: self.chip_below };
+        let begun = clock::boot();
+        let (mut batteries, mut chips) = (Vec::new(), Vec::new());
         loop {
-            let hot = self.too_hot(probe);
             let waited = clock::boot().since(begun);
-            match hot {
-                None if waited > Duration::from_secs(1) => {
-                    facts.insert("preflight.cooled_s".to_owned(), format!("{:.0}", waited.as_secs_f64()));
+            batteries.extend(probe.battery().temperature_c.into_present().map(|celsius| (waited, celsius)));
+            let hottest = probe.hottest_chip();
+            chips.extend(hottest.as_ref().map(|&(_, celsius)| (waited, celsius)));
+            let of_battery = cooldown::step(&batteries, within, &battery);
+            let of_chip = cooldown::step(&chips, within, &chip);
+            match (of_battery, of_chip) {
+                (Step::Refuse { celsius }, _) => {
+                    return Some(too_hot("the battery", celsius, self.battery_below, waited));
+                }
+                (_, Step::Refuse { celsius }) => {
+                    let name = hottest.map_or_else(|| "the chip".to_owned(), |(name, _)| name);
+                    return Some(too_hot(&name, celsius, self.chip_below, waited));
+                }
+                (Step::Wait, _) | (_, Step::Wait) if stop.is_set() => return None,
+                (Step::Wait, _) | (_, Step::Wait) => {
+                    pause(stop, LOOK_EVERY.min(within.saturating_sub(waited)).max(SHORTEST_PAUSE));
+                }
+                (Step::Begin | Step::BeginWarm { .. }, Step::Begin | Step::BeginWarm { .. }) => {
+                    if waited > Duration::from_secs(1) {
+                        facts.insert("preflight.cooled_s".to_owned(), format!("{:.0}", waited.as_secs_f64()));
+                    }
+                    if let Step::BeginWarm { celsius } = of_battery {
+                        let text = format!("battery at {celsius:.1} °C, {:.0} °C wanted", battery.target_c);
+                        facts.insert("preflight.warm".to_owned(), text);
+                    }
                     return None;
                 }
-                None => return None,
-                Some(_) if stop.is_set() => return None,
-                Some(what) if waited >= within => {
-                    let message = format!("{what} after {} s of cooling: let the device cool", waited.as_secs());
-                    return Some((Outcome::ThermalAbort, message));
-                }
-                Some(_) => pause(stop, Duration::from_secs(2).min(within.saturating_sub(waited))),
             }
         }
-    }
-
-    fn too_hot(&self, probe: &Probe) -> Option<String> {
-        let hot = |name: &str, value: f64, limit: f64| {
-            (value > limit).then(|| format!("{name} is at {value:.1} °C, at most {limit:.0} °C are allowed"))
-        };
-        let battery = probe.battery().temperature_c.into_present();
-        let chip = probe.hottest_chip();
-        battery
-            .and_then(|value| hot("the battery", value, self.battery_below))
-            .or_else(|| chip.and_then(|(name, value)| hot(&name, value, self.chip_below)))
     }
 
     /// Load is waited for and then noted: whether it spoiled the samples is judged by the window itself.
@@ -197,6 +214,14 @@ impl Preflight {
             }
         }
     }
+}
+
+fn too_hot(what: &str, celsius: f64, limit: f64, waited: Duration) -> (Outcome, String) {
+    let message = format!(
+        "{what} is at {celsius:.1} °C after {} s of cooling, at most {limit:.0} °C are allowed: let the device cool",
+        waited.as_secs()
+    );
+    (Outcome::ThermalAbort, message)
 }
 
 /// Sleeps, and wakes early when the attempt is stopped.

@@ -1,19 +1,13 @@
 //! Raw evidence of what this device is, as the rules list it.
 
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use seatrial_core::profile::{self, Ending, Findings, RawEvidence, Rules, Source, Step};
+use seatrial_core::profile::{self, Ending, Findings, RawEvidence, Rules, Source};
 use seatrial_core::reading::Reading;
 
 use super::files::Files;
+use super::tool;
 
-/// A program's output is read so far: what is kept of it is less.
-const MAX_OUTPUT: u64 = 4 << 20;
 /// Paths that one pattern may mean.
 const MAX_PATHS: usize = 4096;
 
@@ -36,7 +30,7 @@ fn collect(files: &Files, rules: &Rules) -> RawEvidence {
     let mut evidence = RawEvidence::default();
     for step in rules.plan() {
         let (output, ending) = match &step.source {
-            Source::Run { words, .. } => run(files.root(), words, step),
+            Source::Run { words, .. } => tool::run(files.root(), words, Duration::from_secs(step.seconds.into())),
             Source::File(path) => file(files, path),
             Source::Values(patterns) => values(files, patterns),
             Source::Exist(patterns) => exist(files, patterns),
@@ -91,74 +85,19 @@ fn expand(files: &Files, pattern: &str) -> Vec<String> {
     paths
 }
 
-/// The program under the root; of a real device also one that is found by its name.
-fn program(root: &Path, name: &str) -> Option<PathBuf> {
-    let own = root.join("system/bin").join(name);
-    if own.exists() {
-        return Some(own);
-    }
-    (root == Path::new("/")).then(|| PathBuf::from(name))
-}
-
-/// What a program prints before its time is over.
-fn run(root: &Path, words: &[String], step: &Step) -> (String, Ending) {
-    let missing = || ("not found".to_owned(), Ending::Failed(127));
-    let Some((name, arguments)) = words.split_first() else { return missing() };
-    let Some(program) = program(root, name) else { return missing() };
-    let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let Ok(mut child) = command.spawn() else { return missing() };
-    let (sender, output) = mpsc::sync_channel(1);
-    if let Some(pipe) = child.stdout.take() {
-        // A grandchild may hold the pipe open for ever: nobody waits for this thread.
-        thread::spawn(move || {
-            let mut bytes = Vec::new();
-            let _ = pipe.take(MAX_OUTPUT).read_to_end(&mut bytes);
-            let _ = sender.send(bytes);
-        });
-    }
-    let until = Instant::now() + Duration::from_secs(step.seconds.into());
-    let bytes = output.recv_timeout(until.saturating_duration_since(Instant::now()));
-    let code = loop {
-        match child.try_wait() {
-            Ok(Some(status)) => break status.code().unwrap_or(128),
-            Ok(None) if Instant::now() < until => thread::sleep(Duration::from_millis(2)),
-            Ok(None) | Err(_) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return (format!("did not end within {} s", step.seconds), Ending::Failed(124));
-            }
-        }
-    };
-    let text = bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    match (text, code) {
-        (Ok(text), 0) => (text, Ending::Whole),
-        (Ok(text), code) => (text, Ending::Failed(code)),
-        (Err(_), _) => ("its output did not end".to_owned(), Ending::Failed(124)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use seatrial_core::profile::Piece;
 
+    use super::tool::tests::tool;
     use super::*;
 
     fn tree() -> (tempfile::TempDir, Files) {
         let home = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(home.path().join("system/bin")).unwrap();
         std::fs::create_dir_all(home.path().join("vendor/lib64/egl/mt6989")).unwrap();
         std::fs::write(home.path().join("vendor/lib64/egl/mt6989/libGLES_mali.so"), "").unwrap();
         let files = Files::new(home.path());
         (home, files)
-    }
-
-    fn tool(home: &Path, name: &str, body: &str) {
-        let path = home.join("system/bin").join(name);
-        std::fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     #[test]
@@ -180,14 +119,5 @@ mod tests {
         assert_eq!(kept, evidence);
         assert_eq!(findings.naming.brand.present().unwrap().value, "vivo");
         assert_eq!(findings.gpu_driver.present().unwrap().value.build, Reading::Present("r32p1".to_owned()));
-    }
-
-    #[test]
-    fn a_program_that_never_ends_costs_its_own_piece_alone() {
-        let (home, _files) = tree();
-        tool(home.path(), "getprop", "while :; do :; done");
-        let step = Step { seconds: 1, ..Rules::shipped().unwrap().plan()[0].clone() };
-        let (text, ending) = run(home.path(), &["getprop".to_owned()], &step);
-        assert_eq!((text.as_str(), ending), ("did not end within 1 s", Ending::Failed(124)));
     }
 }

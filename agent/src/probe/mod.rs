@@ -1,6 +1,7 @@
 //! Reads the device. Everything is under a root that tests replace by a recorded tree; what cannot be read is absent
 //! with the reason, never zero.
 
+mod android;
 pub(crate) mod battery;
 mod cooling;
 mod cpu;
@@ -15,6 +16,7 @@ mod os;
 pub(crate) use os::abi;
 mod power;
 pub(crate) mod thermal;
+mod tool;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -61,7 +63,8 @@ impl Probe {
 
     /// What the device is.
     pub fn profile(&self, simulated: bool) -> Profile {
-        let readings = self.all_sensors();
+        let mut readings = self.all_sensors();
+        readings.extend(self.states());
         let (present, absent): (Vec<_>, Vec<_>) =
             readings.into_iter().partition(|reading| reading.value.present().is_some());
         let absent_sensors: BTreeMap<String, String> = absent
@@ -163,6 +166,11 @@ impl Probe {
         readings
     }
 
+    /// What is asked between processes only, since asking disturbs: how hot the system finds itself, screen, saver.
+    pub fn states(&self) -> Vec<SensorReading> {
+        android::readings(&self.files)
+    }
+
     pub fn memory_available(&self) -> Reading<u64> {
         memory::available(&self.files)
     }
@@ -183,6 +191,11 @@ impl Probe {
     /// Processes that the kernel has killed for memory since it started.
     pub fn oom_kills(&self) -> Option<u64> {
         memory::oom_kills(&self.files)
+    }
+
+    /// Whether this is a phone or another device that runs Android.
+    pub fn is_android(&self) -> bool {
+        os::android_api(&self.files).present().is_some()
     }
 
     /// The CPUs of an affinity on this device, as placement decides it; `None` for any.

@@ -16,5 +16,6 @@ mod run;
 mod runner;
 mod skipped;
 mod stand_in;
+mod states;
 mod tasks;
 mod tract;

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
 use super::samples::Series;
-use super::stats;
+use super::{android, stats};
 use crate::backend::Accelerator;
 use crate::profile::ProfileKind;
 use crate::reason::{Code, Reason};
@@ -27,6 +27,14 @@ pub mod sensor {
     pub const COOLING_PREFIX: &str = "cooling/";
     /// `battery/temperature` in °C.
     pub const BATTERY_TEMPERATURE: &str = "battery/temperature";
+    /// Read between processes: Android's thermal status, from 0 (none) to 6 (shutdown).
+    pub const THERMAL_STATUS: &str = "android/thermal_status";
+    /// Read between processes: 1 while the screen is on.
+    pub const SCREEN: &str = "android/screen";
+    /// Read between processes: 1 while the battery saver is on.
+    pub const BATTERY_SAVER: &str = "android/battery_saver";
+    /// `skin/SKIN`: temperature of the skin in °C, read between processes.
+    pub const SKIN_PREFIX: &str = "skin/";
     /// Unit of every temperature.
     pub const CELSIUS: &str = "°C";
 }
@@ -115,10 +123,13 @@ pub fn judge(window: &Window, conditions: &Conditions<'_>, limits: &Limits) -> V
     reasons.extend(major_faults(window, conditions, limits));
     reasons.extend(no_evidence(window));
     reasons.extend(hot(conditions, limits));
+    reasons.extend(screen_changed(conditions));
+    reasons.extend(saver(conditions));
     // Throttling is what a sustained run looks for, and a paced run leaves the clock to the governor.
     match conditions.profile {
         ProfileKind::Quick | ProfileKind::Full => {
             reasons.extend(throttled(conditions));
+            reasons.extend(thermal_status(conditions));
             reasons.extend(clock_changed(conditions, limits));
             reasons.extend(drifted(conditions, limits));
         }
@@ -286,6 +297,36 @@ fn hot(conditions: &Conditions<'_>, limits: &Limits) -> Vec<Reason> {
             Some(Reason::new(Code::Hot, &[("sensor", &trace.sensor), ("celsius", &celsius), ("limit", &limit)]))
         })
         .collect()
+}
+
+/// Readings of what is asked only between processes: the last before the window, those within, and the first after it.
+fn around(name: &str, conditions: &Conditions<'_>) -> Vec<f64> {
+    let Some(trace) = conditions.sensors.iter().find(|trace| trace.sensor == name) else { return Vec::new() };
+    let (from, until) = conditions.span_ms.unwrap_or((f64::NEG_INFINITY, f64::INFINITY));
+    let before = finite(trace).take_while(|&(at_ms, _)| at_ms < from).last();
+    let within = finite(trace).filter(|&(at_ms, _)| (from..=until).contains(&at_ms));
+    let after = finite(trace).find(|&(at_ms, _)| at_ms > until);
+    before.into_iter().chain(within).chain(after).map(|(_, value)| value).collect()
+}
+
+/// What the system says of its heat.
+fn thermal_status(conditions: &Conditions<'_>) -> Option<Reason> {
+    let worst = around(sensor::THERMAL_STATUS, conditions).into_iter().reduce(f64::max)?;
+    (worst >= android::THERMAL_STATUS_LIMIT).then(|| {
+        let (status, limit) = (whole(worst), whole(android::THERMAL_STATUS_LIMIT));
+        Reason::new(Code::ThermalStatus, &[("status", &status), ("limit", &limit)])
+    })
+}
+
+/// Many ROMs cap clocks while the screen is off.
+fn screen_changed(conditions: &Conditions<'_>) -> Option<Reason> {
+    let states = around(sensor::SCREEN, conditions);
+    states.windows(2).any(|pair| pair[0] != pair[1]).then(|| Reason::new(Code::ScreenChanged, &[]))
+}
+
+fn saver(conditions: &Conditions<'_>) -> Option<Reason> {
+    let is_on = around(sensor::BATTERY_SAVER, conditions).into_iter().any(|state| state > 0.0);
+    is_on.then(|| Reason::new(Code::BatterySaver, &[]))
 }
 
 /// What the device itself says of throttling.

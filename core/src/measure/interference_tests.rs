@@ -341,6 +341,34 @@ fn what_the_device_says_of_throttling_counts() {
     );
 }
 
+/// Readings at moments in ms; the window of these tests lasts from 1 s to 11 s.
+fn at(sensor: &str, points: &[(u32, f64)]) -> SensorTrace {
+    SensorTrace { sensor: sensor.to_owned(), unit: "1".to_owned(), points: Reading::Present(points.to_vec()) }
+}
+
+#[test]
+fn what_the_system_says_of_its_heat_before_and_after_the_window_counts_for_it() {
+    let status =
+        |before, after| at("android/thermal_status", &[(0, 5.0), (600, before), (12_000, after), (20_000, 6.0)]);
+    let said = "process 0: the system's thermal status was 3 of 6; from 2 on it holds clocks back";
+    assert_eq!(reasons_of_sensors(&[status(3.0, 0.0)]), [said]);
+    assert_eq!(reasons_of_sensors(&[status(0.0, 3.0)]), [said]);
+    assert!(reasons_of_sensors(&[status(0.0, 1.0)]).is_empty(), "of the others, a nearer one knows better");
+}
+
+#[test]
+fn a_screen_that_is_switched_and_a_battery_saver_invalidate() {
+    let screen = |before, after| at("android/screen", &[(600, before), (12_000, after)]);
+    let switched = "process 0: the screen was switched on or off while it was measured";
+    assert_eq!(reasons_of_sensors(&[screen(1.0, 0.0)]), [switched]);
+    assert_eq!(reasons_of_sensors(&[screen(0.0, 1.0)]), [switched]);
+    assert!(reasons_of_sensors(&[screen(0.0, 0.0)]).is_empty(), "it was off all the time");
+    let saver = |value| at("android/battery_saver", &[(600, value)]);
+    let saving = "process 0: the battery saver was on, which holds clocks back";
+    assert_eq!(reasons_of_sensors(&[saver(1.0)]), [saving]);
+    assert!(reasons_of_sensors(&[saver(0.0)]).is_empty());
+}
+
 #[test]
 fn a_clock_that_was_limited_before_the_window_began_is_limited_in_all_of_it() {
     let limit = |points: &[(u32, f64)]| SensorTrace {

@@ -3,6 +3,7 @@
 //! Samples are kept and these numbers are derived, so a definition may change later: [`ALGORITHM`] then changes too,
 //! and every derived row names the one that made it.
 
+pub mod android;
 pub mod binomial;
 pub mod interference;
 pub mod latency;
