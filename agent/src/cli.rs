@@ -71,6 +71,9 @@ pub struct RunArgs {
     /// A program that runs runners, as in "python3=/usr/bin/python3"; repeated, or separated by commas in the variable
     #[arg(long = "interpreter", env = "SEATRIAL_INTERPRETERS", value_name = "NAME=PATH", value_delimiter = ',')]
     pub interpreters: Vec<Interpreter>,
+    /// Program that makes this device findable, as by a lamp, when somebody looks for it (`seatrial devices find-me`)
+    #[arg(long, env = "SEATRIAL_FIND_ME", value_name = "PROGRAM")]
+    pub find_me: Option<PathBuf>,
     /// How long to wait for other load to fall before measuring, in seconds
     #[arg(long, default_value_t = 20)]
     pub load_wait: u64,
@@ -211,6 +214,7 @@ fn start(args: RunArgs, child_command: Vec<OsString>) -> Result<(), String> {
         serial: args.serial,
         usb_path: args.usb_path,
         interpreters: Interpreters::look(args.interpreters)?,
+        find_me: args.find_me,
         simulated: args.simulated,
     };
     run::run(config).map_err(|error| error.to_string())

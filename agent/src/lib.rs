@@ -15,6 +15,7 @@ pub mod clock;
 mod command;
 pub mod data;
 mod drivers;
+mod find_me;
 pub mod folder;
 pub mod interpreters;
 pub mod isolation;

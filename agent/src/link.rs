@@ -74,6 +74,8 @@ pub(crate) struct TlsFiles<'a> {
 pub(crate) enum LinkEvent {
     Connected,
     Received(FromServer),
+    /// Somebody looks for the device: no matter of its session.
+    FindMe,
     Closed(String),
 }
 
@@ -211,8 +213,13 @@ impl Server {
         let mut incoming = response.into_inner();
         while let Some(message) = incoming.next().await {
             let message = message.map_err(|status| describe(&status))?;
-            let Some(message) = wire::from_wire(message).map_err(|error| error.to_string())? else { continue };
-            events.send((generation, LinkEvent::Received(message))).await.map_err(gone)?;
+            let event = if wire::is_find_me(&message) {
+                LinkEvent::FindMe
+            } else {
+                let Some(message) = wire::from_wire(message).map_err(|error| error.to_string())? else { continue };
+                LinkEvent::Received(message)
+            };
+            events.send((generation, event)).await.map_err(gone)?;
         }
         Ok(())
     }
@@ -222,6 +229,11 @@ impl Stream {
     /// False when the queue is full or the stream is closed: either way it is to be given up.
     pub(crate) fn send(&self, message: v1::AgentMessage) -> bool {
         self.outgoing.try_send(message).is_ok()
+    }
+
+    /// A way to say something later.
+    pub(crate) fn outgoing(&self) -> mpsc::Sender<v1::AgentMessage> {
+        self.outgoing.clone()
     }
 
     /// Lets what is queued go out, for as long as that takes up to a bound.

@@ -22,6 +22,7 @@ use tokio::sync::mpsc;
 use crate::attempt::{self, Guard, News, Order, Preflight, Source, Step, StopSignal};
 use crate::cache::{Cache, FetchError, Hold, Patience, Remote};
 use crate::clock;
+use crate::find_me;
 use crate::folder::{Folder, FolderError};
 use crate::interpreters::Interpreters;
 use crate::isolation::{self, Mark};
@@ -34,6 +35,8 @@ use crate::wire::{self, Introduction};
 /// While an attempt runs the driver looks at least this often: timers stand still while a device sleeps.
 const LOOK: Duration = Duration::from_millis(500);
 const LONGEST_SLEEP: Duration = Duration::from_mins(1);
+/// How often a device that has nothing to do tells how it is.
+const TELL_VITALS: Duration = Duration::from_secs(15);
 /// How long what earlier processes left may take to go.
 const SWEEP: Duration = Duration::from_secs(10);
 
@@ -69,6 +72,8 @@ pub struct Config {
     pub simulated: bool,
     /// What runs runners here.
     pub interpreters: Interpreters,
+    /// What is run when somebody looks for this device.
+    pub find_me: Option<PathBuf>,
 }
 
 /// Why the agent does not run.
@@ -133,6 +138,8 @@ struct Driver {
     link_events: mpsc::Sender<(u64, LinkEvent)>,
     attempt_events: mpsc::Sender<AttemptEvent>,
     wake: Monotonic,
+    /// When the device told how it is; `None` in a session in which it has not.
+    told_vitals: Option<Monotonic>,
 }
 
 struct RunningAttempt {
@@ -192,6 +199,7 @@ impl Driver {
             link_events,
             attempt_events,
             wake: now,
+            told_vitals: None,
         };
         Ok((driver, events))
     }
@@ -245,11 +253,29 @@ impl Driver {
         Some(match event {
             LinkEvent::Connected => Input::Connected,
             LinkEvent::Received(message) => Input::Received(message),
+            LinkEvent::FindMe => {
+                self.show_itself();
+                return None;
+            }
             LinkEvent::Closed(reason) => {
                 tracing::warn!(reason, "no stream to the server");
                 Input::Disconnected { reason }
             }
         })
+    }
+
+    /// Answers in its own time: nothing waits for a phone that vibrates.
+    fn show_itself(&self) {
+        let Some(outgoing) = self.stream.as_ref().map(Stream::outgoing) else { return };
+        let (is_busy, program) = (self.running.is_some(), self.config.find_me.clone());
+        tokio::spawn(async move {
+            let result = if is_busy {
+                Err("it works on a job, which that would disturb; try again when it has ended".to_owned())
+            } else {
+                find_me::show(program).await
+            };
+            let _ = outgoing.send(wire::found(result)).await; // the stream may have ended
+        });
     }
 
     fn attempt_event(&mut self, event: AttemptEvent) -> Input {
@@ -293,6 +319,7 @@ impl Driver {
             Effect::Remember { device, artifact_prefix } => {
                 self.folder.remember_device(&device).map_err(io_error("keeping the device's id"))?;
                 self.artifact_prefix = artifact_prefix;
+                self.told_vitals = None;
                 tracing::info!(device, "in session with the server");
             }
             Effect::ForgetLost(attempts) => {
@@ -307,6 +334,15 @@ impl Driver {
     }
 
     fn send(&mut self, message: ToServer) -> Option<Input> {
+        let now = clock::boot();
+        if message == ToServer::Heartbeat
+            && self.running.is_none()
+            && self.told_vitals.is_none_or(|told| now.since(told) >= TELL_VITALS)
+            && let Some(vitals) = wire::vitals(&self.probe.battery(), self.probe.hottest_chip())
+        {
+            self.told_vitals = Some(now);
+            return self.queue(vitals);
+        }
         let introduce = || Introduction {
             evidence: evidence(&self.config, &self.folder, &self.probe),
             profile: Profile {

@@ -17,6 +17,7 @@ use seatrial_proto::{
 };
 
 use crate::VERSION;
+use crate::probe::Battery;
 
 /// What a hello says beside what the session holds.
 pub(crate) struct Introduction {
@@ -44,6 +45,18 @@ pub(crate) fn to_wire(
         ToServer::Drain { reason } => agent_message::Message::Drain(v1::Drain { reason, retry_after_ms: 0 }),
     };
     Ok(v1::AgentMessage { message: Some(message) })
+}
+
+/// How a device is that has nothing to do; `None` of one that tells nothing.
+pub(crate) fn vitals(battery: &Battery, chip: Option<(String, f64)>) -> Option<v1::AgentMessage> {
+    let vitals = v1::Vitals {
+        charge: battery.charge.present().copied(),
+        charging: battery.charging.present().copied(),
+        battery_celsius: battery.temperature_c.present().copied(),
+        chip_celsius: chip.map(|(_, celsius)| celsius),
+    };
+    let message = agent_message::Message::Vitals(vitals);
+    (vitals != v1::Vitals::default()).then_some(v1::AgentMessage { message: Some(message) })
 }
 
 fn hello(
@@ -84,6 +97,17 @@ fn stage(progress: Progress) -> v1::StageEntered {
     }
 }
 
+pub(crate) fn is_find_me(message: &v1::ServerMessage) -> bool {
+    matches!(message.message, Some(server_message::Message::FindMe(_)))
+}
+
+/// The answer to it: what was done, or why nothing was.
+pub(crate) fn found(result: Result<String, String>) -> v1::AgentMessage {
+    let done = result.is_ok();
+    let what = result.unwrap_or_else(|why| why);
+    v1::AgentMessage { message: Some(agent_message::Message::Found(v1::Found { what, done })) }
+}
+
 /// `None` for a message of a newer server that this agent does not know.
 pub(crate) fn from_wire(message: v1::ServerMessage) -> Result<Option<FromServer>, ConvertError> {
     let Some(message) = message.message else { return Ok(None) };
@@ -104,6 +128,7 @@ pub(crate) fn from_wire(message: v1::ServerMessage) -> Result<Option<FromServer>
         server_message::Message::ReportRefused(v1::ReportRefused { attempt, reason }) => {
             FromServer::ReportRefused { attempt: attempt_from_wire(attempt)?, reason }
         }
+        server_message::Message::FindMe(_) => return Ok(None), // no matter of the session
         server_message::Message::Drain(v1::Drain { reason, retry_after_ms }) => {
             FromServer::Drain { reason, retry_after: milliseconds(retry_after_ms) }
         }

@@ -88,6 +88,18 @@ pub(crate) enum Command {
         #[command(subcommand)]
         action: Option<DeviceAction>,
     },
+    /// Keep devices for the runs that bring the token, which is printed once
+    Reserve(ReserveArgs),
+    /// List the reservations that have not ended
+    Reservations {
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Give the devices of a reservation back before its time
+    Unreserve {
+        /// Id or short id of the reservation
+        reservation: String,
+    },
     /// Look after the builds of the agent that devices are served
     #[command(subcommand)]
     Agents(AgentsAction),
@@ -256,8 +268,10 @@ pub(crate) enum DeviceAction {
         device: String,
         name: String,
     },
-    /// Take a device out of the fleet until it is released
-    Quarantine(Withdraw),
+    /// Keep a device from jobs while it is in your hands
+    Hold(WithdrawFor),
+    /// Take a device out of the fleet because it is sick
+    Quarantine(WithdrawFor),
     /// Take a device out of the fleet while a person works on it
     Maintenance(Withdraw),
     /// Put a device back to work
@@ -267,6 +281,21 @@ pub(crate) enum DeviceAction {
     },
     /// Take a device out of the fleet for good; its results stay
     Retire(Withdraw),
+    /// Let a device show itself to whoever stands before it: its screen, vibration, or what its agent was given for that
+    FindMe {
+        /// Name or id
+        device: String,
+    },
+    /// Show what was decided of a device, by whom and why, newest first
+    History {
+        /// Name or id
+        device: String,
+        /// At most this many
+        #[arg(long, short = 'n', default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=500))]
+        limit: u32,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -276,6 +305,36 @@ pub(crate) struct Withdraw {
     /// Why, for those who find it so
     #[arg(long, default_value = "by hand")]
     pub reason: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WithdrawFor {
+    /// Name or id
+    pub device: String,
+    /// Why, for those who find it so
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// For how long, e.g. 2h [default: until it is released]
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    pub length: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReserveArgs {
+    /// Devices for which this CEL expression is true, e.g. 'labels.shelf == "A3"' [default: any]
+    #[arg(long, value_name = "CEL")]
+    pub selector: Option<String>,
+    /// So many of them [default: all]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub devices: Option<u32>,
+    /// For how long; 14 days at most
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    pub length: Duration,
+    /// What for, for those who wait
+    #[arg(long)]
+    pub reason: Option<String>,
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -474,6 +533,9 @@ pub(crate) struct RunArgs {
     /// Jobs of higher priority go first
     #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     pub priority: i32,
+    /// Token of a reservation, whose devices the run may use
+    #[arg(long, env = "SEATRIAL_RESERVATION", value_name = "TOKEN", hide_env_values = true)]
+    pub reservation: Option<String>,
     #[command(flatten)]
     pub output: OutputArgs,
 }

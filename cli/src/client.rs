@@ -61,6 +61,7 @@ macro_rules! services {
 services! {
     server: server_client::ServerClient;
     devices: devices_client::DevicesClient;
+    reservations: reservations_client::ReservationsClient;
     agents: agents_client::AgentsClient;
     models: models_client::ModelsClient;
     datasets: datasets_client::DatasetsClient;

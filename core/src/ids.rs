@@ -95,6 +95,8 @@ ids! {
     /// One submission of a suite, named by whoever submits, so that repeating it makes no second run.
     SubmissionId = "submission";
     JobId = "job";
+    /// Devices that are kept for the runs of whoever has its token.
+    ReservationId = "reservation";
     AuditId = "audit entry";
     /// One stay of an agent on the server's port.
     SessionId = "session";

@@ -394,6 +394,14 @@ codes! {
     WentAway, "went_away", "the device went away before it was given the job";
     NotAccepted, "not_accepted", "the agent did not accept the assignment in time";
     CameBackWithout, "came_back_without", "the agent came back without having had the assignment";
+    Released, "released", "released by hand";
+    HeldBy, "held_by", "held by {by}";
+    HeldByFor, "held_by_for", "held by {by}: {why}";
+    ReservedBy, "reserved_by", "reserved by {by}";
+    HoldOver, "hold_over", "it is held no longer";
+    ReservationOver, "reservation_over", "its reservation has ended";
+    OnProbation, "on_probation", "its quarantine has ended: it is on probation until it works well";
+    ProbationOver, "probation_over", "it works well: its probation has ended";
     LostInARow, "lost_in_a_row", "lost {jobs} jobs in a row";
     NothingMeasured, "nothing_measured", "the profile measures nothing: accuracy_only needs a dataset";
     // What is known of a battery's gauge, and why there is no energy or what it is worth.

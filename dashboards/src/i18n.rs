@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use http::{HeaderMap, header};
+use seatrial_core::lab::seen::Advice;
 use seatrial_core::metric::{self, Better};
 use seatrial_core::reason::{Code, Reason};
 use seatrial_core::role::Role;
@@ -93,6 +94,16 @@ fn reasons() -> impl Iterator<Item = (String, String)> {
 #[cfg(test)]
 fn meanings() -> impl Iterator<Item = (String, String)> {
     metric::REGISTRY.iter().map(|kind| (metric_key(kind.name), kind.meaning.to_owned()))
+}
+
+/// The English text of every advice.
+#[cfg(test)]
+fn advices() -> impl Iterator<Item = (String, String)> {
+    Advice::ALL.iter().map(|advice| (advice_key(*advice), advice.text().to_owned()))
+}
+
+fn advice_key(advice: Advice) -> String {
+    format!("advice.{}", advice.as_str())
 }
 
 fn metric_key(metric: &str) -> String {
@@ -212,6 +223,19 @@ impl Words {
         self.with("number.absent", &[("reason", &self.phrase(reason))])
     }
 
+    /// What somebody is to do about a phone.
+    #[must_use]
+    pub fn advice(&self, advice: Advice) -> String {
+        match self.0 {
+            Language::English => {
+                let mut letters = advice.text().chars();
+                let first = letters.next().map(|first| first.to_ascii_uppercase());
+                first.into_iter().chain(letters).chain(['.']).collect()
+            }
+            Language::Chinese => format!("{}。", self.t(&advice_key(advice))),
+        }
+    }
+
     /// What a metric means, in one sentence; empty for one that the registry does not know.
     #[must_use]
     pub fn meaning(&self, metric: &str) -> String {
@@ -323,7 +347,7 @@ mod tests {
     #[test]
     fn both_catalogues_have_the_same_keys_and_placeholders() {
         let mut english = parse(ENGLISH).expect("en.toml parses");
-        english.extend(reasons().chain(meanings()));
+        english.extend(reasons().chain(meanings()).chain(advices()));
         let chinese = parse(CHINESE).expect("zh-CN.toml parses");
         let keys = |catalogue: &HashMap<String, String>| catalogue.keys().cloned().collect::<BTreeSet<_>>();
         let only = |a: &BTreeSet<String>, b: &BTreeSet<String>| a.difference(b).cloned().collect::<Vec<_>>();

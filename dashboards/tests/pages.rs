@@ -307,15 +307,50 @@ async fn chinese_pages_give_reasons_and_meanings_in_chinese() {
 }
 
 #[tokio::test]
-async fn a_quarantined_device_says_why_and_that_somebody_has_to_release_it() {
+async fn a_quarantined_device_says_why_and_until_when() {
     let lab = Lab::full();
     let device = lab.devices.iter().find(|device| device.state == DeviceState::Quarantined).unwrap().id;
     for path in ["/devices".to_owned(), format!("/devices/{device}")] {
         let page = get(lab.clone(), Role::Viewer, &path).await;
-        assert!(page.text().contains("Somebody has to release it: lost 2 jobs in a row."), "{path}");
+        assert!(page.text().contains("Until 03:35, then on probation: lost 2 jobs in a row."), "{path}");
         let page = get(lab.clone(), Role::Viewer, &with(&path, "lang=zh")).await;
-        assert!(page.text().contains("需有人解除：连续丢失 2 个作业。"), "{path}");
+        assert!(page.text().contains("隔离至 03:35，之后进入观察期：连续丢失 2 个作业。"), "{path}");
     }
+}
+
+#[tokio::test]
+async fn phones_that_need_somebody_stand_on_the_fleets_page_with_where_they_are_and_what_to_do() {
+    let page = get(Lab::full(), Role::Viewer, "/devices?lang=en").await;
+    for text in ["0123456789ABCDEF", "lab-a · usb:1-7.1", "udev rules", "A2 · lab-a · usb:1-5.2", "62 %, supplied"] {
+        assert!(page.text().contains(text), "{text}");
+    }
+    assert!(!page.text().contains("just-plugged-in"), "its agent is on the way");
+    let page = get(Lab::full(), Role::Viewer, "/devices?lang=zh").await;
+    assert!(page.text().contains("plugdev 组"), "{}", page.text());
+}
+
+#[tokio::test]
+async fn the_wall_is_filtered_by_shelf_and_by_state_together() {
+    let names = async |query: &str| {
+        let page = get(Lab::full(), Role::Viewer, &format!("/devices?format=json&{query}")).await.json();
+        let names = page["devices"].as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap().to_owned());
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names("shelf=A1").await, ["Xiaomi 15", "Xiaomi 15 №2", "vivo X200"]);
+    assert_eq!(names("shelf=none").await, ["bench-host"]);
+    assert_eq!(names("shelf=A2&state=quarantined").await, ["meizu 21"]);
+}
+
+#[tokio::test]
+async fn a_devices_page_says_who_decided_and_what_an_operator_may_do() {
+    let lab = Lab::full();
+    let device = lab.devices.iter().find(|device| device.state == DeviceState::Quarantined).unwrap().id;
+    let page = get(lab.clone(), Role::Viewer, &format!("/devices/{device}?lang=en")).await;
+    assert!(page.text().contains("seatrial devices release"), "{}", page.text());
+    assert!(!page.text().contains("seatrial devices hold"), "it is out already");
+    assert!(page.text().contains(">lin<") && page.text().contains(">server<"), "{}", page.text());
 }
 
 #[tokio::test]

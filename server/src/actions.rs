@@ -80,7 +80,7 @@ impl WebActions {
             self.principal_of(&viewer.name, viewer.project).await?
         };
         match found {
-            Some(principal) => Ok(Submitter { principal, project: viewer.project, priority: 0 }),
+            Some(principal) => Ok(Submitter { principal, project: viewer.project, priority: 0, reservation: None }),
             None => Err(ActionError::NotFound { what: format!("principal {:?}", viewer.name) }),
         }
     }

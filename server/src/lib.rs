@@ -19,6 +19,7 @@ pub mod logging;
 pub mod metrics;
 pub mod net;
 mod serve;
+mod service;
 mod start;
 pub mod system;
 pub mod tasks;

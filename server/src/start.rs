@@ -375,7 +375,6 @@ impl Assembly<'_> {
             artifacts: artifacts.clone(),
             submissions,
             doors: doors.clone(),
-            steering: Arc::default(),
             database: database_name(config),
         };
         let edge = Edge {

@@ -9,6 +9,8 @@ mod artifacts;
 mod child;
 #[path = "edge/doors.rs"]
 mod doors;
+#[path = "edge/fleet_page.rs"]
+mod fleet_page;
 #[path = "edge/guard.rs"]
 mod guard;
 #[path = "edge/health.rs"]
@@ -19,6 +21,8 @@ mod identity;
 mod port;
 #[path = "edge/profiles.rs"]
 mod profiles;
+#[path = "edge/reservations.rs"]
+mod reservations;
 #[path = "edge/runs.rs"]
 mod runs;
 #[path = "edge/support.rs"]

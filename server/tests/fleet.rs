@@ -5,6 +5,8 @@
 mod gates;
 #[path = "fleet/lab.rs"]
 mod lab;
+#[path = "fleet/standing.rs"]
+mod standing;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

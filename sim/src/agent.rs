@@ -161,7 +161,12 @@ impl Worker {
                 Word::Cancel(_) => {
                     self.tally.cancelled.fetch_add(1, Ordering::Relaxed);
                 }
-                Word::Welcome(_) | Word::Heartbeat(_) | Word::Grant(_) | Word::Received(_) | Word::Drain(_) => {}
+                Word::Welcome(_)
+                | Word::FindMe(_)
+                | Word::Heartbeat(_)
+                | Word::Grant(_)
+                | Word::Received(_)
+                | Word::Drain(_) => {}
             }
         }
     }

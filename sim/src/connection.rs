@@ -206,6 +206,7 @@ impl Connection {
                 }
                 Word::Welcome(_)
                 | Word::Heartbeat(_)
+                | Word::FindMe(_)
                 | Word::Assignment(_)
                 | Word::Grant(_)
                 | Word::Cancel(_)

@@ -268,7 +268,8 @@ pub(crate) async fn by_evidence(pool: &Pool, evidence: &Evidence) -> Result<Opti
 
 pub(crate) async fn transitions(pool: &Pool, id: DeviceId, limit: u32) -> Result<Vec<TransitionRow>, Fault> {
     let found = query!(
-        "SELECT at, from_state, to_state, reason FROM transitions WHERE device_id = $1 ORDER BY sequence DESC LIMIT $2",
+        "SELECT at, from_state, to_state, reason, decided_by
+         FROM transitions WHERE device_id = $1 ORDER BY sequence DESC LIMIT $2",
         id.to_string(),
         i64::from(limit),
     )
@@ -280,6 +281,7 @@ pub(crate) async fn transitions(pool: &Pool, id: DeviceId, limit: u32) -> Result
             from: word(&row.from_state, "device state")?,
             to: word(&row.to_state, "device state")?,
             reason: row.reason,
+            by: row.decided_by,
         })
     });
     read.collect()
@@ -304,11 +306,13 @@ pub(crate) struct Transition {
     pub(crate) from: DeviceState,
     pub(crate) to: DeviceState,
     pub(crate) reason: String,
+    /// Nobody for the server itself.
+    pub(crate) by: Option<String>,
     pub(crate) now: Timestamp,
 }
 
 pub(crate) async fn set_state(tx: &mut Connection, transition: &Transition) -> Result<bool, Fault> {
-    let Transition { device, from, to, reason, now } = transition;
+    let Transition { device, from, to, reason, by, now } = transition;
     let reason = clean(reason);
     let done = query!(
         "UPDATE devices SET state = $3, state_reason = $4 WHERE id = $1 AND state = $2",
@@ -323,12 +327,13 @@ pub(crate) async fn set_state(tx: &mut Connection, transition: &Transition) -> R
         return Ok(false);
     }
     query!(
-        "INSERT INTO transitions (device_id, at, from_state, to_state, reason) VALUES ($1, $2, $3, $4, $5)",
+        "INSERT INTO transitions (device_id, at, from_state, to_state, reason, decided_by) VALUES ($1, $2, $3, $4, $5, $6)",
         device.to_string(),
         now.as_micros(),
         from.as_str(),
         to.as_str(),
         &*reason,
+        by.as_deref(),
     )
     .execute(&mut *tx)
     .await?;

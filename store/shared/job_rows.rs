@@ -145,6 +145,18 @@ pub(crate) async fn one(pool: &Pool, id: JobId) -> Result<Option<JobRow>, Fault>
     select_jobs!("WHERE jobs.id = $1", id.to_string()).fetch_optional(pool).await?.map(JobRecord::read).transpose()
 }
 
+/// The last finished one of every device.
+pub(crate) async fn last(pool: &Pool) -> Result<Vec<JobRow>, Fault> {
+    let found = select_jobs!(
+        "WHERE jobs.id IN (
+             SELECT (SELECT last.id FROM jobs AS last
+                     WHERE last.device_id = devices.id AND last.finished_at IS NOT NULL
+                     ORDER BY last.finished_at DESC LIMIT 1)
+             FROM devices)"
+    );
+    read(found.fetch_all(pool).await?)
+}
+
 pub(crate) async fn by_short_id(pool: &Pool, short: &str) -> Result<Vec<JobRow>, Fault> {
     read(select_jobs!("WHERE jobs.short = $1 ORDER BY jobs.id DESC", &*clean(short)).fetch_all(pool).await?)
 }

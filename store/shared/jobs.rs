@@ -23,7 +23,7 @@ use crate::dialect::{Connection, Pool};
 pub(crate) async fn open(pool: &Pool) -> Result<Vec<OpenJob>, Fault> {
     let found = query!(
         r#"SELECT jobs.id, jobs.run_id, jobs.device_id, runs.priority, jobs.created_at, jobs.attempt,
-                  jobs.infrastructure_failures, jobs.crashes, jobs.agent_deaths, runs.max_wait_us,
+                  jobs.infrastructure_failures, jobs.crashes, jobs.agent_deaths, runs.max_wait_us, runs.reservation_id,
                   runs.cancelled_at IS NOT NULL AS "cancelled!: bool",
                   attempts.lease_until AS "lease_until?: i64"
            FROM jobs
@@ -47,6 +47,7 @@ pub(crate) async fn open(pool: &Pool) -> Result<Vec<OpenJob>, Fault> {
             crashes: number(row.crashes, "number of crashes")?,
             agent_deaths: number(row.agent_deaths, "number of agent deaths")?,
             max_wait: Duration::from_micros(number(row.max_wait_us, "longest wait")?),
+            reservation: row.reservation_id.map(|id| word(&id, "reservation id")).transpose()?,
             cancelled: row.cancelled,
             leased_until: row.lease_until.map(Timestamp::from_micros),
         })

@@ -19,6 +19,7 @@ mod read;
 mod rows;
 mod runs;
 mod runtimes;
+mod services;
 mod write;
 mod writer;
 

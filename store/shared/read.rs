@@ -8,11 +8,11 @@ use seatrial_core::metric::Metric;
 use seatrial_core::report::Block;
 use seatrial_core::store::{
     AttemptRow, AuditEntry, DatasetDetail, DatasetRow, DeviceRow, JobRow, MisfitRow, ModelDetail, ModelRow, Part, Read,
-    Result, RunRow, TrackRow, TransitionRow,
+    Result, RunRow, ServiceRow, TrackRow, TransitionRow,
 };
 
 use super::fault::Fault;
-use super::{Database, datasets, devices, evidence, job_rows, models, people, runs, runtimes};
+use super::{Database, datasets, devices, evidence, job_rows, models, people, runs, runtimes, services};
 
 /// Tells the caller what was being done.
 pub(crate) trait Doing<T> {
@@ -46,6 +46,18 @@ impl Read for Database {
 
     async fn device_transitions(&self, id: DeviceId, limit: u32) -> Result<Vec<TransitionRow>> {
         devices::transitions(&self.read, id, limit).await.doing("reading the states of a device")
+    }
+
+    async fn device_service(&self, id: DeviceId) -> Result<ServiceRow> {
+        services::of_device(&self.read, id).await.doing("reading what was decided of a device")
+    }
+
+    async fn services(&self) -> Result<Vec<ServiceRow>> {
+        services::all(&self.read).await.doing("reading what was decided of devices")
+    }
+
+    async fn last_jobs(&self) -> Result<Vec<JobRow>> {
+        job_rows::last(&self.read).await.doing("reading the last jobs of devices")
     }
 
     async fn models(&self, project: ProjectId) -> Result<Vec<ModelRow>> {

@@ -8,7 +8,9 @@ use serde::Serialize;
 use sqlx::{query, query_scalar};
 
 use seatrial_core::digest::Digest;
-use seatrial_core::ids::{DatasetVersionId, DeviceId, JobId, PrincipalId, ProjectId, RunId, SubmissionId, VariantId};
+use seatrial_core::ids::{
+    DatasetVersionId, DeviceId, JobId, PrincipalId, ProjectId, ReservationId, RunId, SubmissionId, VariantId,
+};
 use seatrial_core::job::AttemptRef;
 use seatrial_core::store::{MisfitRow, NewMisfit, NewRun, Part, RunCounts, RunRow, RunState};
 use seatrial_core::time::Timestamp;
@@ -29,6 +31,7 @@ pub(crate) struct Prepared {
     rerun_of: Option<JobId>,
     priority: i32,
     max_wait: Duration,
+    reservation: Option<ReservationId>,
     suite_rows: Rows,
     jobs: Rows,
     job_count: usize,
@@ -53,6 +56,7 @@ struct RunRecord<'a> {
     rerun_of: Option<JobId>,
     priority: i32,
     max_wait_us: i64,
+    reservation: Option<ReservationId>,
     created_by: PrincipalId,
     created_at: Timestamp,
 }
@@ -99,6 +103,7 @@ impl Prepared {
             rerun_of,
             priority,
             max_wait,
+            reservation,
             jobs,
             misfits,
         } = run;
@@ -133,6 +138,7 @@ impl Prepared {
             rerun_of: *rerun_of,
             priority: *priority,
             max_wait: *max_wait,
+            reservation: *reservation,
             suite_rows: Rows::of([suite_record])?,
             job_count: job_records.len(),
             jobs: Rows::of(job_records)?,
@@ -216,17 +222,18 @@ async fn insert_runs(tx: &mut Connection, runs: &[Prepared], numbers: &[i64]) ->
         rerun_of: run.rerun_of,
         priority: run.priority,
         max_wait_us: integer(run.max_wait.as_micros() as u64),
+        reservation: run.reservation,
         created_by: run.created_by,
         created_at: run.created_at,
     });
     let records: Vec<RunRecord<'_>> = records.collect();
     query!(
         "INSERT INTO runs (id, project_id, number, suite, suite_digest, submission, rerun_of, priority, max_wait_us,
-                           created_by, created_at, state)
+                           reservation_id, created_by, created_at, state)
          SELECT entry.value ->> 'id', entry.value ->> 'project', CAST(entry.value ->> 'number' AS BIGINT),
                 entry.value ->> 'suite', unhex(entry.value ->> 'suite_digest'), entry.value ->> 'submission',
                 entry.value ->> 'rerun_of', CAST(entry.value ->> 'priority' AS BIGINT),
-                CAST(entry.value ->> 'max_wait_us' AS BIGINT), entry.value ->> 'created_by',
+                CAST(entry.value ->> 'max_wait_us' AS BIGINT), entry.value ->> 'reservation', entry.value ->> 'created_by',
                 CAST(entry.value ->> 'created_at' AS BIGINT), 'running'
          FROM json_each(CAST($1 AS TEXT)) AS entry",
         rows(&records)?,

@@ -6,20 +6,21 @@ use seatrial_core::dataset::Binding;
 use seatrial_core::device::{DeviceState, Evidence, Labels, Profile};
 use seatrial_core::digest::Digest;
 use seatrial_core::ids::{
-    DatasetVersionId, DeviceId, JobId, ModelVersionId, PrincipalId, ProjectId, RunId, SubmissionId, TokenId, VariantId,
+    DatasetVersionId, DeviceId, JobId, ModelVersionId, PrincipalId, ProjectId, ReservationId, RunId, SubmissionId,
+    TokenId, VariantId,
 };
 use seatrial_core::job::AttemptRef;
 use seatrial_core::model::{Signature, SignatureStanding};
 use seatrial_core::stage::Stage;
 use seatrial_core::store::{
     Accepted, AgentBuildRow, AuditRow, Bootstrap, BootstrapSeed, Claim, Completion, DeviceRow, GiveBack, JobOrigin,
-    NewAgentBuild, NewDatasetVersion, NewEnrolment, NewModelVersion, NewRun, NewRuntimePackage, NewToken, OpenJob,
-    Result, RunRow, Store, TokenRow,
+    NewAgentBuild, NewDatasetVersion, NewEnrolment, NewModelVersion, NewReservation, NewRun, NewRuntimePackage,
+    NewToken, OpenJob, ReservationRow, Result, RunRow, ServiceChange, ServiceRow, Store, TokenRow,
 };
 use seatrial_core::time::Timestamp;
 
 use super::read::Doing;
-use super::{Database, agents, artifacts, datasets, devices, job_rows, jobs, models, people, runs, runtimes};
+use super::{Database, agents, artifacts, datasets, devices, job_rows, jobs, models, people, runs, runtimes, services};
 
 #[async_trait]
 impl Store for Database {
@@ -142,9 +143,48 @@ impl Store for Database {
         reason: &str,
         now: Timestamp,
     ) -> Result<bool> {
-        let transition = devices::Transition { device: id, from, to, reason: reason.to_owned(), now };
+        let transition = devices::Transition { device: id, from, to, reason: reason.to_owned(), by: None, now };
         let doing = "changing the state of a device";
         self.writer.write(doing, transition, |transition, tx| Box::pin(devices::set_state(tx, transition))).await
+    }
+
+    async fn services_due(&self, now: Timestamp) -> Result<Vec<ServiceRow>> {
+        services::due(&self.read, now).await.doing("looking for decisions that have ended")
+    }
+
+    async fn decide(&self, changes: &[ServiceChange]) -> Result<bool> {
+        let doing = "storing a decision about devices";
+        self.writer.write(doing, changes.to_vec(), |changes, tx| Box::pin(services::decide(tx, changes))).await
+    }
+
+    async fn reserve(&self, reservation: &NewReservation, changes: &[ServiceChange]) -> Result<bool> {
+        let doing = "storing a reservation";
+        self.writer
+            .write(doing, (reservation.clone(), changes.to_vec()), |(reservation, changes), tx| {
+                Box::pin(services::reserve(tx, reservation, changes))
+            })
+            .await
+    }
+
+    async fn reservations(&self, now: Timestamp) -> Result<Vec<ReservationRow>> {
+        services::reservations(&self.read, now).await.doing("reading reservations")
+    }
+
+    async fn reservation_by_hash(&self, hash: &Digest, now: Timestamp) -> Result<Option<ReservationId>> {
+        services::by_hash(&self.read, hash, now).await.doing("looking for a reservation")
+    }
+
+    async fn reserved_devices(&self, id: ReservationId) -> Result<Vec<ServiceRow>> {
+        services::of_reservation(&self.read, id).await.doing("reading the devices of a reservation")
+    }
+
+    async fn end_reservation(&self, id: ReservationId, changes: &[ServiceChange], now: Timestamp) -> Result<bool> {
+        let doing = "ending a reservation";
+        self.writer
+            .write(doing, (id, changes.to_vec(), now), |(id, changes, now), tx| {
+                Box::pin(services::end(tx, *id, changes, *now))
+            })
+            .await
     }
 
     async fn set_device_labels(&self, id: DeviceId, labels: &Labels) -> Result<bool> {

@@ -351,6 +351,8 @@ async fn refusal(session: &mut crate::stand_in::Session) -> Option<String> {
             FromAgent::Accepted(_) => Some(None),
             FromAgent::Hello(_)
             | FromAgent::Heartbeat(_)
+            | FromAgent::Vitals(_)
+            | FromAgent::Found(_)
             | FromAgent::Stage(_)
             | FromAgent::Report(_)
             | FromAgent::Drain(_) => None,

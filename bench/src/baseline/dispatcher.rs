@@ -101,6 +101,8 @@ impl AgentService for Agents {
                     }
                     Some(
                         agent_message::Message::Heartbeat(_)
+                        | agent_message::Message::Vitals(_)
+                        | agent_message::Message::Found(_)
                         | agent_message::Message::Accepted(_)
                         | agent_message::Message::Stage(_)
                         | agent_message::Message::Drain(_)

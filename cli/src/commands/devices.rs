@@ -1,21 +1,22 @@
 //! `seatrial devices`: the fleet, and what an operator does with it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use comfy_table::Table;
-use seatrial_core::device::{DeviceState, Profile};
+use seatrial_core::device::Profile;
 use seatrial_core::reading::Reading;
 use seatrial_proto::v1;
 use serde_json::{Value, json};
 
 use super::Context;
-use crate::args::{DeviceAction, LabelChange, OutputArgs, Withdraw};
+use crate::args::{DeviceAction, LabelChange, OutputArgs, Withdraw, WithdrawFor};
 use crate::client::Client;
 use crate::error::{CliError, Result};
 use crate::exit::Exit;
-use crate::output;
 use crate::output::table::{Align, attention, failure, plain, quiet, row, table};
-use crate::output::time::{ago, rfc3339};
+use crate::output::time::{ago, length as time_length, moment, rfc3339};
+use crate::output::{self, Output};
 
 pub(super) async fn run(
     action: Option<DeviceAction>,
@@ -33,20 +34,59 @@ pub(super) async fn run(
             client.devices().rename(request).await.map_err(client.failed(&doing))?;
             output::note(&format!("{device} is now {name}"));
         }
-        DeviceAction::Quarantine(Withdraw { device, reason }) => {
-            set_state(&client, device, DeviceState::Quarantined, reason).await?;
-        }
+        DeviceAction::Hold(withdraw) => withdraw_for(&client, "held", withdraw).await?,
+        DeviceAction::Quarantine(withdraw) => withdraw_for(&client, "quarantined", withdraw).await?,
         DeviceAction::Maintenance(Withdraw { device, reason }) => {
-            set_state(&client, device, DeviceState::Maintenance, reason).await?;
+            set_state(&client, device, "maintenance", reason, None).await?;
         }
         DeviceAction::Retire(Withdraw { device, reason }) => {
-            set_state(&client, device, DeviceState::Retired, reason).await?;
+            set_state(&client, device, "retired", reason, None).await?;
         }
-        DeviceAction::Release { device } => {
-            set_state(&client, device, DeviceState::Ready, "released by hand".to_owned()).await?;
+        DeviceAction::Release { device } => set_state(&client, device, "ready", String::new(), None).await?,
+        DeviceAction::FindMe { device } => {
+            let doing = format!("find {device}");
+            let request = Client::request(v1::FindDeviceRequest { device });
+            let found = client.devices().find_me(request).await.map_err(client.failed(&doing))?.into_inner();
+            output::note(&format!("{}: {}", found.name, found.what));
+        }
+        DeviceAction::History { device, limit, output } => {
+            history(&client, device, limit, context.output(output)).await?;
         }
     }
     Ok(Exit::Ok)
+}
+
+async fn withdraw_for(client: &Client, state: &str, WithdrawFor { device, reason, length }: WithdrawFor) -> Result<()> {
+    set_state(client, device, state, reason.unwrap_or_default(), length).await
+}
+
+async fn history(client: &Client, device: String, limit: u32, output: Output) -> Result<()> {
+    let doing = format!("read the history of {device}");
+    let request = Client::request(v1::DeviceHistoryRequest { device, limit });
+    let history = client.devices().history(request).await.map_err(client.failed(&doing))?.into_inner();
+    let v1::DeviceHistoryResponse { device, name, transitions } = history;
+    if transitions.is_empty() && !output.is_json() {
+        output::note(&format!("nothing was ever decided of {name}"));
+        return Ok(());
+    }
+    let data = json!({ "device": device, "name": name, "transitions": transitions.iter().map(|step| {
+        let v1::Transition { at_us, from, to, reason, by } = step;
+        json!({ "at": rfc3339(*at_us), "from": from, "to": to, "reason": reason, "by": by })
+    }).collect::<Vec<_>>() });
+    output.emit(&data, || {
+        let mut table = table(&[
+            ("when", Align::Words),
+            ("from", Align::Words),
+            ("to", Align::Words),
+            ("by", Align::Words),
+            ("reason", Align::Words),
+        ]);
+        for v1::Transition { at_us, from, to, reason, by } in &transitions {
+            let by = by.as_deref().unwrap_or("the server");
+            table.add_row(row([plain(moment(*at_us)), quiet(from), plain(to), plain(by), plain(reason)]));
+        }
+        table
+    })
 }
 
 async fn show(client: &Client, selector: String, context: &Context, output: OutputArgs) -> Result<()> {
@@ -100,11 +140,20 @@ async fn label(client: &Client, device: &str, changes: &[LabelChange]) -> Result
     Ok(())
 }
 
-async fn set_state(client: &Client, device: String, state: DeviceState, reason: String) -> Result<()> {
+/// `state` as the protocol asks for it.
+async fn set_state(
+    client: &Client,
+    device: String,
+    state: &str,
+    reason: String,
+    length: Option<Duration>,
+) -> Result<()> {
     let doing = format!("set {device} to {state}");
-    let request = v1::SetDeviceStateRequest { device: device.clone(), state: state.as_str().to_owned(), reason };
+    let length_s = length.map(|length| u32::try_from(length.as_secs()).unwrap_or(u32::MAX));
+    let request = v1::SetDeviceStateRequest { device: device.clone(), state: state.to_owned(), reason, length_s };
     client.devices().set_state(Client::request(request)).await.map_err(client.failed(&doing))?;
-    output::note(&format!("{device} is {state}"));
+    let until = length.map_or_else(String::new, |length| format!(" for {}", time_length(length)));
+    output::note(&format!("{device} is {state}{until}"));
     Ok(())
 }
 
@@ -114,14 +163,30 @@ fn label_text<'a>(labels: impl Iterator<Item = (&'a String, &'a String)>) -> Str
 }
 
 fn device_json(device: &v1::Device) -> Value {
-    let v1::Device { id, name, state, state_reason, connected, profile_json, labels, agent_version, last_seen_us, job } =
-        device;
+    let v1::Device {
+        id,
+        name,
+        state,
+        state_reason,
+        connected,
+        profile_json,
+        labels,
+        agent_version,
+        last_seen_us,
+        job,
+        until_us,
+        decided_by,
+        probation,
+    } = device;
     let labels: BTreeMap<&str, &str> = labels.iter().map(|label| (label.key.as_str(), label.value.as_str())).collect();
     json!({
         "id": id,
         "name": name,
         "state": state,
         "state_reason": state_reason,
+        "until": until_us.and_then(rfc3339),
+        "decided_by": decided_by,
+        "probation": probation,
         "connected": connected,
         "job": Some(job).filter(|job| !job.is_empty()),
         "labels": labels,
@@ -148,6 +213,11 @@ fn device_table(devices: &[v1::Device]) -> Table {
         } else {
             format!("{}: {}", device.state, device.state_reason)
         };
+        let state = match device.until_us {
+            Some(until) => format!("{state} (until {})", moment(until)),
+            None if device.probation => format!("{state} (on probation)"),
+            None => state,
+        };
         table.add_row(row([
             plain(&device.name),
             match device.state.as_str() {
@@ -166,7 +236,7 @@ fn device_table(devices: &[v1::Device]) -> Table {
 }
 
 fn is_at_work(state: &str) -> bool {
-    matches!(state, "ready" | "reserved" | "preparing" | "running")
+    matches!(state, "ready" | "preparing" | "running")
 }
 
 /// The name of the chip if it is known, else that of its processor.

@@ -16,6 +16,7 @@ mod local_job;
 mod login;
 mod models;
 mod rerun;
+mod reservations;
 mod results;
 mod run;
 mod runs;
@@ -69,6 +70,9 @@ async fn dispatch(command: Command, context: Context) -> Result<Exit> {
     match command {
         Command::Try(args) => try_model::run(args, &context).await,
         Command::Devices { output, selector, action } => devices::run(action, selector, output, &context).await,
+        Command::Reserve(args) => reservations::reserve(args, &context).await,
+        Command::Reservations { output } => reservations::list(output, &context).await,
+        Command::Unreserve { reservation } => reservations::end(reservation, &context).await,
         Command::Agents(action) => agents::run(action, &context).await,
         Command::Models(action) => models::run(action, &context).await,
         Command::Datasets(action) => datasets::run(action, &context).await,

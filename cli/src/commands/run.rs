@@ -19,7 +19,7 @@ use crate::output::{self, Output, json};
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 pub(super) async fn run(args: RunArgs, context: &Context) -> Result<Exit> {
-    let RunArgs { suite, wait, dry_run, priority, output } = args;
+    let RunArgs { suite, wait, dry_run, priority, reservation, output } = args;
     let output = context.output(output);
     let suite_toml = read_text(&suite)?;
     let file_name = suite.display().to_string();
@@ -28,8 +28,9 @@ pub(super) async fn run(args: RunArgs, context: &Context) -> Result<Exit> {
     if dry_run {
         return show_preview(&preview, output);
     }
-    let submitted =
-        submit(&client, v1::SubmitRequest { suite_toml, file_name, priority, submission: String::new() }).await?;
+    let reservation = reservation.unwrap_or_default();
+    let request = v1::SubmitRequest { suite_toml, file_name, priority, submission: String::new(), reservation };
+    let submitted = submit(&client, request).await?;
     if wait {
         announce(&submitted, &preview);
         let ended = follow::to_the_end(&client, &submitted.run, context.colour).await?;

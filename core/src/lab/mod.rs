@@ -2,6 +2,7 @@
 //! model checks its health. Pure decisions; the server and the lab host carry them out.
 
 pub mod abi;
+pub mod activity;
 pub mod canary;
 pub mod flaps;
 pub mod ladder;

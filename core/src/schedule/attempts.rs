@@ -19,10 +19,11 @@ impl Schedule {
 
     pub(super) fn claimed(&mut self, attempt: AttemptRef) {
         let Some(job) = self.claiming(attempt) else { return };
-        let (run, device) = (job.run, job.device);
+        let (run, device, reservation) = (job.run, job.device, job.reservation);
+        let takes_it = |device: &super::Device| device.takes(reservation);
         if self.is_cancelled(run) {
             self.end_cancelled(attempt.job);
-        } else if self.draining || !self.devices.get(&device).is_some_and(super::Device::takes_work) {
+        } else if self.draining || !self.devices.get(&device).is_some_and(takes_it) {
             let message = Code::WentAway.template().to_owned();
             self.give_back(attempt.job, Outcome::Cancelled, message, JobNext::Queued);
         } else {
@@ -265,12 +266,13 @@ impl Schedule {
         if self.runs.get(&job.run).is_some_and(super::Run::is_cancelled) {
             return; // the store is ending it
         }
-        let (key, max_wait) = (job.key(id), job.max_wait());
+        let (key, max_wait, reservation) = (job.key(id), job.max_wait(), job.reservation);
         let attempt = AttemptRef { job: id, attempt: job.attempt };
         let device = self.devices.entry(job.device).or_default();
-        let since = device.absence().map_or(now, |(away, _)| away.max(wait.since));
-        if let Some((_, why)) = device.absence().filter(|_| since.plus(max_wait) <= now) {
-            device.queue.remove(&key);
+        let absence = device.absence(reservation);
+        let since = absence.map_or(now, |(away, _)| away.max(wait.since));
+        if let Some((_, why)) = absence.filter(|_| since.plus(max_wait) <= now) {
+            device.dequeue(reservation, &key);
             job.phase = Phase::GivingBack { next: JobNext::Done(Outcome::DeviceLost) };
             let minutes = max_wait.as_secs() / 60;
             let reason = format!("the device took no work for {minutes} min: it {why}");

@@ -1,13 +1,13 @@
 //! Devices: who is here, who may be given work, and who has lost too much of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::job::{Phase, QueueKey};
 use super::{CloseReason, DELIVER_WITHIN, DEVICE_LOSS_LIMIT, Effect, Held, Schedule, Timer, UNSTARTED_LIMIT};
-use crate::device::DeviceState;
-use crate::ids::{DeviceId, JobId, SessionId};
+use crate::ids::{DeviceId, JobId, ReservationId, SessionId};
 use crate::job::{AttemptRef, Grant, ONLINE_GRANT};
+use crate::lab::standing::{Admits, Out};
 use crate::outcome::Outcome;
 use crate::reason::{Code, Reason};
 use crate::retry::Backoff;
@@ -20,11 +20,14 @@ const REST: Backoff = Backoff { first: Duration::from_secs(5), longest: Duration
 #[derive(Debug, Default)]
 pub(super) struct Device {
     pub(super) session: Option<SessionId>,
-    /// `None` until one was heard: such a device only has jobs that wait for it.
-    state: Option<DeviceState>,
+    /// `None` until something was heard: such a device only has jobs that wait for it.
+    admits: Option<Admits>,
+    /// Since when.
+    admits_since: Monotonic,
     /// Whether its agent takes more work.
     leaving: bool,
-    pub(super) queue: BTreeSet<QueueKey>,
+    /// By what their runs brought, so that a reserved device finds its jobs among those of all others.
+    queues: BTreeMap<Option<ReservationId>, BTreeSet<QueueKey>>,
     /// Jobs that it holds or is about to: one, or more for a moment after a restart of the server.
     pub(super) holding: BTreeSet<JobId>,
     /// Different jobs lost since its last result, and the last of them.
@@ -42,14 +45,51 @@ impl Device {
         self.session.is_some()
     }
 
+    pub(super) fn enqueue(&mut self, reservation: Option<ReservationId>, key: QueueKey) {
+        self.queues.entry(reservation).or_default().insert(key);
+    }
+
+    pub(super) fn dequeue(&mut self, reservation: Option<ReservationId>, key: &QueueKey) {
+        if let Some(queue) = self.queues.get_mut(&reservation) {
+            queue.remove(key);
+            if queue.is_empty() {
+                self.queues.remove(&reservation);
+            }
+        }
+    }
+
+    /// The first of the waiting jobs that the device is given. There are as many queues as reservations have waited for
+    /// it, which is few.
+    fn next(&self) -> Option<(Option<ReservationId>, QueueKey)> {
+        let first = |of: Option<ReservationId>| Some((of, *self.queues.get(&of)?.first()?));
+        match self.admits? {
+            Admits::Everybody => self.queues.keys().filter_map(|&of| first(of)).min_by_key(|&(_, key)| key),
+            Admits::Holders(reservation) => first(Some(reservation)),
+            Admits::Nobody(_) => None,
+        }
+    }
+
     /// Whether an assignment that was claimed for it may be sent.
-    pub(super) fn takes_work(&self) -> bool {
+    pub(super) fn takes(&self, reservation: Option<ReservationId>) -> bool {
+        self.takes_work() && self.admits.is_some_and(|admits| admits.job(reservation))
+    }
+
+    fn takes_work(&self) -> bool {
         self.session.is_some() && self.out_of_service().is_none() && !self.leaving
     }
 
-    /// Why its state keeps it from work, if it does.
-    fn out_of_service(&self) -> Option<&'static str> {
-        self.state.and_then(out_of_service)
+    /// What keeps it from any work, if something does.
+    const fn out_of_service(&self) -> Option<Out> {
+        match self.admits {
+            Some(Admits::Nobody(out)) => Some(out),
+            Some(Admits::Everybody | Admits::Holders(_)) | None => None,
+        }
+    }
+
+    fn admit(&mut self, admits: Admits, now: Monotonic) {
+        if self.admits.replace(admits) != Some(admits) {
+            self.admits_since = now;
+        }
     }
 
     /// Whether a job that waits for it has reason to wait.
@@ -67,13 +107,18 @@ impl Device {
         changed
     }
 
-    /// Since when it has been away, and how; `None` for a device that works.
-    pub(super) fn absence(&self) -> Option<(Monotonic, &'static str)> {
+    /// Since when it has been away from the jobs of a reservation, and how; `None` for a device that works for them.
+    pub(super) fn absence(&self, reservation: Option<ReservationId>) -> Option<(Monotonic, &'static str)> {
+        if let Some(admits @ Admits::Holders(_)) = self.admits
+            && !admits.job(reservation)
+        {
+            return Some((self.admits_since, "is reserved"));
+        }
         if self.is_at_work() {
             return None;
         }
         let unheard = if self.session.is_some() { "is about to leave" } else { "is not connected" };
-        let how = self.out_of_service().unwrap_or(unheard);
+        let how = self.out_of_service().map_or(unheard, Out::words);
         Some((self.away_since, how))
     }
 
@@ -97,31 +142,12 @@ impl Device {
     }
 }
 
-/// Why a device in this state is given no work; `None` when it may be.
-const fn out_of_service(state: DeviceState) -> Option<&'static str> {
-    match state {
-        DeviceState::Quarantined => Some("is quarantined"),
-        DeviceState::Maintenance => Some("is in maintenance"),
-        DeviceState::Retired => Some("is retired"),
-        DeviceState::Unauthorized => Some("has not authorised its host"),
-        DeviceState::Discovered
-        | DeviceState::Ready
-        | DeviceState::Reserved
-        | DeviceState::Preparing
-        | DeviceState::Running
-        | DeviceState::Dark
-        | DeviceState::Cooling
-        | DeviceState::Charging
-        | DeviceState::Recovering => None,
-    }
-}
-
 impl Schedule {
     pub(super) fn attached(
         &mut self,
         id: DeviceId,
         session: SessionId,
-        state: DeviceState,
+        admits: Admits,
         held: &[Held],
         lost: &[AttemptRef],
     ) {
@@ -129,9 +155,10 @@ impl Schedule {
         if let Some(old) = device.session.replace(session) {
             self.effects.push(Effect::CloseSession { device: id, session: old, reason: CloseReason::Replaced });
         }
-        device.change(self.now, |device| {
+        let now = self.now;
+        device.change(now, |device| {
             // What was heard is newer than what the handshake read, or the same.
-            device.state.get_or_insert(state);
+            device.admit(device.admits.unwrap_or(admits), now);
             device.leaving = false;
         });
         device.not_before = self.now;
@@ -206,12 +233,14 @@ impl Schedule {
         }
     }
 
-    pub(super) fn device_state(&mut self, id: DeviceId, state: DeviceState) {
+    pub(super) fn admits(&mut self, id: DeviceId, admits: Admits) {
+        let now = self.now;
         let device = self.devices.entry(id).or_default();
-        device.change(self.now, |device| device.state = Some(state));
-        if out_of_service(state).is_none() {
+        let was_out = device.out_of_service().is_some();
+        device.change(now, |device| device.admit(admits, now));
+        if was_out && device.out_of_service().is_none() {
             device.forgive();
-            device.not_before = self.now;
+            device.not_before = now;
         }
         self.dispatch(id);
     }
@@ -222,7 +251,9 @@ impl Schedule {
         if self.draining || !device.is_idle(self.now) {
             return;
         }
-        let Some((.., job_id)) = device.queue.pop_first() else { return };
+        let Some((reservation, key)) = device.next() else { return };
+        device.dequeue(reservation, &key);
+        let (.., job_id) = key;
         let Some(job) = self.jobs.get_mut(&job_id) else { return };
         device.holding.insert(job_id);
         job.attempt += 1;
@@ -274,7 +305,7 @@ impl Schedule {
         let now = self.now;
         let Some(device) = self.devices.get_mut(&id) else { return };
         if device.out_of_service().is_none() {
-            device.change(now, |device| device.state = Some(DeviceState::Quarantined));
+            device.change(now, |device| device.admit(Admits::Nobody(Out::Quarantined), now));
             self.effects.push(Effect::Quarantine { device: id, reason });
         }
     }

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use super::{ACCEPT_WITHIN, COME_BACK_WITHIN, DELIVER_WITHIN, LEASE_SLACK, LONGEST_ATTEMPT, START_WITHIN};
-use crate::ids::{DeviceId, JobId, RunId};
+use crate::ids::{DeviceId, JobId, ReservationId, RunId};
 use crate::job::{AttemptRef, Grant, ONLINE_GRANT};
 use crate::outcome::{AGENT_DEATH_LIMIT, Outcome, Verdict};
 use crate::stage::Stage;
@@ -26,6 +26,8 @@ pub(super) struct Job {
     crashes: u32,
     agent_deaths: u32,
     max_wait: Duration,
+    /// What its run brought.
+    pub(super) reservation: Option<ReservationId>,
     pub(super) phase: Phase,
     /// When the job's timer fires, if it has one.
     pub(super) timer: Option<Monotonic>,
@@ -84,6 +86,7 @@ impl Job {
             crashes,
             agent_deaths,
             max_wait,
+            reservation,
             cancelled: _, // a property of its run
             leased_until: _,
         } = open;
@@ -97,6 +100,7 @@ impl Job {
             crashes,
             agent_deaths,
             max_wait,
+            reservation,
             phase: Phase::Claiming, // until it is queued or awaited, in the same step
             timer: None,
         }

@@ -26,9 +26,9 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::device::DeviceState;
 use crate::ids::{DeviceId, JobId, RunId, SessionId};
 use crate::job::{AttemptRef, Grant, MAX_STAGE_GRANT};
+use crate::lab::standing::Admits;
 use crate::outcome::Outcome;
 use crate::stage::Stage;
 use crate::store::{Accepted, JobNext, OpenJob};
@@ -70,12 +70,12 @@ pub enum Input {
         jobs: Vec<OpenJob>,
         wall: Timestamp,
     },
-    /// An agent has opened a session. `state` is what its handshake has read, some time ago: it counts for a device of
-    /// which no state was heard. `lost` are attempts during which its earlier process was killed.
+    /// An agent has opened a session. `admits` is what its handshake has read, some time ago: it counts for a device of
+    /// which nothing was heard. `lost` are attempts during which its earlier process was killed.
     Attached {
         device: DeviceId,
         session: SessionId,
-        state: DeviceState,
+        admits: Admits,
         held: Vec<Held>,
         lost: Vec<AttemptRef>,
     },
@@ -156,10 +156,10 @@ pub enum Input {
     CancelFailed {
         run: RunId,
     },
-    /// An operator, or the store, has put the device into a state.
-    DeviceState {
+    /// Whose jobs the device is given from now on, as an operator or the store has it.
+    Admits {
         device: DeviceId,
-        state: DeviceState,
+        admits: Admits,
     },
     /// The server goes away: start nothing.
     Drain,
@@ -337,8 +337,8 @@ impl Schedule {
         self.fire_timers(); // first, so that nothing is accepted in the name of a lease that has ended
         match input {
             Input::Open { jobs, wall } => self.open(jobs, wall),
-            Input::Attached { device, session, state, held, lost } => {
-                self.attached(device, session, state, &held, &lost);
+            Input::Attached { device, session, admits, held, lost } => {
+                self.attached(device, session, admits, &held, &lost);
             }
             Input::Detached { device, session } => self.detached(device, session),
             Input::Heard { device, session } => self.heard(device, session),
@@ -357,7 +357,7 @@ impl Schedule {
             Input::Cancel { run } => self.cancel(run),
             Input::RunCancelled { run } => self.run_cancelled(run),
             Input::CancelFailed { run } => self.cancel_failed(run),
-            Input::DeviceState { device, state } => self.device_state(device, state),
+            Input::Admits { device, admits } => self.admits(device, admits),
             Input::Drain => self.draining = true,
             Input::Tick => {}
         }
@@ -445,12 +445,12 @@ impl Schedule {
         let now = self.now;
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.queue(now);
-        let key = job.key(id);
+        let (key, reservation) = (job.key(id), job.reservation);
         let (run, device) = (job.run, job.device);
         if self.is_cancelled(run) {
             self.effects.push(Effect::CancelRun { run }); // the store has it in the queue again
         } else {
-            self.devices.entry(device).or_default().queue.insert(key);
+            self.devices.entry(device).or_default().enqueue(reservation, key);
         }
         self.set_timer(id);
     }
@@ -467,7 +467,7 @@ impl Schedule {
                 Phase::Queued(_) => {
                     let key = job.key(id);
                     if let Some(device) = self.devices.get_mut(&job.device) {
-                        device.queue.remove(&key);
+                        device.dequeue(job.reservation, &key);
                     }
                 }
                 Phase::Leased(_) => self.cancel_attempt(id),
@@ -530,7 +530,7 @@ impl Schedule {
         }
         let now = self.now;
         if let Some(device) = self.devices.get_mut(&job.device) {
-            device.queue.remove(&job.key(id));
+            device.dequeue(job.reservation, &job.key(id));
             device.change(now, |device| device.holding.remove(&id));
         }
         if let Some(run) = self.runs.get_mut(&job.run) {

@@ -5,7 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::*;
+use crate::ids::ReservationId;
 use crate::job::{Limits, ONLINE_GRANT};
+use crate::lab::standing::Out;
 use crate::outcome::{AGENT_DEATH_LIMIT, RETRY_LIMIT, Verdict};
 
 const SECOND: u64 = 1_000_000_000;
@@ -88,7 +90,7 @@ struct Agent {
     lost: Vec<AttemptRef>,
     hears: VecDeque<Word>,
     says: VecDeque<Input>,
-    state: DeviceState,
+    admits: Admits,
 }
 
 struct World {
@@ -112,6 +114,10 @@ struct World {
 
 const STAGES: [Stage; 4] = [Stage::Fetch, Stage::Load, Stage::Measure, Stage::Teardown];
 
+fn a_reservation() -> ReservationId {
+    ReservationId::new(Timestamp::default(), [5; 10])
+}
+
 impl World {
     fn new(seed: u64, broken: Broken) -> Self {
         let mut random = Random(seed);
@@ -124,7 +130,7 @@ impl World {
             lost: Vec::new(),
             hears: VecDeque::new(),
             says: VecDeque::new(),
-            state: DeviceState::Ready,
+            admits: Admits::Everybody,
         });
         let agents = agents.collect();
         Self {
@@ -192,7 +198,7 @@ impl World {
             }
             Effect::Quarantine { device, .. } => {
                 if let Some(agent) = self.agents.iter_mut().find(|agent| agent.device == device) {
-                    agent.state = DeviceState::Quarantined;
+                    agent.admits = Admits::Nobody(Out::Quarantined);
                 }
             }
             Effect::NoteStage { attempt, lease, .. } => {
@@ -297,11 +303,12 @@ impl World {
                 }
             }
             Effect::GiveUp { attempt, .. } => {
-                let (lease, on) = (self.leases.get(&attempt.job), self.store[&attempt.job].open.device);
+                let OpenJob { device: on, reservation, .. } = self.store[&attempt.job].open;
+                let lease = self.leases.get(&attempt.job);
                 let works = self
                     .agents
                     .iter()
-                    .any(|agent| agent.device == on && agent.session.is_some() && agent.state == DeviceState::Ready);
+                    .any(|agent| agent.device == on && agent.session.is_some() && agent.admits.job(reservation));
                 if works || lease.is_some_and(|(_, _, until)| *until > now) {
                     self.fail(format!("{name} at {now}, though its device works or holds it: {lease:?}"));
                 }
@@ -446,11 +453,11 @@ impl World {
         let held: Vec<Held> =
             agent.spool.iter().map(|&(attempt, _)| Held { attempt, ended: true }).chain(running).collect();
         let lost = std::mem::take(&mut agent.lost);
-        let (device, state) = (agent.device, agent.state);
+        let (device, admits) = (agent.device, agent.admits);
         let reports: Vec<Input> =
             agent.spool.iter().map(|&(attempt, outcome)| Input::Reported { attempt, device, outcome }).collect();
         agent.says.extend(reports);
-        self.step(Input::Attached { device, session, state, held, lost });
+        self.step(Input::Attached { device, session, admits, held, lost });
     }
 
     fn disconnect(&mut self, index: usize) {
@@ -545,6 +552,7 @@ impl World {
                 crashes: 0,
                 agent_deaths: 0,
                 max_wait: Duration::from_secs(1 + self.random.below(300)),
+                reservation: self.random.chance(30).then(a_reservation),
                 cancelled: false,
                 leased_until: None,
             };
@@ -608,10 +616,12 @@ impl World {
                 }
             }
             22..24 => {
-                let state = if self.random.chance(50) { DeviceState::Ready } else { DeviceState::Maintenance };
-                self.agents[index].state = state;
-                let device = self.agents[index].device;
-                self.step(Input::DeviceState { device, state });
+                let admits = match self.random.below(4) {
+                    0 | 1 => Admits::Everybody,
+                    2 => Admits::Holders(a_reservation()),
+                    _ => Admits::Nobody(Out::Maintenance),
+                };
+                self.admit(index, admits);
             }
             24..25 => {
                 if let Some((attempt, _)) = self.agents[index].running.take() {
@@ -637,14 +647,18 @@ impl World {
         }
     }
 
+    fn admit(&mut self, index: usize, admits: Admits) {
+        self.agents[index].admits = admits;
+        let device = self.agents[index].device;
+        self.step(Input::Admits { device, admits });
+    }
+
     /// Faults have stopped: everybody is here and behaves.
     fn recover(&mut self) {
         self.faults = false;
         for index in 0..self.agents.len() {
-            self.agents[index].state = DeviceState::Ready;
             self.connect(index);
-            let device = self.agents[index].device;
-            self.step(Input::DeviceState { device, state: DeviceState::Ready });
+            self.admit(index, Admits::Everybody);
         }
         for _ in 0..4000 {
             if self.fault.is_some() || self.store.values().all(|job| job.state == State::Ended) {
@@ -660,10 +674,8 @@ impl World {
                 for _ in 0..4 {
                     self.act(index, false);
                 }
-                if self.agents[index].state == DeviceState::Quarantined {
-                    self.agents[index].state = DeviceState::Ready;
-                    let device = self.agents[index].device;
-                    self.step(Input::DeviceState { device, state: DeviceState::Ready });
+                if self.agents[index].admits == Admits::Nobody(Out::Quarantined) {
+                    self.admit(index, Admits::Everybody);
                 }
             }
             self.pass(SECOND);
@@ -750,6 +762,7 @@ fn ten_thousand_queued_jobs_on_a_thousand_devices_cost_little_each() {
         crashes: 0,
         agent_deaths: 0,
         max_wait: Duration::from_hours(1),
+        reservation: None,
         cancelled: false,
         leased_until: None,
     });
@@ -759,8 +772,8 @@ fn ten_thousand_queued_jobs_on_a_thousand_devices_cost_little_each() {
     let mut claims = Vec::new();
     for &device in &devices {
         let session = SessionId::new(Timestamp::default(), random.entropy());
-        let state = DeviceState::Ready;
-        claims.extend(schedule.step(now, Input::Attached { device, session, state, held: vec![], lost: vec![] }));
+        let admits = Admits::Everybody;
+        claims.extend(schedule.step(now, Input::Attached { device, session, admits, held: vec![], lost: vec![] }));
     }
     let mut ended = 0;
     while let Some(effect) = claims.pop() {

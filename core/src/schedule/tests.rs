@@ -1,7 +1,9 @@
 //! One sentence of behaviour each.
 
 use super::*;
+use crate::ids::ReservationId;
 use crate::job::{Limits, ONLINE_GRANT};
+use crate::lab::standing::Out;
 use crate::outcome::RETRY_LIMIT;
 
 const MAX_WAIT: Duration = Duration::from_mins(10);
@@ -42,6 +44,7 @@ fn open(n: u8, on: u8) -> OpenJob {
         crashes: 0,
         agent_deaths: 0,
         max_wait: MAX_WAIT,
+        reservation: None,
         cancelled: false,
         leased_until: None,
     }
@@ -68,7 +71,7 @@ impl Bench {
     fn attach_with(&mut self, n: u8, held: Vec<Held>, lost: Vec<AttemptRef>) -> Vec<Effect> {
         self.sessions += 1;
         let session = SessionId::new(Timestamp::default(), [self.sessions; 10]);
-        self.step(Input::Attached { device: device(n), session, state: DeviceState::Ready, held, lost })
+        self.step(Input::Attached { device: device(n), session, admits: Admits::Everybody, held, lost })
     }
 
     fn attach(&mut self, n: u8) -> Vec<Effect> {
@@ -244,14 +247,14 @@ fn a_device_that_never_starts_what_it_is_given_is_quarantined() {
 
 #[test]
 fn a_handshake_does_not_undo_a_state_that_was_set_while_it_went_on() {
-    for state in [DeviceState::Maintenance, DeviceState::Quarantined, DeviceState::Retired] {
+    for out in Out::ALL {
         let mut bench = Bench::new();
         bench.submit(&[open(1, 1)]);
-        bench.step(Input::DeviceState { device: device(1), state });
-        assert_eq!(claims(&bench.attach(1)), [], "the handshake read \"ready\" before {state}");
+        bench.step(Input::Admits { device: device(1), admits: Admits::Nobody(out) });
+        assert_eq!(claims(&bench.attach(1)), [], "the handshake read it before: it {}", out.words());
         bench.detach(1);
         assert_eq!(claims(&bench.attach(1)), [], "nor does the next");
-        let ready = Input::DeviceState { device: device(1), state: DeviceState::Ready };
+        let ready = Input::Admits { device: device(1), admits: Admits::Everybody };
         assert_eq!(claims(&bench.step(ready)), [try_of(1, 1)]);
     }
 }
@@ -261,8 +264,8 @@ fn a_handshake_tells_the_state_of_a_device_of_which_none_was_heard() {
     let mut bench = Bench::new();
     bench.submit(&[open(1, 1)]);
     let session = SessionId::new(Timestamp::default(), [9; 10]);
-    let state = DeviceState::Maintenance;
-    let attached = Input::Attached { device: device(1), session, state, held: vec![], lost: vec![] };
+    let admits = Admits::Nobody(Out::Maintenance);
+    let attached = Input::Attached { device: device(1), session, admits, held: vec![], lost: vec![] };
     assert_eq!(claims(&bench.step(attached)), []);
 }
 
@@ -421,7 +424,7 @@ fn a_device_that_loses_two_jobs_in_a_row_is_quarantined_until_an_operator_says_o
     let effects = bench.wait(16);
     assert!(is_quarantined(&effects), "{effects:?}");
     assert_eq!(claims(&effects), []);
-    let back = bench.step(Input::DeviceState { device: device(1), state: DeviceState::Ready });
+    let back = bench.step(Input::Admits { device: device(1), admits: Admits::Everybody });
     assert_eq!(claims(&back), [try_of(3, 1)]);
 }
 
@@ -637,7 +640,7 @@ fn a_job_whose_device_takes_no_work_for_as_long_as_its_run_waits_ends_with_the_r
     assert_eq!(effects, [Effect::RunEnded { run: a_run() }]);
     // Of one that is quarantined, and connected.
     bench.attach(1);
-    bench.step(Input::DeviceState { device: device(1), state: DeviceState::Quarantined });
+    bench.step(Input::Admits { device: device(1), admits: Admits::Nobody(Out::Quarantined) });
     bench.submit(&[open(2, 1)]);
     let (attempt, reason) = given_up(&bench.wait(600)).unwrap();
     assert!(reason.ends_with("it is quarantined"), "{reason}");
@@ -667,4 +670,55 @@ fn a_job_waits_as_long_as_it_takes_while_its_device_works_or_comes_back_in_time(
     bench.step(Input::GaveBack { attempt: try_of(2, 2), held: true });
     assert!(!is_given_up(&bench.wait(599)), "waiting begins anew when the device goes away again");
     assert!(is_given_up(&bench.wait(1)));
+}
+
+fn reservation(n: u8) -> ReservationId {
+    ReservationId::new(Timestamp::default(), [n; 10])
+}
+
+/// Gives the device to the jobs of a reservation.
+fn reserve(n: u8) -> Input {
+    Input::Admits { device: device(1), admits: Admits::Holders(reservation(n)) }
+}
+
+#[test]
+fn a_reserved_device_takes_the_jobs_of_its_reservation_and_leaves_all_others_in_their_order() {
+    let mut bench = Bench::new();
+    let of = |n, reservation| OpenJob { reservation: Some(reservation), ..open(n, 1) };
+    bench.submit(&[open(1, 1), of(2, reservation(2)), of(3, reservation(1)), open(4, 1)]);
+    bench.step(reserve(1));
+    assert_eq!(claims(&bench.attach(1)), [try_of(3, 1)], "the handshake read it before it was reserved");
+    bench.start(try_of(3, 1));
+    assert_eq!(claims(&bench.report(try_of(3, 1), Outcome::Ok)), [], "it waits for its holder");
+    bench.store(try_of(3, 1));
+    let free = Input::Admits { device: device(1), admits: Admits::Everybody };
+    assert_eq!(claims(&bench.step(free)), [try_of(1, 1)]);
+    bench.start(try_of(1, 1));
+    assert_eq!(claims(&bench.report(try_of(1, 1), Outcome::Ok)), [try_of(2, 1)], "an ended reservation waits like all");
+}
+
+#[test]
+fn a_claim_that_was_made_before_the_device_was_reserved_is_given_back() {
+    let mut bench = Bench::new();
+    bench.submit(&[open(1, 1)]);
+    assert_eq!(claims(&bench.attach(1)), [try_of(1, 1)]);
+    bench.step(reserve(1));
+    let effects = bench.step(Input::Claimed { attempt: try_of(1, 1) });
+    assert_eq!(given_back(&effects), Some((Outcome::Cancelled, JobNext::Queued, false)));
+}
+
+#[test]
+fn a_job_does_not_wait_for_a_device_that_is_kept_for_others_longer_than_its_run_allows() {
+    let mut bench = Bench::new();
+    bench.attach(1);
+    bench.step(reserve(1));
+    bench.submit(&[open(1, 1), OpenJob { reservation: Some(reservation(1)), ..open(2, 1) }]);
+    bench.start(try_of(2, 1));
+    bench.enter(try_of(2, 1), Stage::Measure);
+    let effects = bench.wait(600);
+    let reason = effects.iter().find_map(|effect| {
+        let Effect::GiveUp { attempt, reason } = effect else { return None };
+        (*attempt == try_of(1, 0)).then_some(reason.as_str())
+    });
+    assert_eq!(reason, Some("the device took no work for 10 min: it is reserved"));
 }

@@ -13,8 +13,8 @@ use async_trait::async_trait;
 use crate::device::{DeviceState, Evidence, Labels, Profile};
 use crate::digest::Digest;
 use crate::ids::{
-    AuditId, DatasetVersionId, DeviceId, JobId, ModelVersionId, PrincipalId, ProjectId, RunId, SubmissionId, TokenId,
-    VariantId,
+    AuditId, DatasetVersionId, DeviceId, JobId, ModelVersionId, PrincipalId, ProjectId, ReservationId, RunId,
+    SubmissionId, TokenId, VariantId,
 };
 use crate::job::AttemptRef;
 use crate::metric::Metric;
@@ -70,6 +70,12 @@ pub trait Read: Send + Sync {
     async fn device(&self, id: DeviceId) -> Result<Option<DeviceRow>>;
     /// Newest first.
     async fn device_transitions(&self, id: DeviceId, limit: u32) -> Result<Vec<TransitionRow>>;
+    /// What was decided of a device last; a row of revision 0 while there was nothing.
+    async fn device_service(&self, id: DeviceId) -> Result<ServiceRow>;
+    /// The same of every device of which something was.
+    async fn services(&self) -> Result<Vec<ServiceRow>>;
+    /// The last finished job of every device that has one.
+    async fn last_jobs(&self) -> Result<Vec<JobRow>>;
 
     async fn models(&self, project: ProjectId) -> Result<Vec<ModelRow>>;
     /// Versions newest first, each with its variants.
@@ -176,6 +182,21 @@ pub trait Store: Read {
         reason: &str,
         now: Timestamp,
     ) -> Result<bool>;
+    /// Devices whose service is to be looked at by now, as it changes with time.
+    async fn services_due(&self, now: Timestamp) -> Result<Vec<ServiceRow>>;
+    /// Stores decisions with the states that follow from them, and logs them; all or nothing. False when one of them
+    /// was not made from the last decision about its device.
+    async fn decide(&self, changes: &[ServiceChange]) -> Result<bool>;
+    /// Stores a reservation with the decisions that give it its devices; all or nothing, like [`Store::decide`].
+    async fn reserve(&self, reservation: &NewReservation, changes: &[ServiceChange]) -> Result<bool>;
+    /// Those that last beyond `now` and were not ended, oldest first.
+    async fn reservations(&self, now: Timestamp) -> Result<Vec<ReservationRow>>;
+    /// The one of this token that lasts beyond `now` and was not ended.
+    async fn reservation_by_hash(&self, hash: &Digest, now: Timestamp) -> Result<Option<ReservationId>>;
+    /// The devices that a reservation has.
+    async fn reserved_devices(&self, id: ReservationId) -> Result<Vec<ServiceRow>>;
+    /// Ends a reservation with the decisions that take its devices back; like [`Store::decide`].
+    async fn end_reservation(&self, id: ReservationId, changes: &[ServiceChange], now: Timestamp) -> Result<bool>;
     /// Replaces the labels. False when there is no such device.
     async fn set_device_labels(&self, id: DeviceId, labels: &Labels) -> Result<bool>;
     /// False when there is no such device. A name in use by another device is a conflict.

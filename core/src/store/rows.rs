@@ -11,9 +11,10 @@ use crate::device::{DeviceState, Evidence, Labels, Profile};
 use crate::digest::Digest;
 use crate::ids::{
     AuditId, BindingId, DatasetId, DatasetVersionId, DeviceId, EnrolmentId, JobId, ModelId, ModelVersionId,
-    PrincipalId, ProjectId, RunId, RuntimePackageId, SubmissionId, TokenId, TrackId, VariantId,
+    PrincipalId, ProjectId, ReservationId, RunId, RuntimePackageId, SubmissionId, TokenId, TrackId, VariantId,
 };
 use crate::job::{AttemptRef, JobSpec, JobState};
+use crate::lab::standing::Service;
 use crate::metric::Metric;
 use crate::model::{Format, Manifest, Precision, Signature, SignatureStanding};
 use crate::outcome::Outcome;
@@ -129,6 +130,66 @@ pub struct TransitionRow {
     pub from: DeviceState,
     pub to: DeviceState,
     pub reason: String,
+    /// Name of whoever decided it; `None` for the server itself.
+    pub by: Option<String>,
+}
+
+/// What was decided of a device, last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceRow {
+    pub device: DeviceId,
+    pub service: Service,
+    /// Counts the decisions; 0 while there was none.
+    pub revision: u64,
+    /// Name of whoever decided it; `None` for the server itself.
+    pub by: Option<String>,
+    pub at: Timestamp,
+}
+
+impl ServiceRow {
+    /// Of a device of which nothing was ever decided.
+    #[must_use]
+    pub fn untouched(device: DeviceId) -> Self {
+        Self { device, service: Service::default(), revision: 0, by: None, at: Timestamp::default() }
+    }
+}
+
+/// A decision about a device, with the words for its log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceChange {
+    /// As it will be; its revision is the next after the one that it is made from.
+    pub row: ServiceRow,
+    pub reason: String,
+}
+
+/// Devices that are kept for the runs of whoever brings a token.
+#[derive(Debug, Clone)]
+pub struct NewReservation {
+    pub id: ReservationId,
+    pub project: ProjectId,
+    pub principal: PrincipalId,
+    /// The selector by which the devices were found; empty for any.
+    pub selector: String,
+    /// BLAKE3 of the secret.
+    pub hash: Digest,
+    pub reason: String,
+    pub created_at: Timestamp,
+    pub until: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReservationRow {
+    pub id: ReservationId,
+    pub project: ProjectId,
+    pub principal: PrincipalId,
+    /// Name of the principal.
+    pub by: String,
+    pub selector: String,
+    pub reason: String,
+    pub created_at: Timestamp,
+    pub until: Timestamp,
+    /// Those that it still has, by name.
+    pub devices: Vec<String>,
 }
 
 // --- artifacts, models, datasets ---
@@ -362,6 +423,8 @@ pub struct NewRun {
     pub priority: i32,
     /// How long its jobs wait for a device that takes no work.
     pub max_wait: Duration,
+    /// What lets its jobs go to reserved devices.
+    pub reservation: Option<ReservationId>,
     pub jobs: Vec<NewJob>,
     pub misfits: Vec<NewMisfit>,
 }
@@ -556,6 +619,8 @@ pub struct OpenJob {
     pub agent_deaths: u32,
     /// How long it waits for a device that takes no work.
     pub max_wait: Duration,
+    /// What its run brought.
+    pub reservation: Option<ReservationId>,
     /// Somebody has asked for the end of its run.
     pub cancelled: bool,
     /// When leased: the end of the lease.

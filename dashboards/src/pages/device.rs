@@ -7,12 +7,13 @@ use axum::response::Response;
 use seatrial_core::device::{DeviceState, RuntimeOffer};
 use seatrial_core::ids::JobId;
 use seatrial_core::reading::Reading;
-use seatrial_core::store::{DeviceRow, JobRow, TransitionRow};
+use seatrial_core::store::{DeviceRow, JobRow, ServiceRow, TransitionRow};
 use serde::Serialize;
 
 use super::findings::{self, FindingLines};
-use super::fleet::{quarantine, state_now};
-use super::{JobLines, Numbers, job_line, numbers_of, reading, sessions};
+use super::fleet::quarantine;
+use super::present::Present;
+use super::{JobLines, Numbers, job_line, numbers_of, reading};
 use crate::Dashboards;
 use crate::failure::Failure;
 use crate::format::{DASH, Moments, count, memory_size};
@@ -29,8 +30,10 @@ const RECENT: u32 = 30;
 struct Data {
     device: DeviceRow,
     online: bool,
-    #[serde(skip)]
     state: DeviceState,
+    /// What was decided of it last, if anything was.
+    #[serde(skip)]
+    service: Option<ServiceRow>,
     transitions: Vec<TransitionRow>,
     jobs: Vec<JobRow>,
     #[serde(skip)]
@@ -41,6 +44,7 @@ struct TransitionLine {
     at: Html,
     from: Html,
     to: Html,
+    by: String,
     reason: String,
 }
 
@@ -88,6 +92,8 @@ struct Page {
     labels: Vec<(String, String)>,
     evidence: Vec<(String, String)>,
     transitions: Vec<TransitionLine>,
+    /// What an operator may do with it, each with its meaning.
+    commands: Vec<(String, String)>,
     jobs: JobLines,
 }
 
@@ -100,12 +106,13 @@ pub(crate) async fn page(
     let id = id.parse().map_err(|_| gone())?;
     let device = state.read.device(id).await?.ok_or_else(gone)?;
     let jobs = state.read.device_jobs(id, RECENT).await?;
-    let live = sessions(&state).remove(&id);
+    let present = Present::read(&state, std::slice::from_ref(&device)).await?;
     let data = Data {
         numbers: numbers_of(&state, &jobs).await?,
         jobs,
-        online: live.is_some(),
-        state: state_now(&device, live.as_ref()),
+        online: present.is_online(&device),
+        state: present.state(&device),
+        service: present.service(id).cloned(),
         transitions: state.read.device_transitions(id, RECENT).await?,
         device,
     };
@@ -135,6 +142,7 @@ pub(crate) async fn page(
             findings: profile.findings.as_ref().map(|findings| findings::lines(findings, words)),
             labels: device.labels.clone().into_iter().collect(),
             evidence: evidence(device, words),
+            commands: commands(device, words),
             transitions: data
                 .transitions
                 .iter()
@@ -142,6 +150,7 @@ pub(crate) async fn page(
                     at: html::ago(row.at, moments),
                     from: html::status(&status::device(row.from, words)),
                     to: html::status(&status::device(row.to, words)),
+                    by: row.by.clone().unwrap_or_else(|| words.t("device.by_server").into_owned()),
                     reason: words.phrase(&row.reason),
                 })
                 .collect(),
@@ -179,8 +188,43 @@ fn sub(data: &Data, moments: &Moments) -> String {
             ("version", &device.agent_version),
         ],
     );
-    let quarantine = (device.state == DeviceState::Quarantined).then(|| quarantine(device, words));
+    let quarantine =
+        (device.state == DeviceState::Quarantined).then(|| quarantine(device, data.service.as_ref(), moments));
     words.sentences(&quarantine.into_iter().chain([seen]).collect::<Vec<_>>())
+}
+
+/// As they are typed: the name in quotes where a shell would take it apart.
+fn commands(device: &DeviceRow, words: Words) -> Vec<(String, String)> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let name = if device.name.chars().all(is_plain) {
+        device.name.clone()
+    } else {
+        format!("'{}'", device.name.replace('\'', r"'\''"))
+    };
+    let command = |key: &str, verb: &str, options: &str| {
+        (words.t(key).into_owned(), format!("seatrial devices {verb} {name}{options}"))
+    };
+    let out = [
+        command("device.hold", "hold", " --for 2h"),
+        command("device.quarantine", "quarantine", " --reason '…'"),
+        command("device.maintenance", "maintenance", " --reason '…'"),
+    ];
+    let release = command("device.release", "release", "");
+    let history = command("device.history", "history", "");
+    match device.state {
+        DeviceState::Reserved | DeviceState::Quarantined | DeviceState::Maintenance | DeviceState::Retired => {
+            vec![release, history]
+        }
+        DeviceState::Discovered
+        | DeviceState::Unauthorized
+        | DeviceState::Ready
+        | DeviceState::Preparing
+        | DeviceState::Running
+        | DeviceState::Dark
+        | DeviceState::Cooling
+        | DeviceState::Charging
+        | DeviceState::Recovering => out.into_iter().chain([history]).collect(),
+    }
 }
 
 fn facts(device: &DeviceRow, words: Words) -> Vec<(String, String)> {

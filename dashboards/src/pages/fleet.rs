@@ -5,15 +5,19 @@ use std::collections::BTreeMap;
 use axum::extract::State;
 use axum::response::Response;
 use seatrial_core::device::DeviceState;
-use seatrial_core::live::LiveDevice;
+use seatrial_core::lab::activity::Activity;
+use seatrial_core::lab::seen::Advice;
+use seatrial_core::live::{LiveSeen, Vitals};
 use seatrial_core::stage::Stage;
-use seatrial_core::store::DeviceRow;
+use seatrial_core::store::{DeviceRow, ServiceRow};
+use seatrial_core::time::Timestamp;
 use serde::Serialize;
 
 use super::list::{Asked, Facet, Listing};
-use super::{order, reading, sessions};
+use super::order;
+use super::present::Present;
+use super::wall::{Card, CardPart, card};
 use crate::Dashboards;
-use crate::charts::progress;
 use crate::export::csv;
 use crate::failure::Failure;
 use crate::format::{Moments, count};
@@ -27,11 +31,32 @@ use crate::visit::{Setting, Visit};
 #[derive(Serialize)]
 struct Now {
     device: String,
+    state: DeviceState,
     online: bool,
     draining: bool,
     job: Option<String>,
     stage: Option<Stage>,
     progress: Option<f64>,
+    /// When its state ends by itself.
+    until: Option<Timestamp>,
+    decided_by: Option<String>,
+    probation: bool,
+    charge: Option<f64>,
+    charging: Option<bool>,
+    battery_c: Option<f64>,
+    chip_c: Option<f64>,
+    last_job: Option<String>,
+    last_outcome: Option<String>,
+}
+
+/// A phone on a cable that is no device yet, for JSON.
+#[derive(Serialize)]
+struct Stranger {
+    host: String,
+    serial: String,
+    usb_path: Option<String>,
+    state: String,
+    advice: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -39,6 +64,8 @@ struct Data {
     /// Those of this page.
     devices: Vec<DeviceRow>,
     now: Vec<Now>,
+    /// Of the whole fleet.
+    strangers: Vec<Stranger>,
     total: usize,
     /// Value of `after` for the next page, when there is one.
     after: Option<String>,
@@ -47,23 +74,11 @@ struct Data {
 /// A device that waits for somebody.
 pub(crate) struct Person {
     pub status: Html,
+    /// Empty of a phone that has no page.
     pub href: String,
     pub name: String,
     pub place: String,
     pub what: String,
-}
-
-/// A card of the wall.
-pub(crate) struct Card {
-    pub id: String,
-    pub href: String,
-    pub name: String,
-    pub place: String,
-    pub meta: String,
-    pub status: Html,
-    pub class: &'static str,
-    pub detail: String,
-    pub progress: Html,
 }
 
 /// The fleet as two pages show it.
@@ -92,7 +107,7 @@ struct Page {
     frame: Frame,
     sentence: String,
     sub: String,
-    facets: Vec<Facet>,
+    groups: Vec<Group>,
     persons: Vec<Person>,
     waiting: usize,
     shelves: Vec<Shelf>,
@@ -103,6 +118,12 @@ struct Page {
     part: String,
     first: Option<String>,
     next: Option<String>,
+}
+
+/// The values of one filter.
+struct Group {
+    label: String,
+    facets: Vec<Facet>,
 }
 
 /// Devices that need a person and are listed for it; all are on the wall.
@@ -132,61 +153,33 @@ fn fit(device: &DeviceRow, online: bool) -> bool {
     }
 }
 
-fn place(device: &DeviceRow) -> String {
+pub(crate) fn place(device: &DeviceRow) -> String {
     device.labels.get("shelf").cloned().unwrap_or_default()
 }
 
-pub(crate) fn fleet(state: &Dashboards, mut devices: Vec<DeviceRow>, moments: &Moments) -> Fleet {
+pub(crate) fn fleet(present: &Present, mut devices: Vec<DeviceRow>, moments: &Moments) -> Fleet {
     let words = moments.words;
     order(&mut devices);
-    let sessions = sessions(state);
     let mut counts: Vec<(status::Status, usize)> = Vec::new();
     let mut persons = Vec::new();
     let mut fit_count = 0;
     for device in &devices {
-        let live = sessions.get(&device.id);
-        let online = live.is_some();
-        fit_count += usize::from(fit(device, online));
-        let now = status::device_now(state_now(device, live), online, words);
+        fit_count += usize::from(fit(device, present.is_online(device)));
+        let now = present.status(device, words);
         match counts.iter_mut().find(|(known, _)| *known == now) {
             Some((_, n)) => *n += 1,
             None => counts.push((now.clone(), 1)),
         }
-        let what = match device.state {
-            DeviceState::Unauthorized => words.t("fleet.allow_debugging").into_owned(),
-            DeviceState::Quarantined => quarantine(device, words),
-            DeviceState::Discovered
-            | DeviceState::Ready
-            | DeviceState::Reserved
-            | DeviceState::Preparing
-            | DeviceState::Running
-            | DeviceState::Cooling
-            | DeviceState::Charging
-            | DeviceState::Recovering
-                if !online =>
-            {
-                words.with("fleet.silent", &[("when", &moments.relative(device.last_seen_at))])
-            }
-            DeviceState::Discovered
-            | DeviceState::Ready
-            | DeviceState::Reserved
-            | DeviceState::Preparing
-            | DeviceState::Running
-            | DeviceState::Dark
-            | DeviceState::Cooling
-            | DeviceState::Charging
-            | DeviceState::Recovering
-            | DeviceState::Maintenance
-            | DeviceState::Retired => continue,
-        };
+        let Some(what) = wants(device, present, moments) else { continue };
         persons.push(Person {
             status: html::status(&now),
             href: format!("/devices/{}", device.id),
             name: device.name.clone(),
-            place: place(device),
+            place: present.link(device.id).map_or_else(|| place(device), |link| at(link, &place(device))),
             what,
         });
     }
+    persons.extend(present.strangers.iter().map(|stranger| stranger_person(stranger, words)));
     counts.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
     let sentence = if devices.is_empty() {
         words.t("fleet.none").into_owned()
@@ -194,7 +187,7 @@ pub(crate) fn fleet(state: &Dashboards, mut devices: Vec<DeviceRow>, moments: &M
         words.count("fleet.sentence", devices.len() as u64, &[("fit", &fit_count.to_string())])
     };
     Fleet {
-        online: devices.iter().filter(|device| sessions.contains_key(&device.id)).count(),
+        online: devices.iter().filter(|device| present.is_online(device)).count(),
         sentence,
         waiting: persons.len(),
         persons: persons.into_iter().take(PERSONS).collect(),
@@ -204,41 +197,143 @@ pub(crate) fn fleet(state: &Dashboards, mut devices: Vec<DeviceRow>, moments: &M
     }
 }
 
+/// What somebody is to do about a device; nothing where nobody has to.
+fn wants(device: &DeviceRow, present: &Present, moments: &Moments) -> Option<String> {
+    let words = moments.words;
+    match device.state {
+        DeviceState::Quarantined => return Some(quarantine(device, present.service(device.id), moments)),
+        DeviceState::Dark | DeviceState::Maintenance | DeviceState::Retired => return None,
+        DeviceState::Discovered
+        | DeviceState::Unauthorized
+        | DeviceState::Ready
+        | DeviceState::Reserved
+        | DeviceState::Preparing
+        | DeviceState::Running
+        | DeviceState::Cooling
+        | DeviceState::Charging
+        | DeviceState::Recovering => {}
+    }
+    if present.is_online(device) {
+        None
+    } else if let Some(advice) = present.link(device.id).and_then(|link| link.seen.advice) {
+        Some(words.advice(advice))
+    } else if device.state == DeviceState::Unauthorized {
+        Some(words.t("fleet.allow_debugging").into_owned())
+    } else {
+        Some(words.with("fleet.silent", &[("when", &moments.relative(device.last_seen_at))]))
+    }
+}
+
+/// Where a phone is plugged in, after the shelf that its label tells.
+pub(crate) fn at(link: &LiveSeen, shelf: &str) -> String {
+    let parts = [shelf, &link.host, link.seen.usb_path.as_deref().unwrap_or_default()];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" · ")
+}
+
+fn stranger_person(stranger: &LiveSeen, words: Words) -> Person {
+    let advice = stranger.seen.advice;
+    let status = match advice.and_then(|advice| Activity::of_link(Some(advice))) {
+        Some(activity) => status::device(activity.state(), words),
+        None => status::missing(stranger.seen.state.clone()),
+    };
+    Person {
+        status: html::status(&status),
+        href: String::new(),
+        name: stranger.seen.serial.clone(),
+        place: at(stranger, ""),
+        what: advice.map(|advice| words.advice(advice)).unwrap_or_default(),
+    }
+}
+
 /// Why nobody may use the device, and until when.
-pub(crate) fn quarantine(device: &DeviceRow, words: Words) -> String {
-    words.with("fleet.quarantined", &[("reason", &words.phrase(&device.state_reason))])
+pub(crate) fn quarantine(device: &DeviceRow, service: Option<&ServiceRow>, moments: &Moments) -> String {
+    let words = moments.words;
+    let reason = words.phrase(&device.state_reason);
+    match service.and_then(|row| row.service.due()) {
+        Some(until) => words.with("fleet.quarantined_until", &[("reason", &reason), ("when", &moments.clock(until))]),
+        None => words.with("fleet.quarantined", &[("reason", &reason)]),
+    }
+}
+
+/// What one stream sends again, by element: who needs somebody, the sentence, and every card.
+pub(crate) fn parts(
+    fleet: &Fleet,
+    present: &Present,
+    frame: &Frame,
+    moments: &Moments,
+) -> Result<Vec<(String, Html)>, Failure> {
+    let render = |part: &dyn askama::DynTemplate| part.dyn_render().map(Html::trusted);
+    let words = moments.words;
+    let (persons, waiting) = (&fleet.persons, fleet.waiting);
+    let mut parts = vec![
+        ("lede".to_owned(), render(&LedePart { frame, sentence: &fleet.sentence, sub: &sub(fleet, words) })?),
+        ("persons".to_owned(), render(&PersonsPart { frame, persons, waiting })?),
+    ];
+    for device in &fleet.devices {
+        let card = card(device, present, moments);
+        parts.push((card.id.clone(), render(&CardPart { card })?));
+    }
+    Ok(parts)
+}
+
+fn sub(fleet: &Fleet, words: Words) -> String {
+    let (online, total) = (count(fleet.online as u64), count(fleet.devices.len() as u64));
+    words.with("fleet.sub", &[("online", &online), ("total", &total)])
+}
+
+#[derive(askama::Template)]
+#[template(path = "parts/fleet_lede.html")]
+struct LedePart<'a> {
+    frame: &'a Frame,
+    sentence: &'a str,
+    sub: &'a str,
+}
+
+#[derive(askama::Template)]
+#[template(path = "parts/fleet_persons.html")]
+struct PersonsPart<'a> {
+    frame: &'a Frame,
+    persons: &'a [Person],
+    waiting: usize,
+}
+
+/// The address's word for devices without a shelf.
+const NO_SHELF: &str = "none";
+
+fn shelf_word(device: &DeviceRow) -> &str {
+    device.labels.get("shelf").filter(|shelf| !shelf.is_empty()).map_or(NO_SHELF, String::as_str)
 }
 
 pub(crate) async fn page(State(state): State<Dashboards>, visit: Visit) -> Result<Response, Failure> {
     let devices = state.read.devices().await?;
     let moments = &visit.setting.moments;
     let words = moments.words;
-    let fleet = fleet(&state, devices, moments);
-    let live = sessions(&state);
-    let wanted: Vec<&str> = visit.setting.parameters("state").collect();
-    let shown = |device: &DeviceRow| wanted.is_empty() || wanted.contains(&shown_state(device, live.get(&device.id)));
-    let matching: Vec<DeviceRow> = fleet.devices.iter().filter(|device| shown(device)).cloned().collect();
+    let present = Present::read(&state, &devices).await?;
+    let fleet = fleet(&present, devices, moments);
+    let states: Vec<&str> = visit.setting.parameters("state").collect();
+    let places: Vec<&str> = visit.setting.parameters("shelf").collect();
+    let is_shown = |device: &DeviceRow| {
+        (states.is_empty() || states.contains(&present.word(device)))
+            && (places.is_empty() || places.contains(&shelf_word(device)))
+    };
+    let matching: Vec<DeviceRow> = fleet.devices.iter().filter(|device| is_shown(device)).cloned().collect();
     let asked = Asked { setting: &visit.setting, anchor: "wall" };
     let Listing { rows, total, after, place: part, first, next, .. } =
         asked.list(&[], matching, |device| device.id.to_string());
-    let now = rows.iter().map(|device| now(device, live.get(&device.id))).collect();
-    let data = Data { now, devices: rows, total, after };
-    visit.answer(&data, Some(&|| table(&data.devices)), || {
+    let now = rows.iter().map(|device| now(device, &present)).collect();
+    let strangers = present.strangers.iter().map(stranger).collect();
+    let data = Data { now, devices: rows, strangers, total, after };
+    visit.answer(&data, Some(&|| table(&data.devices, &present)), || {
         let mut shelves: BTreeMap<String, Vec<Card>> = BTreeMap::new();
         for device in &data.devices {
-            shelves.entry(place(device)).or_default().push(card(device, live.get(&device.id), moments));
+            shelves.entry(place(device)).or_default().push(card(device, &present, moments));
         }
         Page {
-            sub: words.with(
-                "fleet.sub",
-                &[("online", &count(fleet.online as u64)), ("total", &count(fleet.devices.len() as u64))],
-            ),
-            facets: facets(&visit.setting, &fleet.devices, &live),
+            sub: sub(&fleet, words),
+            groups: groups(&visit.setting, &fleet.devices, &present),
             none_match: if data.devices.is_empty() {
-                words.with(
-                    "fleet.no_match",
-                    &[("filter", &wanted.join(", ")), ("n", &count(fleet.devices.len() as u64))],
-                )
+                let filter = [states, places].concat().join(", ");
+                words.with("fleet.no_match", &[("filter", &filter), ("n", &count(fleet.devices.len() as u64))])
             } else {
                 String::new()
             },
@@ -274,104 +369,82 @@ fn shelf(name: &str, cards: Vec<Card>, words: Words) -> Shelf {
     }
 }
 
-/// The state as filters spell it: `offline` is not one of the store's.
-fn shown_state(device: &DeviceRow, live: Option<&LiveDevice>) -> &'static str {
-    if live.is_none() && status::needs_session(device.state) { "offline" } else { state_now(device, live).as_str() }
-}
-
-/// The state that is kept, or what the open session tells meanwhile: a device with an attempt is running.
-pub(crate) fn state_now(device: &DeviceRow, live: Option<&LiveDevice>) -> DeviceState {
-    match (device.state, live.and_then(|live| live.job.as_ref())) {
-        (DeviceState::Ready | DeviceState::Reserved | DeviceState::Preparing, Some(_)) => DeviceState::Running,
-        (state, _) => state,
-    }
-}
-
-fn facets(
-    setting: &Setting,
-    devices: &[DeviceRow],
-    live: &std::collections::HashMap<seatrial_core::ids::DeviceId, LiveDevice>,
-) -> Vec<Facet> {
+fn groups(setting: &Setting, devices: &[DeviceRow], present: &Present) -> Vec<Group> {
     let words = setting.words;
-    let current = setting.parameter("state");
-    let mut states: BTreeMap<&str, (String, usize)> = BTreeMap::new();
+    let state = |device: &DeviceRow| (present.word(device).to_owned(), present.status(device, words).word);
+    let shelf = |device: &DeviceRow| {
+        let word = shelf_word(device);
+        let label = if word == NO_SHELF { words.t("fleet.no_shelf").into_owned() } else { word.to_owned() };
+        (word.to_owned(), label)
+    };
+    let states = group(setting, "state", words.t("col.state").into_owned(), devices, state);
+    let shelves = group(setting, "shelf", words.t("col.place").into_owned(), devices, shelf);
+    // One shelf is no choice: all, and that one.
+    std::iter::once(states).chain(Some(shelves).filter(|group| group.facets.len() > 2)).collect()
+}
+
+/// All, and each value that the devices have, with its number.
+fn group(
+    setting: &Setting,
+    key: &'static str,
+    label: String,
+    devices: &[DeviceRow],
+    value: impl Fn(&DeviceRow) -> (String, String),
+) -> Group {
+    let current = setting.parameter(key);
+    let mut values: BTreeMap<String, (String, usize)> = BTreeMap::new();
     for device in devices {
-        let live = live.get(&device.id);
-        let entry = states
-            .entry(shown_state(device, live))
-            .or_insert_with(|| (status::device_now(state_now(device, live), live.is_some(), words).word, 0));
-        entry.1 += 1;
+        let (word, label) = value(device);
+        values.entry(word).or_insert((label, 0)).1 += 1;
     }
     let all = Facet {
-        label: words.t("fleet.all").into_owned(),
+        label: setting.words.t("fleet.all").into_owned(),
         count: count(devices.len() as u64),
-        href: setting.link_with(&[("state", None), ("after", None)]),
+        href: setting.link_with(&[(key, None), ("after", None)]),
         current: current.is_none(),
     };
-    let each = states.into_iter().map(|(state, (label, n))| Facet {
+    let each = values.into_iter().map(|(word, (label, n))| Facet {
         label,
         count: count(n as u64),
-        href: setting.link_with(&[("state", Some(state)), ("after", None)]),
-        current: current == Some(state),
+        href: setting.link_with(&[(key, Some(&word)), ("after", None)]),
+        current: current == Some(word.as_str()),
     });
-    std::iter::once(all).chain(each).collect()
+    Group { label, facets: std::iter::once(all).chain(each).collect() }
 }
 
-fn now(device: &DeviceRow, live: Option<&LiveDevice>) -> Now {
+fn stranger(live: &LiveSeen) -> Stranger {
+    let LiveSeen { host, seen, age: _ } = live.clone();
+    let advice = seen.advice.map(Advice::as_str);
+    Stranger { host, serial: seen.serial, usb_path: seen.usb_path, state: seen.state, advice }
+}
+
+fn now(device: &DeviceRow, present: &Present) -> Now {
+    let live = present.session(device.id);
     let job = live.and_then(|live| live.job.as_ref());
+    let service = present.service(device.id);
+    let last = present.last_job(device.id);
+    let Vitals { charge, charging, battery_c, chip_c } = live.and_then(|live| live.vitals).unwrap_or_default();
     Now {
         device: device.id.to_string(),
+        state: present.state(device),
         online: live.is_some(),
         draining: live.is_some_and(|live| live.draining),
         job: job.map(|job| job.job.to_string()),
         stage: job.map(|job| job.stage),
         progress: job.and_then(|job| job.progress),
+        until: service.and_then(|row| row.service.due()),
+        decided_by: service.and_then(|row| row.by.clone()),
+        probation: service.is_some_and(|row| row.service.is_on_probation()),
+        charge,
+        charging,
+        battery_c,
+        chip_c,
+        last_job: last.map(|job| job.id.to_string()),
+        last_outcome: last.and_then(|job| job.outcome).map(status::class_and_code),
     }
 }
 
-pub(crate) fn card(device: &DeviceRow, live: Option<&LiveDevice>, moments: &Moments) -> Card {
-    let words = moments.words;
-    let meta = [&device.profile.soc, &device.profile.os].into_iter().filter_map(|reading| reading.present().cloned());
-    let meta: Vec<String> = meta.collect();
-    let job = live.and_then(|live| live.job.as_ref());
-    let now = status::device_now(state_now(device, live), live.is_some(), words);
-    let (detail, bar) = match job {
-        Some(job) => {
-            let age = crate::format::duration(job.age, words);
-            let detail =
-                words.with("fleet.on_job", &[("job", &job.job.short()), ("stage", job.stage.as_str()), ("age", &age)]);
-            let percent = |share: f64| {
-                words.with("chart.progress", &[("percent", &count((share * 100.0).round().max(0.0) as u64))])
-            };
-            (detail, job.progress.map(|share| progress::chart(share, &percent(share))).unwrap_or_default())
-        }
-        None if live.is_none() && status::needs_session(device.state) => {
-            (words.with("fleet.seen", &[("when", &moments.relative(device.last_seen_at))]), Html::default())
-        }
-        None if device.state == DeviceState::Quarantined => (quarantine(device, words), Html::default()),
-        None => (words.phrase(&device.state_reason), Html::default()),
-    };
-    let attention = matches!(now.class, "s-failed");
-    Card {
-        id: format!("device-{}", device.id),
-        href: format!("/devices/{}", device.id),
-        name: device.name.clone(),
-        place: place(device),
-        meta: if meta.is_empty() { reading(&device.profile.soc, words) } else { meta.join(" · ") },
-        status: html::status(&now),
-        class: if attention {
-            " q"
-        } else if device.state == DeviceState::Dark {
-            " dk"
-        } else {
-            ""
-        },
-        detail,
-        progress: bar,
-    }
-}
-
-fn table(devices: &[DeviceRow]) -> String {
+fn table(devices: &[DeviceRow], present: &Present) -> String {
     let text = |reading: &seatrial_core::reading::Reading<String>| reading.present().cloned().unwrap_or_default();
     let head = [
         "id",
@@ -395,7 +468,7 @@ fn table(devices: &[DeviceRow]) -> String {
         vec![
             device.id.to_string(),
             device.name.clone(),
-            device.state.to_string(),
+            present.state(device).to_string(),
             device.state_reason.clone(),
             text(&profile.brand),
             text(&profile.product),
@@ -411,10 +484,4 @@ fn table(devices: &[DeviceRow]) -> String {
         ]
     });
     csv::write(&head, rows)
-}
-
-#[derive(askama::Template)]
-#[template(path = "parts/card.html")]
-pub(crate) struct CardPart {
-    pub card: Card,
 }

@@ -6,6 +6,7 @@ use seatrial_core::store::{DeviceRow, RunRow, RunState};
 use serde::Serialize;
 
 use super::fleet::{Fleet, Person, fleet};
+use super::present::Present;
 use super::runs::{RunLine, run_line, sentence};
 use crate::Dashboards;
 use crate::eta;
@@ -56,7 +57,8 @@ pub(crate) async fn page(State(state): State<Dashboards>, visit: Visit) -> Resul
     };
     let moments = &visit.setting.moments;
     let words = moments.words;
-    let fleet = fleet(&state, devices, moments);
+    let present = Present::read(&state, &devices).await?;
+    let fleet = fleet(&present, devices, moments);
     let online = fleet.online;
     let data = Data { runs, devices: fleet.devices.clone(), online };
     visit.answer(&data, None, || {

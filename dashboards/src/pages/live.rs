@@ -15,9 +15,10 @@ use seatrial_core::ids::{ProjectId, RunId};
 use seatrial_core::live::Event;
 use seatrial_core::store::RunState;
 
+use super::present::Present;
 use super::readings::Readings;
 use super::run::{Detail, parse_number, parts, read};
-use super::{fleet, job, sessions};
+use super::{fleet, job};
 use crate::Dashboards;
 use crate::failure::Failure;
 use crate::frame::{Frame, Nav};
@@ -97,14 +98,10 @@ pub(crate) async fn job(
 pub(crate) async fn devices(State(state): State<Dashboards>, visit: Visit) -> Response {
     let round = |state: Dashboards, visit: Visit| async move {
         let devices = state.read.devices().await?;
-        let live = sessions(&state);
-        let mut parts = Vec::with_capacity(devices.len());
-        for device in &devices {
-            let card = fleet::card(device, live.get(&device.id), &visit.setting.moments);
-            let id = card.id.clone();
-            let html = askama::Template::render(&fleet::CardPart { card })?;
-            parts.push((id, Html::trusted(html)));
-        }
+        let moments = &visit.setting.moments;
+        let present = Present::read(&state, &devices).await?;
+        let frame = Frame::new(&visit.setting, String::new(), Nav::Fleet);
+        let parts = fleet::parts(&fleet::fleet(&present, devices, moments), &present, &frame, moments)?;
         Ok(Round { parts, over: false, behind: false })
     };
     stream(state, visit, |_| true, round)

@@ -17,6 +17,7 @@ pub(crate) mod models;
 pub(crate) mod new_run;
 pub(crate) mod outputs;
 pub(crate) mod paired;
+mod present;
 pub(crate) mod readings;
 pub(crate) mod run;
 mod run_jobs;
@@ -24,6 +25,7 @@ pub(crate) mod runs;
 pub(crate) mod samples;
 pub(crate) mod search;
 pub(crate) mod suite;
+mod wall;
 
 use std::collections::{BTreeSet, HashMap};
 

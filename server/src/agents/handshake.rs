@@ -9,7 +9,7 @@ use seatrial_core::job::AttemptRef;
 use seatrial_core::profile::{self, Rules};
 use seatrial_core::reason::Code;
 use seatrial_core::schedule::Held;
-use seatrial_core::store::{DeviceRow, StoreError};
+use seatrial_core::store::{DeviceRow, ServiceRow, StoreError};
 use seatrial_proto::v1::{self, agent_message::Message};
 use seatrial_proto::{PROTOCOL_MAX, PROTOCOL_MIN, attempt_from_wire, evidence_from_wire, raw_evidence_from_wire};
 use tonic::{Status, Streaming};
@@ -39,6 +39,7 @@ pub(super) struct Hello {
 /// An agent that is known.
 pub(super) struct Known {
     pub row: DeviceRow,
+    pub service: ServiceRow,
     pub session: SessionId,
     pub specs: Vec<(JobId, Arc<Spec>)>,
 }
@@ -50,6 +51,8 @@ impl Hello {
             Some(Message::Hello(hello)) => Self::read(hello),
             Some(
                 Message::Heartbeat(_)
+                | Message::Vitals(_)
+                | Message::Found(_)
                 | Message::Accepted(_)
                 | Message::Stage(_)
                 | Message::Report(_)
@@ -122,7 +125,7 @@ impl Hello {
         // From now on its id is the evidence that decides; of a device that has no other, the only one.
         evidence.agent_id = Some(known.map_or(fresh, |row| row.id).to_string());
         let attached = context.store.attach_device(fresh, &evidence, &self.profile, &self.agent_version, now).await;
-        let mut row = attached.map_err(failed)?;
+        let row = attached.map_err(failed)?;
         if caller.device.is_some_and(|device| device != row.id) {
             return Err(another_device());
         }
@@ -136,12 +139,11 @@ impl Hello {
         }
         if row.state == DeviceState::Discovered {
             let (from, to) = (DeviceState::Discovered, DeviceState::Ready);
-            if context.store.set_device_state(row.id, from, to, Code::Attached.template(), now).await.map_err(failed)? {
-                row.state = to;
-            }
+            context.store.set_device_state(row.id, from, to, Code::Attached.template(), now).await.map_err(failed)?;
         }
+        let service = context.store.device_service(row.id).await.map_err(failed)?;
         let specs = load_specs(context, &self.held).await.map_err(failed)?;
-        Ok(Known { row, session: SessionId::new(now, entropy()), specs })
+        Ok(Known { row, service, session: SessionId::new(now, entropy()), specs })
     }
 }
 

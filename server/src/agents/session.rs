@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use seatrial_core::ids::{DeviceId, SessionId};
 use seatrial_core::job::{AttemptRef, Grant};
+use seatrial_core::live::Vitals;
 use seatrial_core::stage::Stage;
 use seatrial_proto::v1::agent_message::Message;
 use seatrial_proto::v1::{self, server_message::Message as Word};
@@ -76,7 +77,7 @@ async fn open(
     let attach = Attach {
         device,
         name: known.row.name,
-        state: known.row.state,
+        service: known.service,
         evidence: hello.evidence,
         session,
         outbox: Outbox { messages: messages.clone(), closed },
@@ -168,6 +169,15 @@ impl Session {
     async fn handle(&mut self, message: v1::AgentMessage) -> Result<(), End> {
         match message.message {
             None | Some(Message::Heartbeat(_)) => self.hear(Heard::Heartbeat).await,
+            Some(Message::Found(v1::Found { what, done })) => {
+                let what: String = what.chars().take(MAX_REASON).collect();
+                self.hear(Heard::Found(if done { Ok(what) } else { Err(what) })).await
+            }
+            Some(Message::Vitals(vitals)) => {
+                let v1::Vitals { charge, charging, battery_celsius, chip_celsius } = vitals;
+                let vitals = Vitals { charge, charging, battery_c: battery_celsius, chip_c: chip_celsius };
+                self.hear(Heard::Vitals(vitals.plausible())).await
+            }
             Some(Message::Hello(_)) => Err(End::Because(Status::invalid_argument("Hello is the first message only"))),
             Some(Message::Accepted(v1::AssignmentAccepted { attempt })) => {
                 let attempt = read(attempt)?;

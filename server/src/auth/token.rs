@@ -15,15 +15,18 @@ pub enum Kind {
     Token,
     /// A one-time right for a device to join: `se_…`.
     Enrolment,
+    /// What a run brings to reach reserved devices: `sr_…`. It lets nobody in.
+    Reservation,
 }
 
 impl Kind {
-    const ALL: [Self; 2] = [Self::Token, Self::Enrolment];
+    const ALL: [Self; 3] = [Self::Token, Self::Enrolment, Self::Reservation];
 
     const fn prefix(self) -> &'static str {
         match self {
             Self::Token => "st_",
             Self::Enrolment => "se_",
+            Self::Reservation => "sr_",
         }
     }
 }

@@ -11,14 +11,20 @@ use seatrial_core::reading::Reading;
 use seatrial_core::stage::Stage;
 use seatrial_core::store::{
     AgentBuildRow, AuditEntry, AuditRow, DatasetRow, DeviceRow, JobRow, MisfitRow, ModelRow, RunCounts, RunRow,
-    TokenRow,
+    ServiceRow, TokenRow, TransitionRow,
 };
 use seatrial_core::time::Timestamp;
 use seatrial_proto::v1;
 
 use crate::error::{Code, Error};
 
-pub(super) fn device(row: DeviceRow, connected: bool, job: Option<String>) -> Result<v1::Device, Error> {
+pub(super) fn device(
+    row: DeviceRow,
+    service: ServiceRow,
+    connected: bool,
+    job: Option<String>,
+) -> Result<v1::Device, Error> {
+    let ServiceRow { device: _, service, revision: _, by, at: _ } = service;
     let DeviceRow {
         id,
         name,
@@ -42,7 +48,15 @@ pub(super) fn device(row: DeviceRow, connected: bool, job: Option<String>) -> Re
         agent_version,
         last_seen_us: last_seen_at.as_micros(),
         job: job.unwrap_or_default(),
+        until_us: service.due().map(Timestamp::as_micros),
+        decided_by: by,
+        probation: service.is_on_probation(),
     })
+}
+
+pub(super) fn transition(row: TransitionRow) -> v1::Transition {
+    let TransitionRow { at, from, to, reason, by } = row;
+    v1::Transition { at_us: at.as_micros(), from: from.to_string(), to: to.to_string(), reason, by }
 }
 
 pub(super) fn labels(labels: Labels) -> Vec<v1::Label> {

@@ -11,6 +11,7 @@ mod find;
 mod models;
 mod pages;
 mod problems;
+mod reservations;
 mod results;
 mod runs;
 mod runtimes;
@@ -26,7 +27,6 @@ use seatrial_core::store::Store;
 use seatrial_core::time::Clock;
 use seatrial_proto::MAX_MESSAGE;
 use seatrial_proto::v1;
-use tokio::sync::Mutex;
 use tonic::service::Routes;
 use tonic::{Request, Status};
 
@@ -48,8 +48,6 @@ pub struct Control {
     pub artifacts: Artifacts,
     pub submissions: Submissions,
     pub doors: Doors,
-    /// Held while a device's state is stored and the fleet is told, so that it hears of states in the store's order.
-    pub steering: Arc<Mutex<()>>,
     /// `sqlite` or `postgres`.
     pub database: &'static str,
 }
@@ -75,6 +73,7 @@ macro_rules! services {
 services! {
     server_server::ServerServer,
     devices_server::DevicesServer,
+    reservations_server::ReservationsServer,
     agents_server::AgentsServer,
     models_server::ModelsServer,
     datasets_server::DatasetsServer,

@@ -54,14 +54,16 @@ impl Runs for Control {
 
     async fn submit(&self, request: Request<SubmitRequest>) -> Result<Response<SubmitResponse>, Status> {
         let Called { caller, note, message } = Called::from(request)?;
-        let SubmitRequest { suite_toml, file_name, priority, submission } = message;
+        let SubmitRequest { suite_toml, file_name, priority, submission, reservation } = message;
         let file = checked_file_name(&file_name)?;
         if priority.abs() > MAX_PRIORITY {
             return Err(Error::field("priority", format!("{priority}; from -{MAX_PRIORITY} to {MAX_PRIORITY}")).into());
         }
         let submission = (!submission.is_empty()).then(|| submission.parse()).transpose();
         let submission = submission.map_err(|error: ParseIdError| Error::field("submission", error))?;
-        let submitted = self.submissions.submit(submitter(&caller, priority), submission, &suite_toml, file).await;
+        let reservation = self.reservation_of(&reservation).await?;
+        let submitter = Submitter { reservation, ..submitter(&caller, priority) };
+        let submitted = self.submissions.submit(submitter, submission, &suite_toml, file).await;
         let submitted = submitted.map_err(|refused| match refused {
             Refused::Suite(found) => problems::error(&found),
             Refused::Other(error) => error,
@@ -121,7 +123,7 @@ impl Runs for Control {
 }
 
 fn submitter(caller: &Caller, priority: i32) -> Submitter {
-    Submitter { principal: caller.principal, project: caller.project, priority }
+    Submitter { principal: caller.principal, project: caller.project, priority, reservation: None }
 }
 
 fn checked_file_name(name: &str) -> Result<&str, Error> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use seatrial_core::device::DeviceState;
 use seatrial_core::expand::{Catalog, Expansion, expand};
-use seatrial_core::ids::{JobId, PrincipalId, ProjectId, RunId, SubmissionId};
+use seatrial_core::ids::{JobId, PrincipalId, ProjectId, ReservationId, RunId, SubmissionId};
 use seatrial_core::job::JobSpec;
 use seatrial_core::store::{
     JobOrigin, JobRow, NewJob, NewMisfit, NewRun, OpenJob, RunRow, RunState, Store, StoreError,
@@ -59,6 +59,8 @@ pub struct Submitter {
     pub principal: PrincipalId,
     pub project: ProjectId,
     pub priority: i32,
+    /// What lets its jobs go to reserved devices.
+    pub reservation: Option<ReservationId>,
 }
 
 /// What a run is made from.
@@ -169,7 +171,7 @@ impl Submissions {
         jobs: Vec<NewJob>,
         misfits: Vec<NewMisfit>,
     ) -> Result<Submitted, Error> {
-        let Submitter { principal, project, priority } = submitter;
+        let Submitter { principal, project, priority, reservation } = submitter;
         let Source { suite, text: suite_text, submission, rerun_of, max_wait } = source;
         let created_at = self.clock.now();
         let id = RunId::new(created_at, entropy());
@@ -184,6 +186,7 @@ impl Submissions {
             rerun_of,
             priority,
             max_wait,
+            reservation,
             jobs,
             misfits,
         };
@@ -238,6 +241,7 @@ fn open(run: &NewRun, job: &NewJob) -> OpenJob {
         crashes: 0,
         agent_deaths: 0,
         max_wait: run.max_wait,
+        reservation: run.reservation,
         cancelled: false,
         leased_until: None,
     }

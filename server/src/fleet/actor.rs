@@ -4,13 +4,15 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use seatrial_core::device::{DeviceState, Evidence};
+use seatrial_core::device::Evidence;
 use seatrial_core::ids::{DeviceId, JobId, RunId, SessionId};
 use seatrial_core::job::AttemptRef;
+use seatrial_core::lab::standing::Order;
 use seatrial_core::live::Event;
+use seatrial_core::outcome::Outcome;
 use seatrial_core::schedule::{Input, Schedule};
 use seatrial_core::stage::Stage;
-use seatrial_core::store::{Accepted, Claim, OpenJob, Store, StoreError};
+use seatrial_core::store::{Accepted, Claim, OpenJob, ServiceRow, Store, StoreError};
 use seatrial_core::time::Timestamp;
 use seatrial_proto::v1;
 use seatrial_proto::v1::server_message::Message as Word;
@@ -30,11 +32,18 @@ const ANSWERS: usize = 1024;
 /// Takes the number of jobs that were open.
 type CancelReply = oneshot::Sender<std::result::Result<u32, Arc<StoreError>>>;
 
+/// Takes what the device did, or why nothing.
+type FindReply = oneshot::Sender<std::result::Result<String, String>>;
+
+/// Callers that wait for one device to show itself.
+const MAX_FINDERS: usize = 16;
+
 pub(super) enum Message {
     Open { jobs: Vec<OpenJob> },
     Cancel { run: RunId, reply: CancelReply },
     Drain { reason: String, done: oneshot::Sender<()> },
-    DeviceState { device: DeviceId, state: DeviceState },
+    Decided(Box<ServiceRow>),
+    Find { device: DeviceId, reply: FindReply },
     Attach(Box<Attach>),
     Session { device: DeviceId, session: SessionId, heard: Heard },
 }
@@ -59,6 +68,9 @@ pub(super) struct Actor {
     pub(super) shared: Arc<Shared>,
     pub(super) asker: Asker,
     pub(super) links: HashMap<DeviceId, Link>,
+    /// The latest decision that was heard of each device.
+    services: HashMap<DeviceId, ServiceRow>,
+    finders: HashMap<DeviceId, Vec<FindReply>>,
     /// Claims to be made with the next call.
     pub(super) claims: Vec<Claim>,
     claiming: bool,
@@ -84,6 +96,8 @@ impl Actor {
             shared,
             asker,
             links: HashMap::new(),
+            services: HashMap::new(),
+            finders: HashMap::new(),
             claims: Vec::new(),
             claiming: false,
             results: HashMap::new(),
@@ -164,10 +178,8 @@ impl Actor {
                 }
                 self.drained.push(done);
             }
-            Message::DeviceState { device, state } => {
-                self.step(Input::DeviceState { device, state });
-                self.shared.now.announce(Event::Device(device));
-            }
+            Message::Decided(row) => self.decided(*row),
+            Message::Find { device, reply } => self.find(device, reply),
             Message::Attach(attach) => self.attach(*attach),
             Message::Session { device, session, heard } => self.heard(device, session, heard),
         }
@@ -179,7 +191,7 @@ impl Actor {
     }
 
     fn attach(&mut self, attach: Attach) {
-        let Attach { device, name, state, evidence, session, outbox, protocol, held, lost, specs } = attach;
+        let Attach { device, name, service, evidence, session, outbox, protocol, held, lost, specs } = attach;
         if self.links.get(&device).is_some_and(|link| contradict(&link.evidence, &evidence)) {
             outbox.close(tonic::Status::already_exists("another device is connected under this one's evidence"));
             return;
@@ -191,7 +203,8 @@ impl Actor {
         self.saw(device);
         self.shared.now.attached(device, self.shared.clock.monotonic());
         tracing::info!(%device, %session, held = held.len(), lost = lost.len(), "device attached");
-        self.step(Input::Attached { device, session, state, held, lost });
+        let admits = self.newest(service).service.admits();
+        self.step(Input::Attached { device, session, admits, held, lost });
     }
 
     fn heard(&mut self, device: DeviceId, session: SessionId, heard: Heard) {
@@ -201,6 +214,15 @@ impl Actor {
         self.saw(device);
         match heard {
             Heard::Heartbeat => self.step(Input::Heard { device, session }),
+            Heard::Found(result) => {
+                for reply in self.finders.remove(&device).unwrap_or_default() {
+                    let _ = reply.send(result.clone()); // whoever asked may have left
+                }
+            }
+            Heard::Vitals(vitals) => {
+                self.shared.now.feels(device, vitals);
+                self.step(Input::Heard { device, session });
+            }
             Heard::Accepted(attempt) => self.step(Input::Accepted { attempt, device }),
             Heard::Refused { attempt, retryable, reason } => {
                 self.step(Input::Refused { attempt, device, retryable, reason });
@@ -230,6 +252,7 @@ impl Actor {
     /// Ends a session from our side or because its stream has ended.
     pub(super) fn detach(&mut self, device: DeviceId) {
         let Some(link) = self.links.remove(&device) else { return };
+        self.finders.remove(&device);
         link.outbox.closed.cancel();
         tracing::info!(%device, session = %link.session, "device detached");
         self.shared.now.detached(device);
@@ -256,6 +279,8 @@ impl Actor {
                 if accepted == Accepted::Stored {
                     let mut finished = self.shared.finished.lock().unwrap_or_else(PoisonError::into_inner);
                     *finished.entry(outcome.class()).or_default() += 1;
+                    drop(finished);
+                    self.has_worked(device, outcome);
                 }
             }
             Done::GaveBack { attempt, held } => {
@@ -278,15 +303,56 @@ impl Actor {
                 }
             }
             Done::StagesNoted => self.noting = false,
-            Done::Quarantined { device, stored } => {
-                if stored {
-                    // An operator may have been heard while it was on its way to the store, and it came last.
-                    self.step(Input::DeviceState { device, state: DeviceState::Quarantined });
+            Done::Decided(row) => {
+                if let Some(row) = row {
+                    self.decided(*row);
                 }
-                self.shared.now.announce(Event::Device(device));
             }
         }
         self.maybe_drained();
+    }
+
+    /// What was decided last of a device, of this and what was heard before.
+    fn newest(&mut self, row: ServiceRow) -> &ServiceRow {
+        let known = self.services.entry(row.device).or_insert_with(|| row.clone());
+        if row.revision > known.revision {
+            *known = row;
+        }
+        known
+    }
+
+    fn find(&mut self, device: DeviceId, reply: FindReply) {
+        if !self.links.contains_key(&device) {
+            let _ = reply.send(Err("it is not connected".to_owned())); // whoever asked may have left
+            return;
+        }
+        let finders = self.finders.entry(device).or_default();
+        finders.retain(|finder| !finder.is_closed());
+        if finders.len() >= MAX_FINDERS {
+            let _ = reply.send(Err("many look for it at this moment already".to_owned())); // whoever asked may have left
+            return;
+        }
+        finders.push(reply);
+        self.send(device, Word::FindMe(v1::FindMe {}));
+    }
+
+    fn decided(&mut self, row: ServiceRow) {
+        let (device, revision) = (row.device, row.revision);
+        let newest = self.newest(row);
+        if newest.revision == revision {
+            let admits = newest.service.admits();
+            self.step(Input::Admits { device, admits });
+        }
+        self.shared.now.announce(Event::Device(device));
+    }
+
+    /// A device that was quarantined is trusted again once a job has ended well on it.
+    fn has_worked(&mut self, device: DeviceId, outcome: Outcome) {
+        let on_probation = self.services.get(&device).is_some_and(|row| row.service.is_on_probation());
+        if outcome == Outcome::Ok && on_probation {
+            let now = self.shared.clock.now();
+            self.spawn(self.asker.clone().decide(device, Order::Healthy, now));
+        }
     }
 
     fn claimed(&mut self, claimed: Claimed) {

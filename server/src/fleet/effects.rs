@@ -3,6 +3,7 @@
 use fail::fail_point;
 use seatrial_core::ids::{DeviceId, SessionId};
 use seatrial_core::job::{AttemptRef, Grant};
+use seatrial_core::lab::standing::Order;
 use seatrial_core::live::Event;
 use seatrial_core::schedule::{CloseReason, Effect, LEASE_SLACK};
 use seatrial_core::store::{Accepted, Claim, GiveBack, JobNext};
@@ -58,7 +59,7 @@ impl Actor {
             Effect::Quarantine { device, reason } => {
                 tracing::warn!(%device, %reason, "device quarantined");
                 let now = self.shared.clock.now();
-                self.spawn(self.asker.clone().quarantine(device, reason, now));
+                self.spawn(self.asker.clone().decide(device, Order::Sick { reason }, now));
             }
             Effect::CancelRun { run } => {
                 let now = self.shared.clock.now();

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use seatrial_core::device::{DeviceState, Evidence};
+use seatrial_core::device::Evidence;
 use seatrial_core::ids::{DeviceId, JobId, SessionId};
 use seatrial_core::job::{AttemptRef, Grant};
+use seatrial_core::live::Vitals;
 use seatrial_core::outcome::Outcome;
 use seatrial_core::schedule::Held;
 use seatrial_core::stage::Stage;
-use seatrial_core::store::Completion;
+use seatrial_core::store::{Completion, ServiceRow};
 use seatrial_proto::v1;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -47,7 +48,8 @@ impl Outbox {
 pub struct Attach {
     pub device: DeviceId,
     pub name: String,
-    pub state: DeviceState,
+    /// As the handshake has read it.
+    pub service: ServiceRow,
     pub evidence: Evidence,
     pub session: SessionId,
     pub outbox: Outbox,
@@ -61,6 +63,10 @@ pub struct Attach {
 /// What an agent said, checked for form.
 pub enum Heard {
     Heartbeat,
+    /// A heartbeat that tells how the device is.
+    Vitals(Vitals),
+    /// What the device did to show itself, or why nothing.
+    Found(std::result::Result<String, String>),
     Accepted(AttemptRef),
     Refused {
         attempt: AttemptRef,

@@ -1,13 +1,14 @@
 //! The present, for pages and command lines.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
 use std::sync::{PoisonError, RwLock, RwLockWriteGuard};
 
 use futures::{Stream, StreamExt as _};
 use seatrial_core::ids::{DeviceId, RunId};
 use seatrial_core::job::AttemptRef;
-use seatrial_core::live::{Event, Live, LiveDevice, LiveJob};
+use seatrial_core::lab::seen::Seen;
+use seatrial_core::live::{Event, Live, LiveDevice, LiveJob, LiveSeen, Vitals};
 use seatrial_core::stage::Stage;
 use seatrial_core::time::Monotonic;
 use tokio::sync::broadcast;
@@ -27,8 +28,18 @@ pub struct Counts {
     pub devices: u64,
 }
 
+/// Lab hosts whose lists are kept; the one that was silent longest makes room.
+const MAX_HOSTS: usize = 64;
+
+/// What a lab host told last.
+struct Told {
+    at: Monotonic,
+    seen: Vec<Seen>,
+}
+
 pub(super) struct Now {
     devices: RwLock<HashMap<DeviceId, Entry>>,
+    hosts: RwLock<BTreeMap<String, Told>>,
     open_jobs: std::sync::atomic::AtomicU64,
     events: broadcast::Sender<Event>,
 }
@@ -37,6 +48,7 @@ struct Entry {
     since: Monotonic,
     draining: bool,
     job: Option<Job>,
+    vitals: Option<Vitals>,
 }
 
 struct Job {
@@ -49,7 +61,12 @@ struct Job {
 
 impl Now {
     pub(super) fn new() -> Self {
-        Self { devices: RwLock::default(), open_jobs: 0.into(), events: broadcast::channel(EVENTS).0 }
+        Self {
+            devices: RwLock::default(),
+            hosts: RwLock::default(),
+            open_jobs: 0.into(),
+            events: broadcast::channel(EVENTS).0,
+        }
     }
 
     pub(super) fn announce(&self, event: Event) {
@@ -62,7 +79,7 @@ impl Now {
 
     pub(super) fn attached(&self, device: DeviceId, since: Monotonic) {
         let mut devices = self.write();
-        let entry = devices.entry(device).or_insert(Entry { since, draining: false, job: None });
+        let entry = devices.entry(device).or_insert(Entry { since, draining: false, job: None, vitals: None });
         entry.since = since;
         entry.draining = false;
         drop(devices);
@@ -79,6 +96,31 @@ impl Now {
             entry.draining = true;
         }
         self.announce(Event::Device(device));
+    }
+
+    /// Nobody is told of it: pages look again by themselves.
+    pub(super) fn feels(&self, device: DeviceId, vitals: Vitals) {
+        if let Some(entry) = self.write().get_mut(&device) {
+            entry.vitals = Some(vitals);
+        }
+    }
+
+    /// A lab host has told what it sees, all of it.
+    pub(super) fn told(&self, host: String, seen: Vec<Seen>, at: Monotonic) {
+        let mut hosts = self.hosts.write().unwrap_or_else(PoisonError::into_inner);
+        if !hosts.contains_key(&host) && hosts.len() >= MAX_HOSTS {
+            let silent = hosts.iter().min_by_key(|(_, told)| told.at).map(|(host, _)| host.clone());
+            if let Some(silent) = silent {
+                hosts.remove(&silent);
+            }
+        }
+        if seen.is_empty() {
+            hosts.remove(&host);
+        } else {
+            hosts.insert(host, Told { at, seen });
+        }
+        drop(hosts);
+        self.announce(Event::Gap); // it names no device of ours
     }
 
     pub(super) fn began(&self, device: DeviceId, run: RunId, attempt: AttemptRef, since: Monotonic) {
@@ -141,6 +183,7 @@ impl Live for Fleet {
             device,
             session_age: now.since(entry.since),
             draining: entry.draining,
+            vitals: entry.vitals,
             job: entry.job.as_ref().map(|job| LiveJob {
                 job: job.attempt.job,
                 run: job.run,
@@ -151,6 +194,18 @@ impl Live for Fleet {
             }),
         };
         devices.iter().map(live).collect()
+    }
+
+    fn seen(&self) -> Vec<LiveSeen> {
+        let shared = &self.inner.shared;
+        let now = shared.clock.monotonic();
+        let hosts = shared.now.hosts.read().unwrap_or_else(PoisonError::into_inner);
+        let of_host = |(host, told): (&String, &Told)| {
+            let age = now.since(told.at);
+            let live = |seen: &Seen| LiveSeen { host: host.clone(), seen: seen.clone(), age };
+            told.seen.iter().map(live).collect::<Vec<_>>()
+        };
+        hosts.iter().flat_map(of_host).collect()
     }
 
     fn events(&self) -> Pin<Box<dyn Stream<Item = Event> + Send>> {

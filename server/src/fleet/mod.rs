@@ -19,12 +19,12 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use seatrial_core::device::DeviceState;
 use seatrial_core::ids::{DeviceId, RunId, SessionId};
 use seatrial_core::job::AttemptRef;
+use seatrial_core::lab::seen::Seen;
 use seatrial_core::live::Event;
 use seatrial_core::retry::Backoff;
-use seatrial_core::store::{OpenJob, Store, StoreError};
+use seatrial_core::store::{OpenJob, ServiceRow, Store, StoreError};
 use seatrial_core::time::Clock;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -157,9 +157,26 @@ impl Fleet {
         Ok(answer.await.map_err(|_| Stopped)??)
     }
 
-    /// An operator has put a device into a state, and the store has it.
-    pub async fn set_device_state(&self, device: DeviceId, state: DeviceState) -> std::result::Result<(), Stopped> {
-        self.send(Message::DeviceState { device, state }).await
+    /// Something was decided about a device, and the store has it. Of two decisions the later counts, however they come.
+    pub async fn decided(&self, row: ServiceRow) -> std::result::Result<(), Stopped> {
+        self.send(Message::Decided(Box::new(row))).await
+    }
+
+    /// Asks a device to show itself. `None` when it went away or did not answer in time, as an older agent.
+    pub async fn find(
+        &self,
+        device: DeviceId,
+        patience: Duration,
+    ) -> std::result::Result<Option<std::result::Result<String, String>>, Stopped> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Find { device, reply }).await?;
+        Ok(tokio::time::timeout(patience, answer).await.ok().and_then(std::result::Result::ok))
+    }
+
+    /// A lab host has told what it sees on its cables, all of it.
+    pub fn lab_sees(&self, host: String, seen: Vec<Seen>) {
+        let shared = &self.inner.shared;
+        shared.now.told(host, seen, shared.clock.monotonic());
     }
 
     /// Takes on no more work and tells every agent so. Returns once everything that has arrived is stored.

@@ -7,12 +7,12 @@ use std::future::Future;
 use std::sync::Arc;
 
 use fail::fail_point;
-use seatrial_core::device::DeviceState;
 use seatrial_core::ids::{DeviceId, RunId};
 use seatrial_core::job::{AttemptRef, JobState};
+use seatrial_core::lab::standing::Order;
 use seatrial_core::outcome::Outcome;
 use seatrial_core::retry::Backoff;
-use seatrial_core::store::{Accepted, Claim, Completion, GiveBack, JobNext, Store, StoreError};
+use seatrial_core::store::{Accepted, Claim, Completion, GiveBack, JobNext, ServiceRow, Store, StoreError};
 use seatrial_core::time::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::Spec;
 use super::signatures::Signatures;
 use super::specs::Attempt;
+use crate::service::{self, Undecided};
 
 /// An answer of the store.
 pub(super) enum Done {
@@ -41,11 +42,8 @@ pub(super) enum Done {
         result: Result<(), Arc<StoreError>>,
     },
     StagesNoted,
-    /// `stored` is false when somebody changed the device's state first.
-    Quarantined {
-        device: DeviceId,
-        stored: bool,
-    },
+    /// What holds of the device now; nothing when it is not to be known.
+    Decided(Option<Box<ServiceRow>>),
 }
 
 pub(super) struct Claimed {
@@ -215,17 +213,24 @@ impl Asker {
         Some(Done::StagesNoted)
     }
 
-    pub(super) async fn quarantine(self, device: DeviceId, reason: String, now: Timestamp) -> Option<Done> {
-        let moved = self
-            .ask("quarantine a device", &mut 0, || async {
-                let Some(row) = self.store.device(device).await? else { return Ok(false) };
-                self.store.set_device_state(device, row.state, DeviceState::Quarantined, &reason, now).await
+    /// Lets a device be judged by what it did.
+    pub(super) async fn decide(self, device: DeviceId, order: Order, now: Timestamp) -> Option<Done> {
+        let decided = self
+            .ask("decide about a device", &mut 0, || async {
+                match service::decide(&*self.store, device, &order, None, now).await {
+                    Ok(row) => Ok(Some(Box::new(row))),
+                    Err(Undecided::Store(error)) => Err(error),
+                    Err(why @ (Undecided::Refused(_) | Undecided::Busy)) => {
+                        tracing::warn!(%device, ?order, %why, "nothing was decided");
+                        Ok(None)
+                    }
+                }
             })
             .await;
-        match moved {
+        match decided {
             Err(Failure::Stopped) => None,
-            Ok(stored) => Some(Done::Quarantined { device, stored }),
-            Err(Failure::Final(_)) => Some(Done::Quarantined { device, stored: false }),
+            Ok(row) => Some(Done::Decided(row)),
+            Err(Failure::Final(_)) => Some(Done::Decided(None)),
         }
     }
 }

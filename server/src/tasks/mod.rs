@@ -5,6 +5,7 @@
 mod finish;
 mod reopen;
 mod seen;
+mod services;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::metrics::Metrics;
 pub use finish::FinishRuns;
 pub use reopen::ReadOpenJobs;
 pub use seen::NoteSeenDevices;
+pub use services::EndServices;
 
 /// Who does the work when several servers share one database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,10 +91,11 @@ pub fn start(
     metrics: &Metrics,
     others: Vec<Arc<dyn Reconciler>>,
 ) -> Reconcilers {
-    let own: [Arc<dyn Reconciler>; 3] = [
+    let own: [Arc<dyn Reconciler>; 4] = [
         Arc::new(FinishRuns::new(fleet.clone(), store.clone(), clock.clone())),
         Arc::new(ReadOpenJobs::new(fleet.clone(), store.clone(), clock.clone())),
         Arc::new(NoteSeenDevices::new(fleet.clone(), store.clone(), clock.clone())),
+        Arc::new(EndServices::new(fleet.clone(), store.clone(), clock.clone())),
     ];
     let round = Round { store: store.clone(), clock: clock.clone(), holder: holder.into(), metrics: metrics.clone() };
     let tasks = own.into_iter().chain(others).map(|reconciler| tokio::spawn(round.clone().repeat(reconciler)));

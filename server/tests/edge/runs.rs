@@ -5,20 +5,20 @@ use std::time::Duration;
 use http::StatusCode;
 use http::header::{LOCATION, ORIGIN};
 use seatrial_core::backend::Accelerator;
-use seatrial_core::device::{DeviceState, RuntimeOffer};
+use seatrial_core::device::RuntimeOffer;
 use seatrial_core::digest::Digest;
+use seatrial_core::lab::standing::Service;
 use seatrial_core::live::Live as _;
 use seatrial_core::model::{Axis, Format, Signature, TensorSpec};
 use seatrial_core::reading::Reading;
 use seatrial_core::stage::Stage;
+use seatrial_core::store::{ServiceChange, ServiceRow};
 use seatrial_core::tensor::DType;
-use seatrial_core::time::Clock as _;
 use seatrial_proto::v1::devices_client::DevicesClient;
 use seatrial_proto::v1::models_client::ModelsClient;
 use seatrial_proto::v1::run_event::Event;
 use seatrial_proto::v1::runs_client::RunsClient;
 use seatrial_proto::{MAX_MESSAGE, v1};
-use seatrial_server::system::SystemClock;
 use seatrial_sim::connection::dial;
 use seatrial_sim::{Connection, FakeAgent, Identity, Script, report};
 use tonic::transport::Channel;
@@ -26,7 +26,7 @@ use tonic::transport::Channel;
 use crate::support::{Lab, client, eventually};
 
 /// A device that offers a runtime for ONNX.
-fn identity(name: &str) -> Identity {
+pub(crate) fn identity(name: &str) -> Identity {
     let mut identity = Identity::named(name);
     identity.profile.cpu.count = Reading::Present(64);
     identity.profile.runtimes = vec![RuntimeOffer {
@@ -40,7 +40,7 @@ fn identity(name: &str) -> Identity {
 }
 
 /// A model that no fake ever parses.
-async fn add_model(lab: &Lab) {
+pub(crate) async fn add_model(lab: &Lab) {
     let bytes = b"a model";
     let digest = Digest::of(bytes);
     let put = client().put(lab.url(&format!("/artifacts/{digest}"))).body(bytes.to_vec()).send().await.unwrap();
@@ -64,12 +64,12 @@ async fn add_model(lab: &Lab) {
     ModelsClient::connect(lab.server.url()).await.unwrap().add(request).await.unwrap();
 }
 
-async fn runs(lab: &Lab) -> RunsClient<Channel> {
+pub(crate) async fn runs(lab: &Lab) -> RunsClient<Channel> {
     RunsClient::connect(lab.server.url()).await.unwrap().max_decoding_message_size(MAX_MESSAGE)
 }
 
 /// One job for each number of threads, on each device.
-fn suite(threads: usize) -> String {
+pub(crate) fn suite(threads: usize) -> String {
     let threads: Vec<String> = (1..=threads).map(|n| n.to_string()).collect();
     format!(
         "name = \"s\"\nmodels = [\"m\"]\nbackends = [{{ runtime = \"tract\", threads = [{}] }}]\n[gate]\nallow_invalid = true\n",
@@ -77,11 +77,12 @@ fn suite(threads: usize) -> String {
     )
 }
 
-fn submission(suite_toml: String, submission: &str) -> v1::SubmitRequest {
-    v1::SubmitRequest { suite_toml, file_name: "s.toml".to_owned(), priority: 0, submission: submission.to_owned() }
+pub(crate) fn submission(suite_toml: String, submission: &str) -> v1::SubmitRequest {
+    let (file_name, submission) = ("s.toml".to_owned(), submission.to_owned());
+    v1::SubmitRequest { suite_toml, file_name, submission, ..v1::SubmitRequest::default() }
 }
 
-async fn submit(runs: &mut RunsClient<Channel>, suite_toml: String) -> v1::SubmitResponse {
+pub(crate) async fn submit(runs: &mut RunsClient<Channel>, suite_toml: String) -> v1::SubmitResponse {
     runs.submit(submission(suite_toml, "")).await.unwrap().into_inner()
 }
 
@@ -248,14 +249,15 @@ async fn a_state_that_the_store_has_and_the_fleet_never_heard_of_is_told_again()
     let device = agent.welcome.device.clone();
     let mut set = async |state: &str| {
         let (device, state) = (device.clone(), state.to_owned());
-        let request = v1::SetDeviceStateRequest { device, state, reason: String::new() };
+        let request = v1::SetDeviceStateRequest { device, state, reason: String::new(), length_s: None };
         devices.set_state(request).await.unwrap();
     };
     set("maintenance").await;
     // As a server leaves it whose caller left between the two.
-    let (id, now) = (device.parse().unwrap(), SystemClock::new().now());
-    let (from, to) = (DeviceState::Maintenance, DeviceState::Ready);
-    assert!(lab.server.store.set_device_state(id, from, to, "repaired", now).await.unwrap());
+    let last = lab.server.store.device_service(device.parse().unwrap()).await.unwrap();
+    let row = ServiceRow { service: Service::default(), revision: last.revision + 1, ..last };
+    let repaired = ServiceChange { row, reason: "repaired".to_owned() };
+    assert!(lab.server.store.decide(&[repaired]).await.unwrap());
     submit(&mut runs(&lab).await, suite(1)).await;
     let early = tokio::time::timeout(Duration::from_millis(300), agent.assignment()).await;
     assert!(early.is_err(), "the control: the fleet takes the device to be in maintenance");

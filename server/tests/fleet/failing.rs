@@ -8,8 +8,8 @@ use seatrial_core::dataset::Binding;
 use seatrial_core::device::{DeviceState, Evidence, Labels, Profile};
 use seatrial_core::digest::Digest;
 use seatrial_core::ids::{
-    AuditId, DatasetVersionId, DeviceId, JobId, ModelVersionId, PrincipalId, ProjectId, RunId, SubmissionId, TokenId,
-    VariantId,
+    AuditId, DatasetVersionId, DeviceId, JobId, ModelVersionId, PrincipalId, ProjectId, ReservationId, RunId,
+    SubmissionId, TokenId, VariantId,
 };
 use seatrial_core::job::AttemptRef;
 use seatrial_core::metric::Metric;
@@ -105,6 +105,9 @@ failing!(Read {
     devices() -> Vec<DeviceRow>;
     device(id: DeviceId) -> Option<DeviceRow>;
     device_transitions(id: DeviceId, limit: u32) -> Vec<TransitionRow>;
+    device_service(id: DeviceId) -> ServiceRow;
+    services() -> Vec<ServiceRow>;
+    last_jobs() -> Vec<JobRow>;
     models(project: ProjectId) -> Vec<ModelRow>;
     model(project: ProjectId, name: &str) -> Option<ModelDetail>;
     datasets(project: ProjectId) -> Vec<DatasetRow>;
@@ -149,6 +152,13 @@ failing!(Store {
     set_device_profile(id: DeviceId, profile: &Profile) -> bool;
     touch_devices(devices: &[DeviceId], now: Timestamp) -> ();
     set_device_state(id: DeviceId, from: DeviceState, to: DeviceState, reason: &str, now: Timestamp) -> bool;
+    services_due(now: Timestamp) -> Vec<ServiceRow>;
+    decide(changes: &[ServiceChange]) -> bool;
+    reserve(reservation: &NewReservation, changes: &[ServiceChange]) -> bool;
+    reservations(now: Timestamp) -> Vec<ReservationRow>;
+    reservation_by_hash(hash: &Digest, now: Timestamp) -> Option<ReservationId>;
+    reserved_devices(id: ReservationId) -> Vec<ServiceRow>;
+    end_reservation(id: ReservationId, changes: &[ServiceChange], now: Timestamp) -> bool;
     set_device_labels(id: DeviceId, labels: &Labels) -> bool;
     rename_device(id: DeviceId, name: &str) -> bool;
     put_artifact(digest: &Digest, size: u64, now: Timestamp) -> ();

@@ -14,7 +14,9 @@ use seatrial_core::model::{Format, Manifest, ManifestEntry, Precision, Signature
 use seatrial_core::outcome::Outcome;
 use seatrial_core::profile::{MeasurementProfile, ProfileKind};
 use seatrial_core::role::Role;
-use seatrial_core::store::{BootstrapSeed, JobRow, NewJob, NewModelVersion, NewRun, NewVariant, RunState, Store};
+use seatrial_core::store::{
+    BootstrapSeed, JobRow, NewJob, NewModelVersion, NewRun, NewVariant, RunState, ServiceRow, Store,
+};
 use seatrial_core::time::{Clock, Monotonic, Timestamp};
 use seatrial_server::auth::token::{Kind, bearer};
 use seatrial_server::auth::{Caller, Presented};
@@ -134,7 +136,7 @@ impl Lab {
     pub(crate) async fn pass(&self, time: Duration) {
         self.clock.ahead.fetch_add(time.as_nanos() as u64, Ordering::SeqCst);
         let nobody = DeviceId::new(Timestamp::default(), [0; 10]);
-        self.fleet.set_device_state(nobody, seatrial_core::device::DeviceState::Retired).await.unwrap();
+        self.fleet.decided(ServiceRow::untouched(nobody)).await.unwrap();
     }
 
     pub(crate) async fn dial(&self) -> Channel {
@@ -176,6 +178,7 @@ impl Lab {
             rerun_of: None,
             priority: 0,
             max_wait: Duration::from_mins(10),
+            reservation: None,
             jobs: devices.iter().map(job).collect(),
             misfits: vec![],
         }

@@ -14,6 +14,7 @@ mod runtimes;
 mod schema;
 #[path = "../scratch/mod.rs"]
 mod scratch;
+mod services;
 mod world;
 
 /// Makes a test of each case on each database.
@@ -63,6 +64,17 @@ conformance! {
         a_zero_character_is_replaced_wherever_it_comes_in,
         looking_for_a_device_changes_nothing,
         a_device_never_looks_longer_unseen_than_it_is,
+    }
+    services {
+        a_decision_counts_only_when_it_follows_the_last,
+        a_decision_brings_the_devices_state_and_its_log_with_who_made_it,
+        of_a_hundred_decisions_at_once_exactly_one_follows_the_last,
+        decisions_that_belong_together_are_stored_together_or_not_at_all,
+        what_ends_by_itself_is_found_when_its_time_has_come,
+        a_reservation_is_found_by_its_token_until_it_ends,
+        a_reservation_that_ends_early_gives_its_devices_back,
+        a_run_keeps_the_reservation_that_it_brought,
+        the_last_job_of_each_device_is_the_one_that_finished_last,
     }
     models {
         a_version_brings_its_variants_its_bindings_and_the_alias_latest,

@@ -100,6 +100,7 @@ impl World {
             rerun_of: None,
             priority: 0,
             max_wait: Duration::from_mins(90),
+            reservation: None,
             jobs,
             misfits: Vec::new(),
         }
