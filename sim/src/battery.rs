@@ -6,9 +6,11 @@
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 use seatrial_core::energy::source::{BatteryReading, ChargingState};
+use serde::Deserialize;
 
 /// What the gauge shows while the battery is discharged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SignHabit {
     /// The kernel's convention.
     DischargeNegative,
@@ -84,7 +86,8 @@ impl Gauge {
 }
 
 /// The cells.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Pack {
     pub capacity_mah: f64,
     /// Share of full at the beginning.

@@ -3,11 +3,13 @@
 use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 use seatrial_core::energy::source::BatteryReading;
+use serde::Deserialize;
 
 use crate::battery::{Battery, Charger, Gauge, Pack, normal};
 
 /// How a phone draws power.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Draw {
     /// With nothing to do, on average beside the bursts, in W.
     pub idle_w: f64,

@@ -2,12 +2,12 @@
 
 use std::ffi::OsString;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use seatrial_sim::phone::{self, Config, Description, Fault, Phone, control};
+use seatrial_sim::phone::{self, Config, Description, Fault, Phone, PhoneError, control};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Debug, Parser)]
@@ -15,6 +15,8 @@ use tokio::signal::unix::{SignalKind, signal};
 enum Command {
     /// Boot a phone, say its address and its folder, and stay until a signal ends it
     Run(Run),
+    /// The phones that this program describes
+    List,
     /// Make something go wrong with the running phone of a folder; "mend" ends every fault that lasts
     Tell { folder: PathBuf, fault: String },
     /// The phone's own daemon
@@ -24,7 +26,7 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct Run {
-    /// Folder that describes the phone
+    /// Folder that describes the phone, or the name of one that this program describes ("list" tells them)
     description: PathBuf,
     /// Folder for the phone's files; by default one that goes when the phone goes
     #[arg(long)]
@@ -34,9 +36,12 @@ struct Run {
     port: u16,
     #[arg(long, default_value = "SIM00001")]
     serial: String,
-    /// A property that stands over the description's, as in "ro.product.cpu.abilist=x86_64"; repeated
+    /// A property that stands over the description's, as in "ro.product.locale=en-GB"; repeated
     #[arg(long = "property", value_name = "NAME=VALUE", value_parser = property)]
     properties: Vec<(String, String)>,
+    /// Reached without a cable: it runs on its battery
+    #[arg(long)]
+    unplugged: bool,
     /// Seconds from the end of power to the first process
     #[arg(long, default_value_t = 3.0)]
     boot_time: f64,
@@ -49,7 +54,7 @@ struct Run {
 }
 
 fn property(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("a name and a value: ro.product.model=…")?;
+    let (name, value) = text.split_once('=').ok_or("a name and a value: ro.product.locale=…")?;
     Ok((name.to_owned(), value.to_owned()))
 }
 
@@ -57,6 +62,9 @@ fn main() -> ExitCode {
     match Command::parse() {
         Command::Adbd { identity } => phone::adbd(&identity),
         Command::Run(run) => ended(start(run)),
+        Command::List => {
+            ended(async { Ok(writeln!(std::io::stdout(), "{}", Description::shipped_names().join("\n"))?) })
+        }
         Command::Tell { folder, fault } => {
             ended(async move { control::tell(&folder, &fault).await.map_err(Into::into) })
         }
@@ -74,18 +82,25 @@ fn ended(work: impl Future<Output = Result<(), Box<dyn std::error::Error>>>) -> 
     }
 }
 
+/// A name goes before a folder that is called the same.
+fn description(word: &Path) -> Result<Description, PhoneError> {
+    let shipped = word.to_str().filter(|word| Description::shipped_names().contains(word));
+    shipped.map_or_else(|| Description::read(word), Description::shipped)
+}
+
 async fn start(run: Run) -> Result<(), Box<dyn std::error::Error>> {
     let home = tempfile::tempdir()?;
     let boot_time = Duration::try_from_secs_f64(run.boot_time)?;
     let folder = run.folder.unwrap_or_else(|| home.path().to_owned());
     let config = Config {
-        description: Description::read(&run.description)?,
+        description: description(&run.description)?,
         folder: folder.clone(),
         port: run.port,
         serial: run.serial,
         properties: run.properties,
         program: vec![std::env::current_exe()?.into(), OsString::from("adbd")],
         power: None,
+        is_plugged: !run.unplugged,
         boot_time,
         turn: run.turn,
     };

@@ -32,11 +32,8 @@ POWER_SUPPLY_TEMP=298
     ("sys/class/power_supply/usb/online", "1\n"),
 ];
 
-/// Answers of commands, each where the description has none.
-pub(super) const ANSWERS: &[(&str, &str)] = &[
-    (
-        "dumpsys/battery",
-        "Current Battery Service state:
+/// The framework's view of the battery.
+pub(super) const BATTERY: &str = "Current Battery Service state:
   AC powered: false
   USB powered: true
   Wireless powered: false
@@ -51,8 +48,11 @@ pub(super) const ANSWERS: &[(&str, &str)] = &[
   voltage: 3954
   temperature: 298
   technology: Li-poly
-",
-    ),
+";
+
+/// Answers of commands, each where the description has none.
+pub(super) const ANSWERS: &[(&str, &str)] = &[
+    ("dumpsys/battery", BATTERY),
     ("dumpsys/power", "POWER MANAGER (dumpsys power)\n\nPower Manager State:\n  mWakefulness=Awake\n"),
     ("dumpsys/thermalservice", "IsStatusOverride: false\nThermalEventListeners:\nThermal Status: 0\nHAL Ready: true\n"),
 ];

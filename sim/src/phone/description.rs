@@ -8,26 +8,31 @@
 //! settings/NAMESPACE/KEY          settings: `settings/global/device_name`
 //! log/BUFFER                      what `logcat` finds in a buffer
 //! denied.txt                      paths that the shell may not read, one a line
+//! power.toml                      what it is made of: cells, gauge, draw, heat, clocks
 //! ```
 //!
 //! Only the first is needed. What was collected of a phone to tell what it is stands for the rest of it as well: the
-//! files in [`Evidence`]. A phone that is described without a battery has the one in `base`.
+//! files in [`Evidence`]. A phone that is described without a battery has the one in `base`. Some phones are described
+//! in this program: [`Description::shipped`].
 
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
-use super::PhoneError;
+use super::parts::Parts;
+use super::{PhoneError, shipped};
 
-/// A phone as a folder describes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A phone as a folder describes it, or this program.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Description {
-    pub folder: PathBuf,
+    pub(super) folder: Option<PathBuf>,
     /// In the order of the file.
     pub properties: Vec<(String, String)>,
     /// Paths in the phone, from its root.
     pub denied: Vec<String>,
     pub(super) evidence: Evidence,
+    /// `None`: its battery stays as it is described.
+    pub(super) parts: Option<Parts>,
 }
 
 /// What a phone said when it was asked what it is: each piece in a file of its own, such as `cpuinfo.txt`.
@@ -42,12 +47,8 @@ pub(super) struct Evidence {
 }
 
 impl Evidence {
-    fn read(folder: &Path) -> std::io::Result<Self> {
-        let piece = |name: &str| match fs::read_to_string(folder.join(format!("{name}.txt"))) {
-            Ok(text) => Ok(Some(text)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        };
+    /// `piece` reads one by its name.
+    fn read(piece: impl Fn(&str) -> std::io::Result<Option<String>>) -> std::io::Result<Self> {
         let named = |name: &str, place: &str| -> std::io::Result<Option<(String, String)>> {
             Ok(piece(name)?.map(|text| (place.to_owned(), text)))
         };
@@ -80,26 +81,70 @@ impl Evidence {
         evidence.settings.extend(name.filter(|(_, name)| name.trim() != "null"));
         Ok(evidence)
     }
+
+    /// The highest clock of each CPU, in kHz, by number.
+    fn clocks(&self) -> Vec<(u32, u64)> {
+        let clock = |(path, text): &(String, String)| {
+            let rest = path.strip_prefix("sys/devices/system/cpu/cpu")?;
+            let cpu = rest.strip_suffix("/cpufreq/cpuinfo_max_freq")?;
+            Some((cpu.parse().ok()?, text.trim().parse().ok()?))
+        };
+        let mut clocks: Vec<(u32, u64)> = self.files.iter().filter_map(clock).collect();
+        clocks.sort_unstable();
+        clocks
+    }
 }
 
 impl Description {
     pub fn read(folder: &Path) -> Result<Self, PhoneError> {
-        let text = fs::read_to_string(folder.join("getprop.txt"))?;
-        let properties = properties(&text);
-        let wrong = properties.iter().find(|(name, _)| !is_plain(name));
-        let wrong = wrong.map(|(name, _)| format!("the property {name:?} has a name that is none"));
-        let empty = properties.is_empty().then(|| "getprop.txt holds no line like [name]: [value]".to_owned());
-        if let Some(why) = wrong.or(empty) {
-            return Err(PhoneError::Description { folder: folder.to_owned(), why });
-        }
-        let evidence = Evidence::read(folder)?;
-        let mut denied: Vec<String> = match fs::read_to_string(folder.join("denied.txt")) {
-            Ok(text) => text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect(),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(error.into()),
+        let file = |name: &str| match fs::read_to_string(folder.join(name)) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
         };
-        denied.extend(evidence.denied.iter().cloned());
-        Ok(Self { folder: folder.canonicalize()?, properties, denied, evidence })
+        let text = fs::read_to_string(folder.join("getprop.txt"))?;
+        let evidence = Evidence::read(|name| file(&format!("{name}.txt")))?;
+        let wrong = |why| PhoneError::Description { place: folder.display().to_string(), why };
+        let mut described = Self::of(&text, evidence, file("power.toml")?.as_deref()).map_err(wrong)?;
+        let denied = file("denied.txt")?.unwrap_or_default();
+        described.denied.extend(denied.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned));
+        described.folder = Some(folder.canonicalize()?);
+        Ok(described)
+    }
+
+    /// Names of the phones that this program describes.
+    #[must_use]
+    pub fn shipped_names() -> &'static [&'static str] {
+        shipped::NAMES
+    }
+
+    /// One of them.
+    pub fn shipped(name: &str) -> Result<Self, PhoneError> {
+        let wrong = |why| PhoneError::Description { place: name.to_owned(), why };
+        let known = || wrong(format!("there are {}", shipped::NAMES.join(", ")));
+        let properties = shipped::piece(name, "getprop").ok_or_else(known)?;
+        let evidence = Evidence::read(|piece| Ok(shipped::piece(name, piece).map(str::to_owned)))?;
+        Self::of(properties, evidence, shipped::parts(name)).map_err(wrong)
+    }
+
+    fn of(dump: &str, mut evidence: Evidence, parts: Option<&str>) -> Result<Self, String> {
+        let properties = properties(dump);
+        if let Some((name, _)) = properties.iter().find(|(name, _)| !is_plain(name)) {
+            return Err(format!("the property {name:?} has a name that is none"));
+        }
+        if properties.is_empty() {
+            return Err("getprop.txt holds no line like [name]: [value]".to_owned());
+        }
+        let parts: Option<Parts> =
+            parts.map(toml::from_str).transpose().map_err(|error| format!("power.toml: {error}"))?;
+        let mut denied = evidence.denied.clone();
+        if let Some(parts) = &parts {
+            let shows = parts.shows(&evidence.clocks());
+            evidence.files.extend(shows.files);
+            evidence.answers.extend(shows.answers);
+            denied.extend(shows.denied);
+        }
+        Ok(Self { folder: None, properties, denied, evidence, parts })
     }
 
     pub fn property(&self, name: &str) -> Option<&str> {

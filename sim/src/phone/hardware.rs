@@ -12,7 +12,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::cable::{self, Link};
-use super::power::{Load, Places, Shown};
+use super::model::Model;
+use super::power::{Load, Places, Shown, TRUTH_FILE};
 use super::world::World;
 use super::{Config, Fault, PhoneError, Power, adbd, processes};
 
@@ -69,7 +70,8 @@ impl Hardware {
         for path in &config.description.denied {
             world.deny(path)?;
         }
-        let power = config.power.take();
+        let made = config.description.parts.as_ref().map(|parts| Model::new(parts, seed_of(&config.serial)));
+        let power = config.power.take().or_else(|| made.map(|model| Box::new(model) as Box<dyn Power>));
         let battery = Places::find(&world.root(), &world.answers())?.map(|places| {
             let power = power.unwrap_or_else(|| Box::new(places.still()));
             (places, power)
@@ -121,7 +123,8 @@ impl Hardware {
         ];
         let boot_id = uuid::Uuid::from_u128(rand::random()).to_string();
         let given = self.config.properties.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        self.world.renew(&self.config.description, given.chain(own), &boot_id)?;
+        let over = machine_abi().into_iter().chain(given).chain(own);
+        self.world.renew(&self.config.description, over, &boot_id)?;
         self.framework = None;
         self.asked = (Instant::now(), Duration::ZERO);
         self.refresh();
@@ -274,7 +277,7 @@ impl Hardware {
         let now = Instant::now();
         let [elapsed, cpu] = [now - self.asked.0, used.saturating_sub(self.asked.1)];
         self.asked = (now, used);
-        let plugged = !self.is_dark;
+        let plugged = self.config.is_plugged && !self.is_dark;
         let Some((places, power)) = &mut self.battery else { return };
         let mut shown = power.advance(Load { elapsed, cpu, plugged, on: self.running.is_some() });
         shown.capacity = self.charge.or(shown.capacity);
@@ -287,6 +290,12 @@ impl Hardware {
             files.extend(places.framework(&shown, plugged));
             self.framework = Some((now, shown, plugged));
         }
+        if let Some(truth) = power.truth()
+            && let Err(error) = self.world.tell(TRUTH_FILE, &truth)
+        {
+            tracing::debug!(%error, "what a simulated phone really used is not told");
+        }
+        files.retain(|(path, _)| !self.hot.iter().any(|(hot, _)| hot == path));
         for (path, text) in files {
             if let Err(error) = self.world.write(&path, &text) {
                 tracing::debug!(%error, "a node of a simulated phone stays as it was");
@@ -303,8 +312,30 @@ async fn ended(running: &mut Option<Running>) -> Option<i32> {
     }
 }
 
+/// The same phone every time.
+fn seed_of(serial: &str) -> u64 {
+    // FNV-1a.
+    serial.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// What the programs of the phone must be built for: this machine's processor, in Android's word for it.
+fn machine_abi() -> [(&'static str, &'static str); 4] {
+    let (word, is_wide) = match std::env::consts::ARCH {
+        "aarch64" => ("arm64-v8a", true),
+        "arm" => ("armeabi-v7a", false),
+        other => (other, cfg!(target_pointer_width = "64")),
+    };
+    let (wide, narrow) = if is_wide { (word, "") } else { ("", word) };
+    [
+        ("ro.product.cpu.abi", word),
+        ("ro.product.cpu.abilist", word),
+        ("ro.product.cpu.abilist64", wide),
+        ("ro.product.cpu.abilist32", narrow),
+    ]
+}
+
 /// A zone keeps its unit; a dump its lines.
-fn heated(before: &str, celsius: f64) -> String {
+pub(super) fn heated(before: &str, celsius: f64) -> String {
     match before.trim().parse::<f64>() {
         Ok(value) if value.abs() >= 1000.0 => format!("{:.0}\n", celsius * 1000.0),
         Ok(value) if value.abs() >= 100.0 => format!("{:.0}\n", celsius * 10.0),

@@ -19,8 +19,11 @@ pub mod control;
 mod description;
 mod fault;
 mod hardware;
+mod model;
+mod parts;
 mod power;
 mod processes;
+mod shipped;
 mod world;
 
 use std::ffi::OsString;
@@ -34,8 +37,8 @@ use tokio::task::JoinHandle;
 pub use adbd::main as adbd;
 pub use description::Description;
 pub use fault::Fault;
-pub use power::{Load, Power, Shown, Status, Still};
-pub use world::TURN_VARIABLE;
+pub use power::{Chip, Load, Power, Shown, Status, Still, TRUTH_FILE, Truth};
+pub use world::{SIMULATED_VARIABLE, TURN_VARIABLE};
 
 use hardware::{Hardware, Order};
 
@@ -49,13 +52,16 @@ pub struct Config {
     pub port: u16,
     /// `ro.serialno`.
     pub serial: String,
-    /// Properties that stand over the description's. A description of a phone names the phone's ABI, and its programs
-    /// run on this machine's.
+    /// Properties that stand over the description's, and over this machine's ABI, which stands over the phone's: that is
+    /// what runs here.
     pub properties: Vec<(String, String)>,
     /// Program and words that call [`adbd`], which gets one more word.
     pub program: Vec<OsString>,
-    /// `None` for a battery that stays as it is described.
+    /// `None` for the battery of the description: one that follows the CPU time which the phone's processes really use
+    /// where it says what the phone is made of, else one that stays as it is.
     pub power: Option<Box<dyn Power>>,
+    /// Whether its port gives power; else it is reached without a cable, and runs on its battery.
+    pub is_plugged: bool,
     /// From the end of power to the first process.
     pub boot_time: Duration,
     /// File whose lock is the right to measure, shared by the simulated phones of one machine, since each disturbs the
@@ -66,8 +72,8 @@ pub struct Config {
 /// Why a simulated phone is not there.
 #[derive(Debug, thiserror::Error)]
 pub enum PhoneError {
-    #[error("the description in {folder} is none: {why}")]
-    Description { folder: PathBuf, why: String },
+    #[error("the description {place} is none: {why}")]
+    Description { place: String, why: String },
     #[error(transparent)]
     Files(#[from] std::io::Error),
     #[error("port {port} cannot be had: {source}")]

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fs_err as fs;
+use serde::{Deserialize, Serialize};
+
+use super::hardware::heated;
 
 /// What a battery went through since it was last asked.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -21,10 +24,40 @@ pub struct Load {
 /// The battery of a simulated phone and the gauge that reads it: true load goes in, what the phone shows comes out.
 pub trait Power: Send {
     fn advance(&mut self, load: Load) -> Shown;
+
+    /// What really flowed, where that is known.
+    fn truth(&self) -> Option<Truth> {
+        None
+    }
+}
+
+/// In the phone's own folder, outside of what its programs see: the newest [`Truth`] as JSON.
+pub const TRUTH_FILE: &str = "truth.json";
+
+/// What really flowed out of a battery since the phone was built, reboots left out.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Truth {
+    pub seconds: f64,
+    pub joules: f64,
+    pub mah: f64,
+    /// What the CPU time of the phone's processes has cost: the net energy of whatever ran.
+    pub cpu_joules: f64,
+}
+
+/// The chip: its heat, and the clocks that come of it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Chip {
+    pub celsius: f64,
+    /// Its clocks are as high as they may be; else at their lowest.
+    pub is_busy: bool,
+    /// Share of each clock's maximum that its governor may reach, where that is lowered.
+    pub cap: Option<f64>,
+    /// As `dumpsys thermalservice` counts it.
+    pub thermal_status: u8,
 }
 
 /// What the gauge shows. What is `None` stays as it is described.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Shown {
     pub status: Option<Status>,
     /// Percent.
@@ -37,6 +70,7 @@ pub struct Shown {
     pub charge: Option<i64>,
     /// Tenths of °C.
     pub temperature: Option<i64>,
+    pub chip: Option<Chip>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +121,18 @@ pub(super) struct Places {
     answers: PathBuf,
     /// `online` of the supplies that are a USB port.
     ports: Vec<PathBuf>,
+    /// `temp` of the thermal zones, and whether it is the battery's.
+    zones: Vec<(PathBuf, bool)>,
+    domains: Vec<Domain>,
+}
+
+/// CPUs with one clock.
+#[derive(Debug)]
+struct Domain {
+    folder: PathBuf,
+    /// In kHz.
+    slowest: u64,
+    fastest: u64,
 }
 
 impl Places {
@@ -103,7 +149,8 @@ impl Places {
         let battery = supplies.iter().find(|supply| is(supply, "Battery")).cloned();
         let ports = supplies.iter().filter(|supply| is(supply, "USB")).map(|port| port.join("online"));
         let ports = ports.filter(|online| online.exists()).collect();
-        Ok(battery.map(|battery| Self { battery, answers: answers.to_owned(), ports }))
+        let (zones, domains) = (zones(root), domains(root));
+        Ok(battery.map(|battery| Self { battery, answers: answers.to_owned(), ports, zones, domains }))
     }
 
     /// The battery as it is described.
@@ -123,12 +170,13 @@ impl Places {
             current: number("current_now"),
             charge: number("charge_counter"),
             temperature: number("temp"),
+            chip: None,
         })
     }
 
     /// Every file that shows the battery, with what stands in it now.
     pub fn files(&self, shown: &Shown, plugged: bool) -> Vec<(PathBuf, String)> {
-        let Shown { status, capacity, voltage, current, charge, temperature } = *shown;
+        let Shown { status, capacity, voltage, current, charge, temperature, chip } = *shown;
         let (level, number) = (capacity.map(i64::from), status.map(Status::number));
         let nodes = [
             ("status", status.map(|status| status.word().to_owned())),
@@ -162,7 +210,34 @@ impl Places {
             let path = self.answers.join("service").join(format!("call batteryproperties 1 i32 {which}"));
             files.extend(value.map(|value| (path, parcel(value))));
         }
+        files.extend(chip.map(|chip| self.chip(chip, temperature)).into_iter().flatten());
         files.retain(|(path, _)| path.exists());
+        files
+    }
+
+    /// Every file that shows the heat and the clocks.
+    fn chip(&self, chip: Chip, battery_tenths: Option<i64>) -> Vec<(PathBuf, String)> {
+        let Chip { celsius, is_busy, cap, thermal_status } = chip;
+        let battery = battery_tenths.map(|tenths| tenths as f64 / 10.0);
+        let mut files: Vec<(PathBuf, String)> = Vec::new();
+        for (zone, is_battery) in &self.zones {
+            let shown = if *is_battery { battery } else { Some(celsius) };
+            if let (Some(celsius), Ok(before)) = (shown, std::fs::read_to_string(zone)) {
+                files.push((zone.clone(), heated(&before, celsius)));
+            }
+        }
+        for Domain { folder, slowest, fastest } in &self.domains {
+            // Governors choose among steps of a hundred MHz or so.
+            let most = cap.map_or(*fastest, |share| (*fastest as f64 * share / 1e5).round() as u64 * 100_000);
+            let now = if is_busy { most } else { *slowest };
+            files.push((folder.join("scaling_max_freq"), format!("{most}\n")));
+            files.push((folder.join("scaling_cur_freq"), format!("{now}\n")));
+        }
+        let thermal = self.answers.join("dumpsys/thermalservice");
+        if let Ok(text) = std::fs::read_to_string(&thermal) {
+            let status = [("Thermal Status".to_owned(), thermal_status.to_string())];
+            files.push((thermal, with(&text, ": ", &status)));
+        }
         files
     }
 
@@ -181,6 +256,25 @@ impl Places {
         let lines = lines.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
         Some((path, with(&text, ": ", &lines.collect::<Vec<_>>())))
     }
+}
+
+fn zones(root: &Path) -> Vec<(PathBuf, bool)> {
+    let folders = std::fs::read_dir(root.join("sys/class/thermal")).into_iter().flatten().flatten();
+    let zone = |folder: PathBuf| {
+        let name = std::fs::read_to_string(folder.join("type")).ok()?;
+        Some((folder.join("temp"), name.to_ascii_lowercase().contains("batt")))
+    };
+    folders.filter_map(|entry| zone(entry.path())).collect()
+}
+
+fn domains(root: &Path) -> Vec<Domain> {
+    let folders = std::fs::read_dir(root.join("sys/devices/system/cpu/cpufreq")).into_iter().flatten().flatten();
+    let domain = |folder: PathBuf| {
+        let khz = |node: &str| std::fs::read_to_string(folder.join(node)).ok()?.trim().parse().ok();
+        let (slowest, fastest) = (khz("cpuinfo_min_freq")?, khz("cpuinfo_max_freq")?);
+        Some(Domain { folder, slowest, fastest })
+    };
+    folders.filter_map(|entry| domain(entry.path())).collect()
 }
 
 /// A text of keys and values in which some have a new value. Nothing is added, and what is unknown stays.
@@ -222,6 +316,7 @@ mod tests {
             current: Some(-412_500),
             charge: None,
             temperature: Some(315),
+            chip: None,
         }
     }
 
@@ -254,6 +349,34 @@ mod tests {
         );
         let (_, dump) = places.framework(&shown(), true).unwrap();
         assert_eq!(dump, "Current Battery Service state:\n  AC powered: false\n  level: 57\n");
+    }
+
+    #[test]
+    fn heat_and_clocks_stand_in_the_zones_and_the_frequency_domains() {
+        let home = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let place = home.path().join(path);
+            fs::create_dir_all(place.parent().unwrap()).unwrap();
+            fs::write(place, text).unwrap();
+        };
+        write("sys/class/power_supply/battery/type", "Battery\n");
+        for (number, name, temp) in [(0, "cpu-0-0-usr", "25000"), (1, "battery", "250")] {
+            write(&format!("sys/class/thermal/thermal_zone{number}/type"), name);
+            write(&format!("sys/class/thermal/thermal_zone{number}/temp"), temp);
+        }
+        let policy = "sys/devices/system/cpu/cpufreq/policy4";
+        for (node, khz) in [("min", 300_000), ("max", 3_000_000)] {
+            write(&format!("{policy}/cpuinfo_{node}_freq"), &khz.to_string());
+        }
+        write(&format!("{policy}/scaling_max_freq"), "3000000\n");
+        let places = Places::find(home.path(), &home.path().join("answers")).unwrap().unwrap();
+        let chip = Some(Chip { celsius: 52.25, is_busy: true, cap: Some(0.7), thermal_status: 0 });
+        let files = places.files(&Shown { chip, ..shown() }, true);
+        let of = |end: &str| files.iter().find(|(path, _)| path.ends_with(end)).map(|(_, text)| text.as_str());
+        assert_eq!(of("thermal_zone0/temp"), Some("52250\n"));
+        assert_eq!(of("thermal_zone1/temp"), Some("315\n"), "the battery's own, in the unit of the zone");
+        assert_eq!(of("scaling_max_freq"), Some("2100000\n"));
+        assert_eq!(of("scaling_cur_freq"), None, "a node that is not there stays missing");
     }
 
     #[test]

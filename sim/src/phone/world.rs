@@ -60,6 +60,8 @@ const ENVIRONMENT: &[(&str, &str)] = &[
 
 /// Names the file whose lock is the right to measure, inside of the phone.
 pub const TURN_VARIABLE: &str = "SEATRIAL_TURN";
+/// By which an agent knows that its phone is simulated, inside of the phone.
+pub const SIMULATED_VARIABLE: &str = "SEATRIAL_SIMULATED";
 
 /// The files of one phone.
 #[derive(Debug)]
@@ -88,8 +90,8 @@ impl World {
             description.evidence.files.iter().cloned().partition(|(path, _)| path.starts_with("proc/"));
         write_all(&world.folder, &proc)?;
         write_all(&root, &other)?;
-        let described = description.folder.join("root");
-        if described.is_dir() {
+        let described = description.folder.as_ref().map(|folder| folder.join("root"));
+        if let Some(described) = described.filter(|described| described.is_dir()) {
             for entry in fs::read_dir(&described)? {
                 let entry = entry?;
                 let is_proc = entry.file_name() == "proc";
@@ -101,7 +103,7 @@ impl World {
             write_all(&root, base::SUPPLY)?;
         }
         write_all(&root.join("data/system/settings"), &description.evidence.settings)?;
-        copy_if_there(&description.folder.join("settings"), &root.join("data/system/settings"))?;
+        copy_if_there(description, "settings", &root.join("data/system/settings"))?;
         fs::write(root.join("etc/passwd"), "root:x:0:0::/:/system/bin/sh\nshell:x:2000:2000::/:/system/bin/sh\n")?;
         fs::write(root.join("etc/group"), "root:x:0:\nshell:x:2000:\n")?;
         fs::write(root.join("etc/hosts"), "127.0.0.1 localhost\n")?;
@@ -145,14 +147,14 @@ impl World {
         for buffer in ["main", "system", "crash", "kernel", "events", "radio"] {
             fs::write(dev.join("log").join(buffer), "")?;
         }
-        copy_if_there(&description.folder.join("log"), &dev.join("log"))?;
+        copy_if_there(description, "log", &dev.join("log"))?;
         let answers = self.answers();
         if answers.exists() {
             fs::remove_dir_all(&answers)?;
         }
         write_all(&answers, base::ANSWERS)?;
         write_all(&answers, &description.evidence.answers)?;
-        copy_if_there(&description.folder.join("answers"), &answers)?;
+        copy_if_there(description, "answers", &answers)?;
         let place = self.folder.join("proc/sys/kernel/random");
         fs::create_dir_all(&place)?;
         fs::write(place.join("boot_id"), format!("{boot_id}\n"))?;
@@ -168,10 +170,17 @@ impl World {
         command.arg(self.root()).arg(self.folder.join("proc")).arg(turn.unwrap_or(Path::new(""))).args(program);
         // The script's own tools; not every user's path has them all.
         command.env_clear().envs(ENVIRONMENT.iter().copied()).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        command.env(SIMULATED_VARIABLE, "true");
         if turn.is_some() {
             command.env(TURN_VARIABLE, "/dev/seatrial-turn");
         }
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log.into_parts().0).kill_on_drop(true);
+        // What is typed at its owner's terminal is not for it.
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log.into_parts().0)
+            .process_group(0)
+            .kill_on_drop(true);
         command.spawn().map_err(|error| PhoneError::Boot { why: format!("unshare: {error}") })
     }
 
@@ -199,6 +208,14 @@ impl World {
         fs::write(partly.path(), text)?;
         fs::set_permissions(partly.path(), fs::metadata(path)?.permissions())?;
         partly.persist(path)?;
+        Ok(())
+    }
+
+    /// Puts a document beside the phone's files, where nobody on the phone sees it, whole.
+    pub fn tell(&self, name: &str, document: &impl serde::Serialize) -> std::io::Result<()> {
+        let partly = tempfile::NamedTempFile::new_in(self.folder.join("partly"))?;
+        serde_json::to_writer(&partly, document)?;
+        partly.persist(self.folder.join(name))?;
         Ok(())
     }
 
@@ -256,8 +273,10 @@ fn write_all<T: AsRef<str>>(folder: &Path, files: &[(T, T)]) -> std::io::Result<
     Ok(())
 }
 
-fn copy_if_there(from: &Path, to: &Path) -> std::io::Result<()> {
-    if from.is_dir() { copy(from, to) } else { Ok(()) }
+/// A part of a description that is a folder.
+fn copy_if_there(description: &Description, part: &str, to: &Path) -> std::io::Result<()> {
+    let from = description.folder.as_ref().map(|folder| folder.join(part)).filter(|from| from.is_dir());
+    from.map_or(Ok(()), |from| copy(&from, to))
 }
 
 /// A folder with all that is in it, over what is there.

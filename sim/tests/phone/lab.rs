@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use seatrial_sim::phone::{Config, Description, Phone, Power};
+use seatrial_sim::phone::{Config, Description, Phone, Power, TRUTH_FILE, Truth};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
@@ -68,14 +68,24 @@ impl Lab {
 
     pub async fn phone_with(&self, name: &str, serial: &str, with: With) -> Connected<'_> {
         let described = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/phones").join(name);
+        self.start(Description::read(&described).unwrap(), serial, with).await
+    }
+
+    /// Boots a phone that the program describes, and connects it.
+    pub async fn shipped(&self, name: &str) -> Connected<'_> {
+        self.start(Description::shipped(name).unwrap(), name, With::default()).await
+    }
+
+    pub async fn start(&self, description: Description, serial: &str, with: With) -> Connected<'_> {
         let config = Config {
-            description: Description::read(&described).unwrap(),
+            description,
             folder: self.home.path().join(serial),
             port: 0,
             serial: serial.to_owned(),
             program: vec![env!("CARGO_BIN_EXE_seatrial-phone").into(), "adbd".into()],
-            properties: vec![("ro.product.cpu.abilist".to_owned(), "x86_64".to_owned())],
+            properties: Vec::new(),
             power: with.power,
+            is_plugged: true,
             boot_time: Duration::from_millis(200),
             turn: with.turn,
         };
@@ -154,6 +164,12 @@ impl Connected<'_> {
         let output = self.adb(&["shell", command]).await;
         assert_eq!((output.code, output.err.as_str()), (Some(0), ""), "{command}: {output:?}");
         output.out.trim_end().to_owned()
+    }
+
+    /// What its battery really gave.
+    pub fn truth(&self) -> Truth {
+        let text = std::fs::read(self.lab.path().join(&self.serial).join(TRUTH_FILE)).unwrap();
+        serde_json::from_slice(&text).unwrap()
     }
 
     /// A place on the phone, as this machine sees it.

@@ -3,6 +3,7 @@
 
 mod faults;
 mod lab;
+mod shipped;
 #[path = "../../../agent/tests/processes/skipped.rs"]
 mod skipped;
 mod world;
@@ -29,7 +30,8 @@ async fn the_adb_server_knows_the_phone_by_its_description() {
     assert_eq!(phone.shell("getprop ro.mi.os.version.incremental").await, "OS1.0.5.0.UMCCNXM");
     assert_eq!(phone.shell("getprop ro.serialno; getprop no.such; getprop no.such other").await, "fuxi\n\nother");
     let dump = phone.shell("getprop").await;
-    assert_eq!(phone.shell("getprop ro.product.cpu.abilist").await, "x86_64", "what runs here runs on this machine");
+    let abi = if cfg!(target_arch = "x86_64") { "x86_64" } else { "arm64-v8a" };
+    assert_eq!(phone.shell("getprop ro.product.cpu.abilist").await, abi, "what runs here runs on this machine");
     assert!(dump.contains("[ro.soc.model]: [SM8550]\n") && dump.contains("[sys.boot_completed]: [1]"), "{dump}");
 }
 

@@ -76,7 +76,7 @@ impl Power for Meter {
         let charge = 3_000_000 - used.as_millis() as i64;
         let status = if load.plugged { Status::Charging } else { Status::Discharging };
         let [voltage, current, charge] = [3_900_000, -charge, charge].map(Some);
-        Shown { status: Some(status), capacity: Some(50), voltage, current, charge, temperature: None }
+        Shown { status: Some(status), capacity: Some(50), voltage, current, charge, temperature: None, chip: None }
     }
 }
 
