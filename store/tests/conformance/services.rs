@@ -97,7 +97,7 @@ pub(crate) async fn decisions_that_belong_together_are_stored_together_or_not_at
 
 pub(crate) async fn what_ends_by_itself_is_found_when_its_time_has_come(store: Arc<dyn Store>) {
     let device = attach(&*store, "a").await;
-    let order = Order::Quarantine { reason: "hot".to_owned(), length: Some(Duration::from_secs(60)) };
+    let order = Order::Quarantine { reason: "hot".to_owned(), length: Some(Duration::from_mins(1)) };
     let change = next(&ServiceRow::untouched(device), &order, after(10));
     assert!(store.decide(std::slice::from_ref(&change)).await.unwrap());
     assert_eq!(store.services_due(after(69)).await.unwrap(), []);
@@ -119,7 +119,7 @@ fn reservation(world: &World, devices: &[DeviceId]) -> (NewReservation, Vec<Serv
         created_at: after(10),
         until: after(70),
     };
-    let order = Order::Reserve { reservation: id, by: "li".to_owned(), length: Duration::from_secs(60) };
+    let order = Order::Reserve { reservation: id, by: "li".to_owned(), length: Duration::from_mins(1) };
     let changes = devices.iter().map(|&id| next(&ServiceRow::untouched(id), &order, after(10)));
     (new, changes.collect())
 }
