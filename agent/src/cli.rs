@@ -13,6 +13,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::attempt::Preflight;
 use crate::command::CommandAction;
+use crate::energy::Hook;
 use crate::interpreters::{Interpreter, Interpreters};
 use crate::probe::{Probe, SensorReading};
 use crate::run::{self, Config};
@@ -74,6 +75,10 @@ pub struct RunArgs {
     /// Program that makes this device findable, as by a lamp, when somebody looks for it (`seatrial devices find-me`)
     #[arg(long, env = "SEATRIAL_FIND_ME", value_name = "PROGRAM")]
     pub find_me: Option<PathBuf>,
+    /// A program that prints the power of a meter beside this device in W, a reading a line, and where the meter is:
+    /// "input:/opt/meter" before the device, "battery:/opt/meter" in the place of its battery (docs/energy.md)
+    #[arg(long, env = "SEATRIAL_METER", value_name = "PLACE:PROGRAM")]
+    pub meter: Option<Hook>,
     /// How long to wait for other load to fall before measuring, in seconds
     #[arg(long, default_value_t = 20)]
     pub load_wait: u64,
@@ -215,6 +220,7 @@ fn start(args: RunArgs, child_command: Vec<OsString>) -> Result<(), String> {
         usb_path: args.usb_path,
         interpreters: Interpreters::look(args.interpreters)?,
         find_me: args.find_me,
+        meter: args.meter,
         simulated: args.simulated,
     };
     run::run(config).map_err(|error| error.to_string())

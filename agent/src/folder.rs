@@ -6,6 +6,7 @@
 //! token                 bearer token of this device, mode 0600
 //! cache/                artifacts by digest
 //! probes/               what runtime packages were found to offer here
+//! energy/               what is known of the battery's gauge
 //! spool/                reports that are not durable on the server
 //! attempts/JOB-N/       one attempt; `running` inside marks it as begun
 //! ```

@@ -2,7 +2,7 @@
 //!
 //! `run` dials out and performs what [`seatrial_core::session`] decides; `attempt` carries one attempt through its
 //! phases in a thread of its own; `child` is the isolated process in which alone models are parsed and timed; `probe`
-//! reads the device. `lab` looks after phones on whose behalf a lab host acts. What is deliberately absent: any statistic (the server derives them from raw samples), any shell,
+//! reads the device, `energy` what it draws. `lab` looks after phones on whose behalf a lab host acts. What is deliberately absent: any statistic (the server derives them from raw samples), any shell,
 //! any path or address that comes from the network, and any program that the job does not name by its digest.
 
 pub mod attempt;
@@ -15,6 +15,7 @@ pub mod clock;
 mod command;
 pub mod data;
 mod drivers;
+pub mod energy;
 mod find_me;
 pub mod folder;
 pub mod interpreters;

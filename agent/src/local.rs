@@ -71,6 +71,8 @@ pub fn run(
         references: options.references.clone(),
         probes: None,
         interpreters: options.interpreters.clone(),
+        gauge: None,
+        meter: None,
         outlast_orphans: false,
     };
     let mut on_news = |news: News| match news {

@@ -4,12 +4,13 @@
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use seatrial_core::device::{Evidence, Profile};
 use seatrial_core::digest::Digest;
+use seatrial_core::energy::BatteryFacts;
 use seatrial_core::job::{AttemptRef, JobSpec};
 use seatrial_core::outcome::Outcome;
 use seatrial_core::report::Report;
@@ -22,6 +23,7 @@ use tokio::sync::mpsc;
 use crate::attempt::{self, Guard, News, Order, Preflight, Source, Step, StopSignal};
 use crate::cache::{Cache, FetchError, Hold, Patience, Remote};
 use crate::clock;
+use crate::energy::{self, Hook, Kept};
 use crate::find_me;
 use crate::folder::{Folder, FolderError};
 use crate::interpreters::Interpreters;
@@ -74,6 +76,8 @@ pub struct Config {
     pub interpreters: Interpreters,
     /// What is run when somebody looks for this device.
     pub find_me: Option<PathBuf>,
+    /// A meter beside the device.
+    pub meter: Option<Hook>,
 }
 
 /// Why the agent does not run.
@@ -129,6 +133,7 @@ struct Driver {
     cache: Cache,
     probe: Probe,
     probes: Probes,
+    battery: OnceLock<Option<BatteryFacts>>,
     server: Server,
     session: Session,
     stream: Option<Stream>,
@@ -186,6 +191,7 @@ impl Driver {
         let driver = Self {
             session: Session::new(Settings::default(), held, now),
             probes: Probes::new(folder.path().join("probes")),
+            battery: OnceLock::new(),
             config,
             folder,
             spool,
@@ -348,6 +354,7 @@ impl Driver {
             profile: Profile {
                 packages: self.probes.all(),
                 interpreters: self.config.interpreters.versions(),
+                battery: self.battery(),
                 ..self.probe.profile(self.config.simulated)
             },
             raw_evidence: self.probe.raw_evidence().cloned(),
@@ -359,6 +366,17 @@ impl Driver {
                 None
             }
         }
+    }
+
+    /// What the battery told at the first hello: to ask again takes time and power.
+    fn battery(&self) -> Option<BatteryFacts> {
+        let facts = self.battery.get_or_init(|| energy::facts(&self.config.root)).clone()?;
+        Some(BatteryFacts { calibration: self.gauge().calibration(&self.probe.build()), ..facts })
+    }
+
+    /// What is known of the battery's gauge.
+    fn gauge(&self) -> Kept {
+        Kept::new(self.folder.path().join("energy"))
     }
 
     fn queue(&mut self, message: seatrial_proto::v1::AgentMessage) -> Option<Input> {
@@ -429,6 +447,8 @@ impl Driver {
                 references: None,
                 probes: Some(self.probes.clone()),
                 interpreters: self.config.interpreters.clone(),
+                gauge: Some(self.gauge()),
+                meter: self.config.meter.clone(),
                 outlast_orphans: true,
             },
             stop: stop.clone(),

@@ -81,6 +81,8 @@ pub fn read(
         references: None,
         probes: None,
         interpreters: Interpreters::default(),
+        gauge: None,
+        meter: None,
         outlast_orphans: false,
     };
     attempt::describe(&order, placed).map_err(SignatureError::Unreadable)

@@ -172,24 +172,39 @@ fn assignment(message: v1::Assignment) -> Result<FromServer, ConvertError> {
 }
 
 /// A report in bytes, as it is spooled and sent. Samples, readings and examples are bounded so that it fits. One that is
-/// too large all the same loses what can be missed most: first outputs, then the log, sensor traces and the starts of
+/// too large all the same loses what can be missed most: first outputs, then the trace of a calibration, the log, sensor traces and the starts of
 /// samples. Each loss is stated in the report, and the last two make its numbers invalid.
 pub(crate) fn encode_report(attempt: AttemptRef, mut report: Report) -> Result<Vec<u8>, ConvertError> {
-    type Cut = (&'static str, fn(&mut Report));
-    const CUTS: [Cut; 4] = [
-        ("outputs", |report| report.blocks.retain(|block| block.metric != BlockKind::Outputs)),
-        ("the log", |report| report.log.clear()),
+    // Whether there was anything to drop.
+    type Cut = (&'static str, fn(&mut Report) -> bool);
+    const CUTS: [Cut; 5] = [
+        ("outputs", |report| {
+            report.blocks.retain(|block| block.metric != BlockKind::Outputs);
+            true
+        }),
+        ("the trace by which the gauge was calibrated", |report| {
+            report.energy.as_mut().and_then(|energy| energy.trace.take()).is_some()
+        }),
+        ("the log", |report| {
+            report.log.clear();
+            true
+        }),
         ("sensor traces", |report| {
             let dropped = || Reading::absent(Code::TraceDropped.template());
             report.sensors.iter_mut().for_each(|trace| trace.points = dropped());
+            true
         }),
-        ("starts of samples", |report| report.blocks.retain(|block| block.metric != BlockKind::StartUs)),
+        ("starts of samples", |report| {
+            report.blocks.retain(|block| block.metric != BlockKind::StartUs);
+            true
+        }),
     ];
     for (what, cut) in CUTS {
         match report_to_wire(attempt, &report) {
             Err(ConvertError::TooLarge { .. }) => {
-                cut(&mut report);
-                report.bounds_hit.push(format!("{what} dropped: the report was too large for a message"));
+                if cut(&mut report) {
+                    report.bounds_hit.push(format!("{what} dropped: the report was too large for a message"));
+                }
             }
             Err(error @ (ConvertError::Missing(_) | ConvertError::Invalid { .. })) => return Err(error),
             Ok(wire) => return Ok(wire.encode_to_vec()),
@@ -329,6 +344,7 @@ mod tests {
             figures: Vec::new(),
             determinism: Reading::Present(true),
             operators: Reading::absent("not asked"),
+            energy: None,
             memory: Reading::absent("no memory pass"),
             log: "a line of a log\n".repeat(4_000),
             bounds_hit: Vec::new(),

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::energy::BatteryFacts;
 use crate::profile::Findings;
 use crate::reading::{self, Reading};
 
@@ -44,7 +45,7 @@ pub struct Cpu {
 }
 
 /// What was probed of a device. Absent readings keep their reasons.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Profile {
     pub brand: Reading<String>,
     pub product: Reading<String>,
@@ -79,6 +80,9 @@ pub struct Profile {
     /// What raw evidence says the device is, each finding with what decided it; `None` of an older agent.
     #[serde(default)]
     pub findings: Option<Findings>,
+    /// What its battery tells, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub battery: Option<BatteryFacts>,
     /// True for a simulated device: pages say so on every figure.
     pub simulated: bool,
 }

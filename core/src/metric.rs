@@ -82,6 +82,16 @@ metrics! {
     "mem_pss_mb", "MiB", Lower, "proportional set size after a few inferences: pages shared by processes count in parts";
     "mem_model_mb", "MiB", Lower, "peak minus base";
     "mem_retained_mb", "MiB", Lower, "resident memory after unloading, minus base";
+    "energy_per_infer_mj", "mJ", Lower, "energy of one inference beside the same process doing nothing";
+    "energy_gross_per_infer_mj", "mJ", Lower, "all that the device drew for one inference, idle included";
+    "power_net_w", "W", Lower, "power under load minus power in idle";
+    "power_gross_w", "W", Lower, "power under load";
+    "power_idle_w", "W", Neither, "power with the model loaded and nothing to do";
+    "drain_mah", "mAh", Neither, "charge that the battery gave in the load phases";
+    "drain_pct_per_hour", "%/h", Lower, "share of a new battery that an hour under load takes";
+    "drain_pct_per_1k", "%", Lower, "share of a new battery that 1,000 inferences take";
+    "battery_temp_rise_c", "°C", Lower, "temperature of the battery at the end minus at the start";
+    "energy_grade", "1", Lower, "what the energy is worth: 0 by a meter, 1 by a gauge's two methods, 2 by one of them, 3 on a switched-off input";
     "top1", "1", Higher, "share of examples whose first class is the label, or one of several, with its Wilson 95 % interval";
     "top5", "1", Higher, "share of examples whose first five classes hold the label, with its Wilson 95 % interval";
     "map", "1", Higher, "average precision of boxes as COCO has it: mean over IoU 0.50 to 0.95 and classes";

@@ -467,6 +467,15 @@ codes! {
     BatteryHot, "battery_hot", "the battery began at {celsius} °C, limit {limit} °C";
     BaselineMoved, "baseline_moved", "idle went from {from} to {to} W";
     PairsDark, "pairs_dark", "{dark} of {run} pairs of idle and load were not read well enough";
+    PackWorn, "pack_worn", "the battery holds {share} % of what it did when new, and below {least} % it may swell: replace it";
+    PackCycled, "pack_cycled", "the battery has {cycles} cycles, and from {most} on it may swell: look at it";
+    PackSick, "pack_sick", "the battery says of itself: {word}";
+    PackWarm, "pack_warm", "the battery is at {celsius} °C, limit {limit} °C: let it cool";
+    EndCut, "end_cut", "the attempt ended before the measurement did";
+    BatteryTellsNothing, "battery_tells_nothing", "its battery gives neither a current nor a charge, and no meter was found";
+    NoBatteryNorMeter, "no_battery_nor_meter", "it has no battery, and no meter was found";
+    NoGauge, "no_gauge", "the device has no battery";
+    EnergyUnrecorded, "energy_unrecorded", "the report carries no recording of what the device drew";
     BelowResolution, "below_resolution", "below resolution: at most {most} {unit}";
 }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::actual::Actual;
 use crate::dataset::scorer::Figure;
+use crate::energy::EnergyRecord;
 use crate::model::TensorSpec;
 use crate::operators::{MAX_OPERATORS, MAX_REST, OperatorProfile};
 use crate::outcome::{Exit, Outcome};
@@ -43,7 +44,9 @@ pub const fn max_evidence_bytes(profile: ProfileKind) -> usize {
     match profile {
         // No samples share the message.
         ProfileKind::AccuracyOnly => 2 << 20,
-        ProfileKind::Quick | ProfileKind::Full | ProfileKind::Sustained | ProfileKind::Paced => 1 << 20,
+        ProfileKind::Quick | ProfileKind::Full | ProfileKind::Sustained | ProfileKind::Paced | ProfileKind::Energy => {
+            1 << 20
+        }
     }
 }
 
@@ -76,6 +79,9 @@ pub struct Report {
     #[serde(default = "operators_untold")]
     pub operators: Reading<OperatorProfile>,
     pub memory: Reading<Memory>,
+    /// What the device drew, where the profile asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub energy: Option<EnergyRecord>,
     /// Last lines of the child's output, bounded.
     pub log: String,
     /// Bounds that were hit: "output cut at 262144 bytes".
@@ -202,6 +208,8 @@ pub enum ProcessRole {
     Accuracy,
     /// Has the engine tell the time of each operator and what ran it, and is timed for nothing else.
     Operators,
+    /// Works and rests in turn while the device's power is read.
+    Energy,
 }
 
 /// One child process and how it ended.
@@ -485,6 +493,7 @@ mod tests {
             determinism: Reading::absent("not read"),
             operators: Reading::absent("not read"),
             memory: Reading::absent("not read"),
+            energy: None,
             log: String::new(),
             bounds_hit: vec!["output cut".to_owned()],
         }

@@ -5,7 +5,7 @@
 //! cargo run -p seatrial-dashboards --example preview -- empty   # nothing has joined, nothing has run
 //! cargo run -p seatrial-dashboards --example preview -- broken  # the store is away
 //! cargo run -p seatrial-dashboards --example preview -- large   # 50 devices, a run of 2,000 jobs
-//! cargo run -p seatrial-dashboards --example preview -- tasks   # other tasks; also accelerators, programs, outputs, night
+//! cargo run -p seatrial-dashboards --example preview -- tasks   # other tasks; also accelerators, programs, energy, outputs, night
 //! ```
 //!
 //! A second argument is the port, a third the role (`viewer`, `submitter`, …).
@@ -29,6 +29,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         Some("tasks") => Lab::of_tasks(),
         Some("accelerators") => Lab::of_accelerators(),
         Some("programs") => Lab::of_programs(),
+        Some("energy") => Lab::of_energy(),
         Some("outputs") => Lab::with_outputs().into(),
         Some("night") => Lab::of_night(100, 21).into(),
         Some(_) | None => Lab::full(),

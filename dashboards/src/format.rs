@@ -133,6 +133,7 @@ const MILLISECONDS: Scale = &[(1e-6, "ns"), (1e-3, "µs"), (1.0, "ms"), (1e3, "s
 const SECONDS: Scale = &[(1e-6, "µs"), (1e-3, "ms"), (1.0, "s")];
 const MEGABYTES: Scale = &[(1e-3, "kB"), (1.0, "MB"), (1e3, "GB")];
 const MEBIBYTES: Scale = &[(1.0 / 1024.0, "KiB"), (1.0, "MiB"), (1024.0, "GiB")];
+const MILLIJOULES: Scale = &[(1e-3, "µJ"), (1.0, "mJ"), (1e3, "J")];
 const JOULES: Scale = &[(1e-3, "mJ"), (1.0, "J")];
 
 fn scaled(estimate: Estimate, scale: Scale) -> Shown {
@@ -151,6 +152,7 @@ pub fn quantity(estimate: Estimate, unit: &str) -> Shown {
         "MB" => scaled(estimate, MEGABYTES),
         "MiB" => scaled(estimate, MEBIBYTES),
         "J" => scaled(estimate, JOULES),
+        "mJ" => scaled(estimate, MILLIJOULES),
         "1" | "" => in_unit(estimate, 1.0),
         "1/s" => Shown { unit: " /s".to_owned(), ..in_unit(estimate, 1.0) },
         other => Shown { unit: format!(" {other}"), ..in_unit(estimate, 1.0) },
@@ -232,7 +234,9 @@ fn plain(name: &str) -> Plain {
     match name {
         _ if is_share(name) => Plain::Share,
         "golden_cosine" => Plain::Cosine,
-        "warmup_iterations" | "lat_samples" | "nan_count" | "inf_count" | "determinism" => Plain::Count,
+        "warmup_iterations" | "lat_samples" | "energy_grade" | "nan_count" | "inf_count" | "determinism" => {
+            Plain::Count
+        }
         _ => Plain::Number,
     }
 }

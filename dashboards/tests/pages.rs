@@ -702,6 +702,56 @@ async fn figures_of_a_program_are_shown_as_its_own_words_and_never_as_measured()
 }
 
 #[tokio::test]
+async fn an_energy_job_shows_its_numbers_with_what_they_are_worth_or_why_there_is_none() {
+    let lab = Lab::of_energy();
+    let jobs: Vec<_> = lab.jobs.iter().filter(|job| job.row.profile == "energy").collect();
+    let [measured, fed, coarse] = jobs[..] else { panic!("{} jobs", jobs.len()) };
+    let page = |job: &fixture::lab::Job, lang: &str| {
+        let path = format!("/jobs/{}?lang={lang}", job.row.id);
+        async move { get(Lab::of_energy(), Role::Viewer, &path).await.text().replace('\u{a0}', " ") }
+    };
+    for (job, lang, wanted) in [
+        (measured, "en", ["E1 on the battery, two methods agree", "an inference with", "6 pairs of idle and load"]),
+        (measured, "zh", ["E1 电池供电，两种方法一致", "单次推理能耗", "6 对空闲与负载"]),
+        (fed, "en", ["E4 no number", "No energy with", "the phone was supplied from outside"]),
+        (fed, "zh", ["E4 没有数值", "没有能耗数值", "外部供电"]),
+        (coarse, "en", ["E2 on the battery, one method", "below resolution: at most", "by the charge counter"]),
+    ] {
+        let text = page(job, lang).await;
+        for wanted in wanted {
+            assert!(text.contains(wanted), "{lang}: {wanted}");
+        }
+    }
+    assert!(page(measured, "en").await.matches("\"faw\"").count() >= 6, "six loads are shaded");
+    let data = get(Lab::of_energy(), Role::Viewer, &format!("/jobs/{}?format=json", measured.row.id)).await.json();
+    assert_eq!(data["energy"]["grade"], "E1");
+    let csv = get(Lab::of_energy(), Role::Viewer, &format!("/jobs/{}/readings.csv", measured.row.id)).await;
+    assert!(csv.text().starts_with("at_s,phase,current,voltage_v,counter"), "{}", &csv.text()[..80]);
+    assert!(csv.text().lines().filter(|line| line.contains(",load,")).count() > 300);
+    let quick = lab.jobs.iter().find(|job| job.row.profile == "quick").unwrap();
+    assert!(!page(quick, "en").await.contains("id=\"energy\""), "the control");
+    let missing = get(Lab::of_energy(), Role::Viewer, &format!("/jobs/{}/readings.csv", quick.row.id)).await;
+    assert_eq!(missing.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_device_shows_its_battery_its_gauge_and_that_it_may_swell() {
+    let lab = Lab::of_energy();
+    for (lang, wanted) in [
+        ("en", ["holds 77 % of what it did when new", "has 846 cycles", "negative while discharging", "3,710 mAh"]),
+        ("zh", ["只剩全新时的 77 %", "已循环 846 次", "放电时为负", "3,710 mAh"]),
+    ] {
+        let path = format!("/devices/{}?lang={lang}", lab.devices[0].id);
+        let text = get(Lab::of_energy(), Role::Viewer, &path).await.text().replace('\u{a0}', " ");
+        for wanted in wanted {
+            assert!(text.contains(wanted), "{lang}: {wanted}");
+        }
+    }
+    let without = get(Lab::of_energy(), Role::Viewer, &format!("/devices/{}", lab.devices[3].id)).await;
+    assert!(!without.text().contains("id=\"battery\""), "the control");
+}
+
+#[tokio::test]
 async fn a_sustained_job_shows_what_each_minute_came_to() {
     let of = |profile: &str| Lab::full().jobs.iter().find(|job| job.row.profile == profile).unwrap().row.id;
     let (sustained, quick) = (of("sustained"), of("quick"));

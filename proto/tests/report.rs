@@ -54,6 +54,7 @@ fn report() -> Report {
         figures: vec![],
         determinism: Reading::absent("not run"),
         operators: Reading::absent("not asked"),
+        energy: None,
         memory: Reading::absent("not run"),
         log: "line\n".to_owned(),
         bounds_hit: vec![],

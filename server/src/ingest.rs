@@ -5,6 +5,9 @@
 
 use seatrial_core::block;
 use seatrial_core::dataset::package::MAX_EXAMPLES;
+use seatrial_core::energy::record::MAX_SOURCES;
+use seatrial_core::energy::recording::MAX_PHASES;
+use seatrial_core::energy::{EnergyRecord, Phase};
 use seatrial_core::evidence;
 use seatrial_core::ids::DeviceId;
 use seatrial_core::job::{AttemptRef, DatasetRef, JobSpec};
@@ -160,6 +163,9 @@ pub fn check(report: &Report) -> Result<(), Refusal> {
     report.sensors.iter().try_for_each(check_trace)?;
     if let Reading::Present(memory) = &report.memory {
         check_memory(memory)?;
+    }
+    if let Some(energy) = &report.energy {
+        check_energy(energy)?;
     }
     for record in &report.golden {
         let comparison = &record.comparison;
@@ -319,6 +325,21 @@ fn check_memory(memory: &Memory) -> Result<(), Refusal> {
     let &Memory { base_kib, peak_kib, retained_kib, pss_kib } = memory;
     const MOST: u64 = 1 << 40; // a pebibyte, in KiB
     at_most("memory in KiB", base_kib.max(peak_kib.unwrap_or(0)).max(retained_kib).max(pss_kib.unwrap_or(0)), MOST)
+}
+
+/// Bounds; whether the readings can be a measurement is judged with its numbers.
+fn check_energy(record: &EnergyRecord) -> Result<(), Refusal> {
+    at_most("sources of power", record.sources.len(), MAX_SOURCES)?;
+    at_most("name of a build in bytes", record.calibration.build.len(), MAX_SHORT_TEXT)?;
+    let longest_s = LONGEST_ATTEMPT.as_secs_f64();
+    for recording in record.trace.iter().chain([&record.recording]) {
+        at_most("phases of idle and load", recording.phases.len(), MAX_PHASES)?;
+        let unreal = |phase: &&Phase| !(phase.start_s >= 0.0 && phase.end_s <= longest_s);
+        if let Some(phase) = recording.phases.iter().find(unreal) {
+            return Err(impossible("the end of a phase in s", phase.end_s));
+        }
+    }
+    Ok(())
 }
 
 fn check_blocks(blocks: &[Block], processes: &[ProcessRecord]) -> Result<(), Refusal> {
@@ -541,6 +562,33 @@ mod tests {
         assert!(judged(&has, &more).unwrap_err().ends_with("it rests on 5 examples, and the dataset has 4"));
         assert!(check_figures(None, &told(0.1)).is_err(), "nor a dataset");
         assert!(judged(&None, &told(0.1)).unwrap_err().ends_with("the job has no scorer"));
+    }
+
+    #[test]
+    fn readings_of_power_beyond_any_bound_are_refused() {
+        use seatrial_core::energy::{Calibration, Pack, PhaseKind, Recording};
+        use seatrial_core::reason::Code;
+        let why = Reason::new(Code::EndFed, &[]);
+        let phase = Phase { kind: PhaseKind::Idle, start_s: 1.0, end_s: 31.0, inferences: 0 };
+        let with = |phases: Vec<Phase>| {
+            let energy = EnergyRecord {
+                sources: Vec::new(),
+                pack: Pack::none("not told"),
+                calibration: Calibration::none("build", &why),
+                trace: None,
+                recording: Recording { phases, ..Recording::default() },
+                end: why.clone(),
+                input_suspended: false,
+            };
+            check(&Report { energy: Some(energy), ..report::ok(10) }).map_err(|refusal| refusal.to_string())
+        };
+        assert_eq!(with(vec![phase]), Ok(()), "the control");
+        let many = with(vec![phase; MAX_PHASES + 1]).unwrap_err();
+        assert_eq!(many, "phases of idle and load: 101 is over the limit of 100");
+        for lie in [Phase { start_s: -1.0, ..phase }, Phase { end_s: 1e9, ..phase }, Phase { end_s: f64::NAN, ..phase }]
+        {
+            assert!(with(vec![lie]).unwrap_err().starts_with("the end of a phase in s is"), "{lie:?}");
+        }
     }
 
     #[test]

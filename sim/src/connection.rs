@@ -86,6 +86,7 @@ impl Identity {
             packages: Vec::new(),
             interpreters: BTreeMap::new(),
             findings: None,
+            battery: None,
             simulated: true,
         };
         Self { evidence, profile, token: None }

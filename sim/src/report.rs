@@ -176,6 +176,7 @@ pub fn ended(outcome: Outcome) -> Report {
         figures: vec![],
         determinism: Reading::absent("simulated"),
         operators: Reading::absent("not asked"),
+        energy: None,
         memory: Reading::absent("simulated"),
         log: String::new(),
         bounds_hit: vec![],

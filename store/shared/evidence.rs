@@ -10,6 +10,7 @@ use sqlx::{QueryBuilder, query};
 use seatrial_core::actual::Actual;
 use seatrial_core::dataset::scorer::Figure;
 use seatrial_core::digest::Digest;
+use seatrial_core::energy::EnergyRecord;
 use seatrial_core::ids::{JobId, RunId};
 use seatrial_core::job::AttemptRef;
 use seatrial_core::metric::{Estimate, Metric};
@@ -66,6 +67,8 @@ struct ReportDocument<'a> {
     determinism: &'a Reading<bool>,
     operators: &'a Reading<OperatorProfile>,
     memory: &'a Reading<Memory>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    energy: Option<&'a EnergyRecord>,
     log: &'a str,
     bounds_hit: &'a [String],
 }
@@ -112,6 +115,7 @@ impl Evidence {
             determinism,
             operators,
             memory,
+            energy,
             log,
             bounds_hit,
         } = &completion.report;
@@ -131,6 +135,7 @@ impl Evidence {
             determinism,
             operators,
             memory,
+            energy: energy.as_ref(),
             log,
             bounds_hit,
         };

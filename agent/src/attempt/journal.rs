@@ -7,6 +7,7 @@ use std::time::Duration;
 use seatrial_core::actual::Actual;
 use seatrial_core::dataset::scorer::Figure;
 use seatrial_core::digest::Digest;
+use seatrial_core::energy::EnergyRecord;
 use seatrial_core::job::JobSpec;
 use seatrial_core::model::Signature;
 use seatrial_core::operators::OperatorProfile;
@@ -42,6 +43,7 @@ pub(super) struct Journal {
     determinism: Option<Reading<bool>>,
     memory: Option<Memory>,
     operators: Option<OperatorProfile>,
+    pub(super) energy: Option<EnergyRecord>,
     /// Of the first process that fell back, else of the first that loaded.
     actual: Option<Actual>,
     signature: Option<Signature>,
@@ -67,6 +69,7 @@ impl Journal {
             determinism: None,
             memory: None,
             operators: None,
+            energy: None,
             actual: None,
             signature: None,
             runtime_version: None,
@@ -207,6 +210,7 @@ impl Journal {
                 "the profile does not ask for it, or the engine does not tell",
             ),
             memory: Reading::from_option(self.memory, "no memory pass was completed"),
+            energy: self.energy,
             log: self.log,
             bounds_hit: self.bounds_hit,
         }

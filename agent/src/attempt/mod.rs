@@ -1,5 +1,6 @@
 //! One attempt, from its artifacts to its report: named phases in order, in a thread of its own.
 
+mod energy;
 mod guard;
 mod journal;
 mod output;
@@ -29,12 +30,14 @@ use seatrial_core::time::Monotonic;
 use crate::cache::{FetchError, Patience};
 pub use crate::child::spec::ReferenceFile;
 use crate::child::spec::{ChildSpec, PlacedFile, PlacedPackage, SPEC_SCHEMA, Task};
+use crate::energy::{Hook, Kept};
 use crate::interpreters::Interpreters;
 use crate::isolation::Mark;
 use crate::plain::read_plain;
 use crate::probe::Probe;
 use crate::probes::Probes;
 use crate::{clock, isolation, page_cache};
+use energy::Measuring;
 pub use guard::Guard;
 use guard::Watchman;
 use journal::Journal;
@@ -95,6 +98,10 @@ pub struct Order {
     pub probes: Option<Probes>,
     /// What runs runners here.
     pub interpreters: Interpreters,
+    /// Where it is remembered what is known of the battery's gauge; nothing is when absent.
+    pub gauge: Option<Kept>,
+    /// A meter beside the device.
+    pub meter: Option<Hook>,
     /// Waits for processes of the attempt that cannot be ended, however long it takes: who gives orders one after the
     /// other must not be told that this one is over. Else the attempt fails and names them.
     pub outlast_orphans: bool,
@@ -266,10 +273,11 @@ impl Attempt<'_> {
         let latency = (0..spec.profile.processes)
             .map(|process| (ProcessRole::Latency, Task::Latency { determinism: determinism(process) }));
         let memory = (spec.profile.processes > 0 && !measures_itself).then_some((ProcessRole::Memory, Task::Memory));
+        let energy = (spec.profile.kind == ProfileKind::Energy).then_some((ProcessRole::Energy, Task::Energy));
         let accuracy = has_dataset
             .then_some((ProcessRole::Accuracy, Task::Accuracy { keep_outputs: self.order.references.is_some() }));
         let operators = self.asks_for_operators().then_some((ProcessRole::Operators, Task::Operators));
-        let plan: Vec<_> = latency.chain(memory).chain(accuracy).chain(operators).collect();
+        let plan: Vec<_> = latency.chain(memory).chain(energy).chain(accuracy).chain(operators).collect();
         if plan.is_empty() {
             let message = Code::NothingMeasured.template().to_owned();
             return Err(Failure { outcome: Outcome::SpecError, stage: Stage::Prepare, message });
@@ -312,6 +320,11 @@ impl Attempt<'_> {
         let begun = self.journal.begun();
         let on_news = &mut self.on_news;
         let mut watchman = Watchman::new(&self.order.guard);
+        let mut measuring = (role == ProcessRole::Energy).then(|| {
+            let limits = self.order.spec.profile.energy.unwrap_or_default();
+            let (kept, hook) = (self.order.gauge.as_ref(), self.order.meter.as_ref());
+            Measuring::new(&self.probe, kept, hook, limits, begun, &spec.out)
+        });
         let trace = &mut self.journal.sensors;
         let mut last = Stage::Prepare;
         let ended = process::run(&launch, &mut |watch| match watch {
@@ -324,8 +337,16 @@ impl Attempt<'_> {
                 }
                 None
             }
+            Watch::Look(orders) => {
+                if let Some(measuring) = measuring.as_mut().filter(|_| last == Stage::Energy) {
+                    measuring.begin(orders);
+                    measuring.look(orders);
+                }
+                None
+            }
             Watch::Second { share } => {
                 let at = clock::boot().since(begun);
+                let share = measuring.as_ref().map_or(share, Measuring::share);
                 if share.is_some() {
                     on_news(News::Step(Step { stage: last, at, share }));
                 }
@@ -342,7 +363,9 @@ impl Attempt<'_> {
             outcome: Outcome::HarnessError,
             stage: last,
             message: format!("child process {index}: {error}"),
-        })?;
+        });
+        self.journal.energy = measuring.map(Measuring::finish).or(self.journal.energy.take());
+        let ended = ended?;
         let verdict = self.judge(index, role, &ended, last).and_then(|()| self.take_references(&ended));
         self.journal.add_process(index, role, ended);
         if role == ProcessRole::Latency {
@@ -359,6 +382,7 @@ impl Attempt<'_> {
             ProcessRole::Memory => "memory",
             ProcessRole::Accuracy => "accuracy",
             ProcessRole::Operators => "operators",
+            ProcessRole::Energy => "energy",
         };
         if matches!(outcome, Outcome::Ok | Outcome::OkFallback) {
             return Ok(());

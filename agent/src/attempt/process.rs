@@ -70,8 +70,10 @@ pub(super) struct Launch<'a> {
 const CACHE_FOLDER: &str = "cache";
 
 /// What the caller may want to know while a child runs.
-pub(super) enum Watch {
+pub(super) enum Watch<'w> {
     Stage(Stage),
+    /// Twenty times a second, with the child's input.
+    Look(&'w mut dyn io::Write),
     /// About a second has passed: a good moment to read sensors. How far the child is within its stage, when it tells.
     Second {
         share: Option<f64>,
@@ -81,7 +83,7 @@ pub(super) enum Watch {
 }
 
 /// Told what happens; answers with a danger when the child must end for it.
-pub(super) type OnWatch<'a> = &'a mut dyn FnMut(Watch) -> Option<Danger>;
+pub(super) type OnWatch<'a> = &'a mut dyn FnMut(Watch<'_>) -> Option<Danger>;
 
 /// A child that has ended, with all that it left.
 #[derive(Debug)]
@@ -129,7 +131,7 @@ pub(super) fn run(launch: &Launch<'_>, watch: OnWatch<'_>) -> Result<Ended, Proc
     let output = Output::new(launch.limits.output_bytes);
     let readers = drain(&output, &mut child);
 
-    let mut supervisor = Supervisor::new(launch, EventReader::new(&spec.out));
+    let mut supervisor = Supervisor::new(launch, EventReader::of_stages(&spec.out));
     let status = supervisor.wait(&mut child, &mut *watch);
     // Whatever the child was, its group and what escaped from it go before anything is said.
     kill_group(&child, Signal::KILL);
@@ -281,6 +283,9 @@ impl<'a> Supervisor<'a> {
             }
             if let Some(status) = status {
                 return Ok(status);
+            }
+            if let Some(input) = &mut child.stdin {
+                let _ = watch(Watch::Look(input));
             }
             let now = clock::boot();
             self.enforce(child, now);

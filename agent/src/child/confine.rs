@@ -11,6 +11,7 @@ use rustix::process::{
     Resource, Rlimit, Signal, getpid, getppid, kill_process, set_parent_process_death_signal, setrlimit,
 };
 
+use super::orders::Orders;
 use super::spec::{ChildSpec, PlacedPackage};
 use crate::drivers;
 
@@ -146,20 +147,24 @@ fn existing(paths: &[&str]) -> Vec<PathBuf> {
     paths.iter().map(PathBuf::from).filter(|path| path.exists()).collect()
 }
 
-/// The child ends with its parent: by the kernel's signal, and by the end of its standard input.
-pub(super) fn tie_to_parent() -> io::Result<()> {
+/// The child ends with its parent: by the kernel's signal, and by the end of its standard input, on which it hears what
+/// the parent asks of it.
+pub(super) fn tie_to_parent() -> io::Result<Orders> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     // A parent that was already gone sends no signal; the process that adopted us holds no pipe of ours.
     if getppid().is_none_or(|parent| parent.as_raw_nonzero().get() == 1) {
         return Err(io::Error::other("the parent is gone"));
     }
-    std::thread::Builder::new().name("parent watch".to_owned()).stack_size(32 << 10).spawn(|| {
+    let orders = Orders::default();
+    let heard = orders.clone();
+    std::thread::Builder::new().name("parent watch".to_owned()).stack_size(32 << 10).spawn(move || {
         let mut byte = [0];
-        // Nobody writes: any return is the end.
-        let _ = io::stdin().lock().read(&mut byte);
+        while matches!(io::stdin().lock().read(&mut byte), Ok(1)) {
+            heard.push(byte[0]);
+        }
         let _ = kill_process(getpid(), Signal::KILL);
     })?;
-    Ok(())
+    Ok(orders)
 }
 
 /// Bounds of memory, files and open files; no core dump.

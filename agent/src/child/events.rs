@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use seatrial_core::stage::Stage;
 use seatrial_core::time::Monotonic;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::spec::EVENTS_FILE;
@@ -46,31 +47,44 @@ impl EventLog {
     }
 }
 
-/// The parent's end: reads a file that may hold anything.
+/// The parent's end of the stage log.
+pub(crate) type EventReader = LogReader<StageEvent>;
+
+impl EventReader {
+    pub(crate) fn of_stages(out: &Path) -> Self {
+        Self::new(out, EVENTS_FILE, MAX_EVENTS, MAX_BYTES)
+    }
+}
+
+/// The parent's end of a log of lines: reads a file that may hold anything.
 #[derive(Debug)]
-pub(crate) struct EventReader {
+pub(crate) struct LogReader<T> {
     out: PathBuf,
+    name: &'static str,
+    most: usize,
+    most_bytes: usize,
     file: Option<File>,
     text: Vec<u8>,
     /// Bytes of `text` that were parsed.
     parsed: usize,
-    pub seen: Vec<StageEvent>,
+    pub seen: Vec<T>,
     /// Whether the log was longer than is read.
     pub cut: bool,
 }
 
-impl EventReader {
-    pub(crate) fn new(out: &Path) -> Self {
-        Self { out: out.to_owned(), file: None, text: Vec::new(), parsed: 0, seen: Vec::new(), cut: false }
+impl<T: Copy + DeserializeOwned> LogReader<T> {
+    pub(crate) fn new(out: &Path, name: &'static str, most: usize, most_bytes: usize) -> Self {
+        let out = out.to_owned();
+        Self { out, name, most, most_bytes, file: None, text: Vec::new(), parsed: 0, seen: Vec::new(), cut: false }
     }
 
-    /// Stages entered since the last call.
-    pub(crate) fn read_new(&mut self) -> Vec<StageEvent> {
+    /// Lines written since the last call.
+    pub(crate) fn read_new(&mut self) -> Vec<T> {
         if self.file.is_none() {
-            self.file = open_plain(&self.out, EVENTS_FILE).ok();
+            self.file = open_plain(&self.out, self.name).ok();
         }
         let Some(file) = &mut self.file else { return Vec::new() };
-        let room = MAX_BYTES.saturating_sub(self.text.len());
+        let room = self.most_bytes.saturating_sub(self.text.len());
         // What cannot be read now is read at the next look.
         let _ = file.take(room as u64).read_to_end(&mut self.text);
         let mut new = Vec::new();
@@ -81,8 +95,8 @@ impl EventReader {
             }
             self.parsed += length + 1;
         }
-        self.cut |= self.text.len() >= MAX_BYTES || self.seen.len() + new.len() > MAX_EVENTS;
-        new.truncate(MAX_EVENTS.saturating_sub(self.seen.len()));
+        self.cut |= self.text.len() >= self.most_bytes || self.seen.len() + new.len() > self.most;
+        new.truncate(self.most.saturating_sub(self.seen.len()));
         self.seen.extend(&new);
         new
     }
@@ -95,7 +109,7 @@ mod tests {
     #[test]
     fn stages_are_read_once_each_and_a_half_line_waits() {
         let home = tempfile::tempdir().unwrap();
-        let mut reader = EventReader::new(home.path());
+        let mut reader = EventReader::of_stages(home.path());
         assert!(reader.read_new().is_empty(), "before there is a log");
         let mut log = EventLog::create(home.path()).unwrap();
         log.enter(Stage::Load).unwrap();
@@ -111,14 +125,14 @@ mod tests {
         use rustix::fs::{CWD, FileType, Mode, mknodat};
         let home = tempfile::tempdir().unwrap();
         mknodat(CWD, home.path().join(EVENTS_FILE), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
-        assert!(EventReader::new(home.path()).read_new().is_empty());
+        assert!(EventReader::of_stages(home.path()).read_new().is_empty());
     }
 
     #[test]
     fn a_log_without_end_is_cut() {
         let home = tempfile::tempdir().unwrap();
         std::fs::write(home.path().join(EVENTS_FILE), "{\"stage\":\"load\",\"at\":1}\n".repeat(100_000)).unwrap();
-        let mut reader = EventReader::new(home.path());
+        let mut reader = EventReader::of_stages(home.path());
         assert_eq!(reader.read_new().len(), MAX_EVENTS);
         assert!(reader.read_new().is_empty());
         assert!(reader.cut);

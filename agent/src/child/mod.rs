@@ -6,10 +6,12 @@
 mod command;
 mod confine;
 pub(crate) mod cpus;
+mod energy;
 pub(crate) mod events;
 mod external;
 mod judge;
 mod mark;
+pub(crate) mod orders;
 mod outputs;
 pub(crate) mod progress;
 mod references;
@@ -43,6 +45,7 @@ use crate::{clock, page_cache};
 use events::EventLog;
 use judge::{Judge, Judged};
 use mark::Mark;
+use orders::Orders;
 use progress::Progress;
 use references::References;
 use scores::{FirstClasses, Kept, Scores, not_numbers};
@@ -78,10 +81,11 @@ struct Tools {
     log: EventLog,
     progress: Progress,
     mark: Mark,
+    orders: Orders,
 }
 
 fn prepare(spec_path: &Path) -> io::Result<(Tools, String)> {
-    confine::tie_to_parent()?;
+    let orders = confine::tie_to_parent()?;
     let spec: ChildSpec = serde_json::from_slice(&std::fs::read(spec_path)?)?;
     if spec.schema != SPEC_SCHEMA {
         return Err(io::Error::other(format!("specification of version {}, expected {SPEC_SCHEMA}", spec.schema)));
@@ -91,14 +95,22 @@ fn prepare(spec_path: &Path) -> io::Result<(Tools, String)> {
     let progress = Progress::create(&spec.out)?;
     let mark = Mark::open();
     let confinement = confine::confine(&spec);
-    Ok((Tools { spec, log, progress, mark }, confinement))
+    Ok((Tools { spec, log, progress, mark, orders }, confinement))
 }
 
 fn work(tools: Tools, confinement: String) -> ExitCode {
-    let Tools { spec, log, progress, mark } = tools;
+    let Tools { spec, log, progress, mark, orders } = tools;
     let started = clock::boot();
-    let mut worker =
-        Worker { spec: &spec, log, progress, mark, started, opened: Duration::ZERO, result: ChildResult::default() };
+    let mut worker = Worker {
+        spec: &spec,
+        log,
+        progress,
+        mark,
+        orders,
+        started,
+        opened: Duration::ZERO,
+        result: ChildResult::default(),
+    };
     worker.result.facts.insert("confinement".to_owned(), confinement);
     let code = match worker.perform() {
         // Outputs that are not numbers are found by a process that is otherwise whole.
@@ -164,6 +176,7 @@ struct Worker<'a> {
     log: EventLog,
     progress: Progress,
     mark: Mark,
+    orders: Orders,
     started: Monotonic,
     /// How long it took until the engine's library was there.
     opened: Duration,
@@ -194,6 +207,7 @@ impl Worker<'_> {
             Task::Memory => self.memory(runtime.as_ref()),
             Task::Accuracy { keep_outputs } => self.accuracy(runtime.as_ref(), keep_outputs),
             Task::Operators => self.operators(runtime.as_ref()),
+            Task::Energy => self.energy(runtime.as_ref()),
         };
         let done = if self.spec.index == 0 { self.check_signature(runtime.as_ref(), done) } else { done };
         // A runner has told its own by now.
@@ -390,9 +404,12 @@ impl Worker<'_> {
             return Ok(match self.spec.task {
                 Task::Memory => Examples::first(path, &job.binding, &job.model.signature)?,
                 // Whether the whole of it can be used is better known before anything is measured.
-                Task::Latency { .. } | Task::Accuracy { .. } | Task::Operators | Task::Describe | Task::Probe => {
-                    self.examples()?.inputs(0)?
-                }
+                Task::Latency { .. }
+                | Task::Accuracy { .. }
+                | Task::Operators
+                | Task::Energy
+                | Task::Describe
+                | Task::Probe => self.examples()?.inputs(0)?,
             });
         }
         if job.model.signature.inputs.is_empty() {

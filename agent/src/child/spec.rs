@@ -67,6 +67,8 @@ pub(crate) enum Task {
     Accuracy { keep_outputs: bool },
     /// Has the engine tell of its operators.
     Operators,
+    /// Works and rests in turn, as the parent orders.
+    Energy,
 }
 
 impl ChildSpec {

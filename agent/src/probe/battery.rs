@@ -8,7 +8,7 @@ use super::files::Files;
 pub(crate) const CHARGE: &str = "battery/charge";
 pub(crate) const TEMPERATURE: &str = "battery/temperature";
 
-const FOLDER: &str = "sys/class/power_supply";
+pub(crate) const FOLDER: &str = "sys/class/power_supply";
 
 /// What the battery says of itself.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,7 +61,7 @@ pub(super) fn readings(files: &Files) -> Vec<SensorReading> {
 }
 
 /// The supply that calls itself a battery and is the device's own: a mouse is a battery as well.
-fn find(files: &Files) -> Option<String> {
+pub(crate) fn find(files: &Files) -> Option<String> {
     files.entries(FOLDER, "").into_iter().find(|place| {
         let kind = files.text(&format!("{place}/type"));
         let scope = files.text(&format!("{place}/scope"));

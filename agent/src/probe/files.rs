@@ -11,21 +11,21 @@ use seatrial_core::reason::{Code, Reason};
 const MAX_BYTES: u64 = 1 << 20;
 
 #[derive(Debug, Clone)]
-pub(super) struct Files {
+pub(crate) struct Files {
     root: PathBuf,
 }
 
 impl Files {
-    pub(super) fn new(root: &Path) -> Self {
+    pub(crate) fn new(root: &Path) -> Self {
         Self { root: root.to_owned() }
     }
 
-    pub(super) fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
     /// The text of a file without surrounding white space and trailing NULs.
-    pub(super) fn text(&self, path: &str) -> Reading<String> {
+    pub(crate) fn text(&self, path: &str) -> Reading<String> {
         let read = std::fs::File::open(self.place(path)).and_then(|file| {
             let mut bytes = Vec::new();
             file.take(MAX_BYTES).read_to_end(&mut bytes)?;
@@ -40,7 +40,7 @@ impl Files {
         }
     }
 
-    pub(super) fn number<T: FromStr>(&self, path: &str) -> Reading<T> {
+    pub(crate) fn number<T: FromStr>(&self, path: &str) -> Reading<T> {
         match self.text(path) {
             Reading::Present(text) => {
                 Reading::from_option(text.parse().ok(), format!("/{path} holds {:?}, not a number", clip(&text)))
@@ -50,7 +50,7 @@ impl Files {
     }
 
     /// Paths of the entries of a folder whose names have a prefix, by the number after it.
-    pub(super) fn entries(&self, folder: &str, prefix: &str) -> Vec<String> {
+    pub(crate) fn entries(&self, folder: &str, prefix: &str) -> Vec<String> {
         let entries = std::fs::read_dir(self.place(folder)).into_iter().flatten();
         let mut found: Vec<(u32, String)> = entries
             .filter_map(|entry| {
@@ -63,7 +63,7 @@ impl Files {
         found.into_iter().map(|(_, path)| path).collect()
     }
 
-    pub(super) fn exists(&self, path: &str) -> bool {
+    pub(crate) fn exists(&self, path: &str) -> bool {
         self.place(path).exists()
     }
 

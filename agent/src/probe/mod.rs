@@ -6,7 +6,7 @@ pub(crate) mod battery;
 mod cooling;
 mod cpu;
 mod evidence;
-mod files;
+pub(crate) mod files;
 mod frequency;
 mod gpu;
 mod identity;
@@ -16,7 +16,7 @@ mod os;
 pub(crate) use os::abi;
 mod power;
 pub(crate) mod thermal;
-mod tool;
+pub(crate) mod tool;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -91,6 +91,7 @@ impl Probe {
             packages: Vec::new(),
             interpreters: BTreeMap::new(),
             findings: None,
+            battery: None,
             simulated,
         };
         if let Some((findings, _)) = self.seen() {
@@ -201,6 +202,16 @@ impl Probe {
     /// The CPUs of an affinity on this device, as placement decides it; `None` for any.
     pub fn resolve_affinity(&self, affinity: &Affinity) -> Result<Option<Vec<u16>>, Reason> {
         placement::cpus_of(affinity, &cpu::read(&self.files))
+    }
+
+    /// What names the build of the system: its fingerprint, or that of its kernel.
+    pub fn build(&self) -> String {
+        let fingerprint = self.seen().and_then(|(findings, _)| findings.fingerprint.present());
+        match (fingerprint, os::kernel(&self.files)) {
+            (Some(found), _) => found.value.clone(),
+            (None, Reading::Present(kernel)) => format!("kernel {kernel}"),
+            (None, Reading::Absent(_)) => "unknown".to_owned(),
+        }
     }
 
     pub fn root(&self) -> PathBuf {

@@ -15,9 +15,9 @@ const MAX_OUTPUT: u64 = 4 << 20;
 
 /// The program under the root; of a real device also one that is found by its name.
 fn program(root: &Path, name: &OsStr) -> Option<PathBuf> {
-    let own = root.join("system/bin").join(name);
-    if own.exists() {
-        return Some(own);
+    let own = ["system/bin", "usr/bin"].map(|folder| root.join(folder).join(name)).into_iter().find(|own| own.exists());
+    if own.is_some() {
+        return own;
     }
     (root == Path::new("/")).then(|| PathBuf::from(name))
 }
@@ -25,7 +25,7 @@ fn program(root: &Path, name: &OsStr) -> Option<PathBuf> {
 /// What a program prints before its time is over.
 ///
 /// Output before an end in failure is kept with it; of a program that did not end there is only the reason.
-pub(super) fn run(root: &Path, words: &[impl AsRef<OsStr>], within: Duration) -> (String, Ending) {
+pub(crate) fn run(root: &Path, words: &[impl AsRef<OsStr>], within: Duration) -> (String, Ending) {
     let missing = || ("not found".to_owned(), Ending::Failed(127));
     let Some((name, arguments)) = words.split_first() else { return missing() };
     let Some(program) = program(root, name.as_ref()) else { return missing() };

@@ -74,6 +74,7 @@ pub(crate) fn job(runtime: &str, file_name: &str, bytes: &[u8]) -> JobSpec {
             },
             processes: 1,
             interval: None,
+            energy: None,
         },
         limits: Limits {
             memory_bytes: 2 << 30,

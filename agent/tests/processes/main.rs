@@ -7,6 +7,7 @@ mod common;
 mod contention;
 mod custom;
 mod datasets;
+mod energy;
 mod engines;
 mod external;
 mod memory;

@@ -28,6 +28,7 @@ impl Scale {
             "MiB" => &[(1024.0, "MiB", 1.0), (f64::INFINITY, "GiB", 1.0 / 1024.0)],
             "s" => &[(f64::INFINITY, "s", 1.0)],
             "1/s" => &[(f64::INFINITY, "1/s", 1.0)],
+            "mJ" => &[(1.0, "µJ", 1e3), (1e3, "mJ", 1.0), (f64::INFINITY, "J", 1e-3)],
             "°C" => &[(f64::INFINITY, "°C", 1.0)],
             "dB" => &[(f64::INFINITY, "dB", 1.0)],
             _ if format::is_share(metric) => &[(f64::INFINITY, "%", 100.0)],

@@ -17,10 +17,11 @@ struct NumberColumn {
     head: &'static str,
 }
 
-const NUMBERS: [NumberColumn; 12] = [
+const NUMBERS: [NumberColumn; 13] = [
     NumberColumn { metric: "model_size_mb", head: "size" },
     NumberColumn { metric: "lat_p50_ms", head: "p50" },
     NumberColumn { metric: "lat_p90_ms", head: "p90" },
+    NumberColumn { metric: "energy_per_infer_mj", head: "energy" },
     NumberColumn { metric: "top1", head: "top-1" },
     NumberColumn { metric: "map", head: "mAP" },
     NumberColumn { metric: "miou", head: "mIoU" },

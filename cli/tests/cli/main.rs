@@ -10,6 +10,7 @@ mod databases;
 mod demo;
 mod disks;
 mod doors;
+mod energy;
 mod evaluation;
 mod kills;
 #[path = "../../../adb/tests/real/lab.rs"]

@@ -163,12 +163,18 @@ impl Fleet {
 
     /// The same, with more in its environment.
     pub fn start_agent_with(&mut self, environment: &[(&str, &str)]) {
+        self.start_agent_told(&[], environment);
+    }
+
+    /// The same, told more.
+    pub fn start_agent_told(&mut self, more: &[&str], environment: &[(&str, &str)]) {
         let log = std::fs::File::options().create(true).append(true).open(self.person.path("agent.log")).unwrap();
         let agent = self
             .person
             .command()
             .args(["agent", "run", "--load-wait", "0", "--server", &self.address, "--folder"])
             .arg(&self.agent_folder)
+            .args(more)
             .envs(environment.iter().copied())
             .stderr(log)
             .spawn()

@@ -268,7 +268,7 @@ pub fn can_do(runtime: &str, profile: ProfileKind, has_dataset: bool) -> Result<
             Err(Reason::new(Code::ProgramTakesNoDataset, &[("runtime", &runtime)]))
         }
         ProfileKind::Quick | ProfileKind::Full => Ok(()),
-        ProfileKind::Sustained | ProfileKind::Paced | ProfileKind::AccuracyOnly => {
+        ProfileKind::Sustained | ProfileKind::Paced | ProfileKind::AccuracyOnly | ProfileKind::Energy => {
             let arguments: [(&str, &dyn fmt::Display); 2] = [("runtime", &runtime), ("profile", &profile.as_str())];
             Err(Reason::new(Code::ProgramHasNoProfile, &arguments))
         }

@@ -354,7 +354,10 @@ fn counter(trace: &Recording) -> (Known<f64>, Known<f64>) {
 
 /// The trace that [`calibrate`] reads: kind and length in s of each phase. A minute is what a constant current needs to
 /// be called so, and twelve updates of a gauge that is as slow as 5 s.
-pub const TRACE: [(PhaseKind, f64); 3] = [(PhaseKind::Idle, 60.0), (PhaseKind::Load, 60.0), (PhaseKind::Idle, 60.0)];
+pub const TRACE: [(PhaseKind, f64); 3] =
+    [(PhaseKind::Idle, TRACE_PHASE_S), (PhaseKind::Load, TRACE_PHASE_S), (PhaseKind::Idle, TRACE_PHASE_S)];
+/// Each of its phases, in s.
+pub const TRACE_PHASE_S: f64 = 60.0;
 /// How often it is polled, in s.
 pub const TRACE_POLL_S: f64 = 0.05;
 

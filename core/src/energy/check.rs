@@ -62,7 +62,7 @@ pub fn check(
 }
 
 /// The battery, or what the meter sees, must have been the only source of power for the whole time.
-fn unfed(recording: &Recording) -> Result<(), Reason> {
+pub(super) fn unfed(recording: &Recording) -> Result<(), Reason> {
     let discharging = |reading: &super::source::BatteryReading| {
         reading.charging == Some(ChargingState::Discharging) || reading.powered == Some(false)
     };

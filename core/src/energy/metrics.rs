@@ -1,28 +1,26 @@
 //! The numbers as metrics: what is below resolution, or not known, is absent with that as its reason.
 
 use super::estimate::{Energy, Figure};
-use crate::metric::{Better, Metric, MetricKind};
+use super::grade::Grade;
+use crate::metric::Metric;
 use crate::reading::Reading;
 use crate::reason::{Code, Reason};
 
-const fn kind(name: &'static str, unit: &'static str, better: Better, meaning: &'static str) -> MetricKind {
-    MetricKind { name, unit, better, meaning }
-}
-
 /// The metrics of an energy measurement, in the order of [`of`].
-pub const KINDS: [MetricKind; 9] = [
-    kind("energy_per_infer_mj", "mJ", Better::Lower, "energy of one inference beside the same process doing nothing"),
-    kind("energy_gross_per_infer_mj", "mJ", Better::Lower, "all that the device drew for one inference, idle included"),
-    kind("power_net_w", "W", Better::Lower, "power under load minus power in idle"),
-    kind("power_gross_w", "W", Better::Lower, "power under load"),
-    kind("power_idle_w", "W", Better::Neither, "power with the model loaded and nothing to do"),
-    kind("drain_mah", "mAh", Better::Neither, "charge that the battery gave in the load phases"),
-    kind("drain_pct_per_hour", "%/h", Better::Lower, "share of a new battery that an hour under load takes"),
-    kind("drain_pct_per_1k", "%", Better::Lower, "share of a new battery that 1,000 inferences take"),
-    kind("battery_temp_rise_c", "°C", Better::Lower, "temperature of the battery at the end minus at the start"),
+pub const NAMES: [&str; 10] = [
+    "energy_per_infer_mj",
+    "energy_gross_per_infer_mj",
+    "power_net_w",
+    "power_gross_w",
+    "power_idle_w",
+    "drain_mah",
+    "drain_pct_per_hour",
+    "drain_pct_per_1k",
+    "battery_temp_rise_c",
+    "energy_grade",
 ];
 
-/// One metric for each of [`KINDS`].
+/// One metric for each of [`NAMES`].
 #[must_use]
 pub fn of(energy: &Energy) -> Vec<Metric> {
     let figures = [
@@ -36,19 +34,37 @@ pub fn of(energy: &Energy) -> Vec<Metric> {
         &energy.percent_per_1k,
         &energy.temperature_rise_c,
     ];
-    KINDS.iter().zip(figures).map(|(kind, figure)| metric(kind, figure)).collect()
+    let grade = match energy.grade {
+        // Without a number there is nothing to be worth anything.
+        Grade::E4 => Metric::absent(GRADE, energy.why.text()),
+        Grade::E0 => Metric::exact(GRADE, 0.0),
+        Grade::E1 => Metric::exact(GRADE, 1.0),
+        Grade::E2 => Metric::exact(GRADE, 2.0),
+        Grade::E3 => Metric::exact(GRADE, 3.0),
+    };
+    NAMES.iter().zip(figures).map(|(name, figure)| metric(name, figure)).chain([grade]).collect()
 }
 
-fn metric(kind: &MetricKind, figure: &Figure) -> Metric {
+/// The grade as a number, of which less is better.
+pub const GRADE: &str = "energy_grade";
+
+/// Every metric without a value, for one reason.
+#[must_use]
+pub fn absent(why: &str) -> Vec<Metric> {
+    NAMES.iter().map(|name| Metric::absent(name, why)).collect()
+}
+
+fn metric(name: &str, figure: &Figure) -> Metric {
+    let unit = crate::metric::kind(name).map_or("1", |kind| kind.unit);
     let value = match figure {
         Figure::Number(estimate) => Reading::Present(*estimate),
         Figure::AtMost(most) => {
             let most = format!("{most:.3}");
-            Reading::absent(Reason::new(Code::BelowResolution, &[("most", &most), ("unit", &kind.unit)]).text())
+            Reading::absent(Reason::new(Code::BelowResolution, &[("most", &most), ("unit", &unit)]).text())
         }
         Figure::Absent(why) => Reading::absent(why.text()),
     };
-    Metric { name: kind.name.to_owned(), unit: kind.unit.to_owned(), value }
+    Metric::new(name, value)
 }
 
 #[cfg(test)]
@@ -65,9 +81,15 @@ mod tests {
             ..Energy::none(&why)
         };
         let metrics = of(&energy);
-        assert_eq!(metrics.len(), KINDS.len());
+        assert_eq!(metrics.len(), NAMES.len());
         assert_eq!(metrics[0].value.reason(), Some("below resolution: at most 12.346 mJ"));
         assert_eq!(metrics[1].value.present().map(|it| it.value), Some(80.0));
         assert_eq!(metrics[2].value.reason(), Some(why.text()));
+        let grade = |grade| of(&Energy { grade, ..energy.clone() }).pop().unwrap();
+        assert_eq!(grade(Grade::E1).value.present().map(|it| it.value), Some(1.0));
+        assert_eq!(grade(Grade::E4).value.reason(), Some(why.text()), "no number is no grade");
+        for metric in &metrics {
+            assert!(crate::metric::kind(&metric.name).is_some_and(|kind| kind.unit == metric.unit), "{metric:?}");
+        }
     }
 }

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::bootstrap::{LEAST_PAIRS, MOST_PAIRS};
-use super::calibrate::Calibration;
+use super::calibrate::{Calibration, TRACE_PHASE_S};
 use super::estimate;
 use super::recording::{Meter, PhaseKind, Recording};
 use super::signal::{Signals, counter_mah, counter_step_mah};
@@ -48,26 +48,48 @@ impl Route {
 pub struct Limits {
     /// Pairs of idle and load; from [`LEAST_PAIRS`] on there is an interval, and above [`MOST_PAIRS`] nothing is used.
     pub most_pairs: usize,
+    /// Shortest phase after it has settled, in s: from half a minute on longer ones gain little.
+    #[serde(default = "shortest")]
+    pub shortest_phase_s: f64,
     /// Longest phase, in s.
     pub longest_phase_s: f64,
-    /// Longest measurement, in s.
+    /// Longest measurement with its calibration, in s.
     pub longest_s: f64,
     /// It ends when the battery's level falls to this, in %.
     pub least_level_percent: f64,
     /// It ends when the half-width of the net power's interval is this share of it.
     pub precision: f64,
+    /// Each of the three phases of the trace that calibrates, in s.
+    #[serde(default = "trace_phase")]
+    pub trace_phase_s: f64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { most_pairs: 12, longest_phase_s: 600.0, longest_s: 3600.0, least_level_percent: 20.0, precision: 0.05 }
+        Self {
+            most_pairs: 12,
+            shortest_phase_s: SHORTEST_S,
+            longest_phase_s: 600.0,
+            longest_s: 3600.0,
+            least_level_percent: 20.0,
+            precision: 0.05,
+            trace_phase_s: TRACE_PHASE_S,
+        }
     }
+}
+
+const fn shortest() -> f64 {
+    SHORTEST_S
+}
+
+const fn trace_phase() -> f64 {
+    TRACE_PHASE_S
 }
 
 /// Updates of the gauge in a phase at least, after it has settled.
 const UPDATES: f64 = 10.0;
 /// A phase at least, after it has settled, in s: half of the error of 10 s, and longer ones gain little more.
-const SHORTEST_S: f64 = 30.0;
+pub const SHORTEST_S: f64 = 30.0;
 /// Counts of a charge counter in all phases of one kind together, where there is nothing else: 5 % of one count.
 pub const LEAST_COUNTS: u32 = 20;
 /// Update period of a counter that is not known, in s: the slowest gauges of phones.
@@ -88,7 +110,7 @@ pub struct Timing {
 
 impl Timing {
     #[must_use]
-    pub fn of(route: Route, meter: Option<&Meter>, calibration: &Calibration) -> Self {
+    pub fn of(route: Route, meter: Option<&Meter>, calibration: &Calibration, shortest_s: f64) -> Self {
         let known = |value: &super::calibrate::Known<f64>| value.present().map(|found| found.value);
         let (period, lag) = match route {
             Route::Meter => (meter.map_or(0.0, |meter| meter.period_s), 0.0),
@@ -98,7 +120,7 @@ impl Timing {
             Route::Counter => (known(&calibration.period_s).unwrap_or(SLOW_PERIOD_S), 0.0),
         };
         let settle_s = (2.0 * period).max(SETTLED * lag);
-        Self { settle_s, phase_s: settle_s + SHORTEST_S.max(UPDATES * period), poll_s: (period / 2.0).clamp(0.1, 2.5) }
+        Self { settle_s, phase_s: settle_s + shortest_s.max(UPDATES * period), poll_s: (period / 2.0).clamp(0.1, 2.5) }
     }
 }
 
@@ -142,13 +164,13 @@ impl Plan {
     /// `meter` where there is one, with its period; its trace may still be empty.
     pub fn of(meter: Option<&Meter>, calibration: &Calibration, limits: Limits) -> Result<Self, Reason> {
         let route = Route::of(meter, calibration)?;
-        Ok(Self { route, timing: Timing::of(route, meter, calibration), limits })
+        Ok(Self { route, timing: Timing::of(route, meter, calibration, limits.shortest_phase_s), limits })
     }
 
     /// What comes after what was seen. The same recording gives the same step.
     #[must_use]
     pub fn next(&self, seen: &Recording, calibration: &Calibration) -> Step {
-        let Limits { most_pairs, longest_phase_s, longest_s, least_level_percent, precision } = self.limits;
+        let Limits { most_pairs, longest_phase_s, longest_s, least_level_percent, precision, .. } = self.limits;
         let end = |code, arguments: &[(&str, &dyn std::fmt::Display)]| Step::End(Reason::new(code, arguments));
         let by_battery = seen.meter.as_ref().is_none_or(|meter| meter.scope == Scope::Battery);
         if by_battery && seen.fed().is_some() {

@@ -45,7 +45,9 @@ pub struct Meter {
 }
 
 /// Phases in turn, beginning and ending with idle, and the readings over them in order of time.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+///
+/// As text it has a column for each value: [`super::columns`].
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Recording {
     pub phases: Vec<Phase>,
     pub battery: Vec<BatteryReading>,

@@ -126,6 +126,8 @@ pub enum Field {
     Level,
     Charging,
     Temperature,
+    /// Power, or energy since some start, of a meter.
+    Power,
 }
 
 impl Field {
@@ -138,6 +140,7 @@ impl Field {
             Self::Level => "level",
             Self::Charging => "charging",
             Self::Temperature => "temperature",
+            Self::Power => "power",
         }
     }
 }
@@ -193,7 +196,9 @@ impl State {
         let seconds = last.0 - first.0;
         let moves = match field {
             Field::Current => values.iter().any(|(_, value)| value != &first.1),
-            Field::Voltage | Field::Counter | Field::Level | Field::Charging | Field::Temperature => true,
+            Field::Voltage | Field::Counter | Field::Level | Field::Charging | Field::Temperature | Field::Power => {
+                true
+            }
         };
         if moves || seconds < CONSTANT_S {
             return Self::Ok;

@@ -133,10 +133,19 @@ pub fn judge(window: &Window, conditions: &Conditions<'_>, limits: &Limits) -> V
             reasons.extend(clock_changed(conditions, limits));
             reasons.extend(drifted(conditions, limits));
         }
-        ProfileKind::Sustained | ProfileKind::Paced | ProfileKind::AccuracyOnly => {}
+        ProfileKind::Sustained | ProfileKind::Paced | ProfileKind::AccuracyOnly | ProfileKind::Energy => {}
     }
     let process = conditions.series.process;
     reasons.into_iter().map(|reason| reason.of_process(process)).collect()
+}
+
+/// Why a window is no evidence of what a device draws: it slept, or others computed. Load and rest in turn change the
+/// clock and the temperature by themselves.
+#[must_use]
+pub fn judge_energy(window: &Window, limits: &Limits) -> Vec<Reason> {
+    let mut reasons: Vec<Reason> = asleep(window, limits).into_iter().collect();
+    reasons.extend(foreign_cpu(window, limits));
+    reasons
 }
 
 fn percent(share: f64) -> String {
@@ -237,7 +246,7 @@ fn switched_out(window: &Window, limits: &Limits) -> Option<Reason> {
 fn stood_still(window: &Window, conditions: &Conditions<'_>, limits: &Limits) -> Option<Reason> {
     let back_to_back = match conditions.profile {
         ProfileKind::Quick | ProfileKind::Full | ProfileKind::Sustained => true,
-        ProfileKind::Paced | ProfileKind::AccuracyOnly => false,
+        ProfileKind::Paced | ProfileKind::AccuracyOnly | ProfileKind::Energy => false,
     };
     let on_cpu = match conditions.accelerator {
         Accelerator::Cpu => true,

@@ -6,6 +6,7 @@ use super::{latency, paced, stats, sustained, task, told};
 use crate::accuracy::classification::{self, Classification};
 use crate::accuracy::golden::{self, Comparison};
 use crate::dataset::Task;
+use crate::energy::{self, Grade};
 use crate::job::{DatasetRef, JobSpec};
 use crate::metric::{Estimate, Metric};
 use crate::model::{Axis, Signature, TensorSpec};
@@ -41,15 +42,21 @@ pub fn summarise(spec: &JobSpec, report: &Report) -> Summary {
     let Samples { series, problems } = Samples::read(report);
     let mut metrics = Vec::new();
     let mut invalid = problems;
-    if spec.profile.kind != ProfileKind::AccuracyOnly {
+    if spec.profile.kind == ProfileKind::Energy {
+        metrics.extend(energy(spec, report, &mut invalid));
+    } else if spec.profile.kind != ProfileKind::AccuracyOnly {
         metrics.extend(phases(spec, report));
         metrics.extend(timing(spec, report, &series));
         invalid.extend(interfered(spec, report, &series));
         invalid.extend(sensors_dropped(report));
     }
-    metrics.extend(memory(report));
+    if spec.profile.kind != ProfileKind::Energy {
+        metrics.extend(memory(report));
+    }
     metrics.extend(task_metrics(spec, report, &mut invalid));
-    metrics.push(determinism(report));
+    if spec.profile.kind != ProfileKind::Energy || spec.dataset.is_some() {
+        metrics.push(determinism(report));
+    }
     metrics.push(Metric::exact("model_size_mb", spec.model.manifest.size() as f64 / 1e6));
 
     sort_as_registered(&mut metrics);
@@ -100,7 +107,7 @@ fn phases(spec: &JobSpec, report: &Report) -> [Metric; 5] {
     );
     let plain = |process: &&ProcessRecord| match process.role {
         ProcessRole::Latency | ProcessRole::Memory | ProcessRole::Accuracy => true,
-        ProcessRole::Operators => false,
+        ProcessRole::Operators | ProcessRole::Energy => false,
     };
     let later = || report.processes.iter().filter(plain).filter(|process| first.is_some_and(|it| process.index > it));
     let warm: Vec<f64> = later().filter_map(|process| process.load_ms).collect();
@@ -192,7 +199,7 @@ fn timing(spec: &JobSpec, report: &Report, series: &[Series]) -> Vec<Metric> {
         }
         (ProfileKind::Paced, []) => metrics.extend(absent(&["paced_missed"])),
         (ProfileKind::Paced, series) => metrics.push(paced::missed(series, spec.profile.interval)),
-        (ProfileKind::AccuracyOnly, _) => {}
+        (ProfileKind::AccuracyOnly | ProfileKind::Energy, _) => {}
     }
     metrics
 }
@@ -250,6 +257,25 @@ fn temperature_rise(spec: &JobSpec, report: &Report) -> Metric {
             }),
         ),
     }
+}
+
+/// What the device drew. What makes a number incomparable makes it invalid; where there is none, its reason says why.
+fn energy(spec: &JobSpec, report: &Report, invalid: &mut Vec<Reason>) -> Vec<Metric> {
+    let Some(record) = &report.energy else {
+        if ran(report) {
+            invalid.push(Reason::new(Code::EnergyUnrecorded, &[]));
+        }
+        return energy::metrics::absent(&missing(report, "recording of what the device drew"));
+    };
+    let energy = record.energy(spec.seed);
+    if energy.grade != Grade::E4 {
+        invalid.extend(energy.flags.iter().cloned());
+        let limits = interference::Limits::default();
+        let windows = report.processes.iter().filter(|process| process.role == ProcessRole::Energy);
+        invalid
+            .extend(windows.filter_map(|it| it.window.as_ref()).flat_map(|it| interference::judge_energy(it, &limits)));
+    }
+    energy::metrics::of(&energy)
 }
 
 /// Judges every process that measured.

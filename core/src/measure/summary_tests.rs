@@ -125,9 +125,9 @@ fn a_quick_run_has_every_metric_that_applies_and_no_other() {
 
 #[test]
 fn every_metric_that_any_profile_gives_is_registered_once_with_its_unit() {
-    use ProfileKind::{AccuracyOnly, Full, Paced, Quick, Sustained};
+    use ProfileKind::{AccuracyOnly, Energy, Full, Paced, Quick, Sustained};
     let mut seen = std::collections::BTreeSet::new();
-    for kind in [Quick, Full, Sustained, Paced, AccuracyOnly] {
+    for kind in [Quick, Full, Sustained, Paced, AccuracyOnly, Energy] {
         for task in std::iter::once(None).chain(Task::ALL.map(Some)) {
             for report in [report(), quick_report(), golden_report(&[comparison()])] {
                 let summary = summarise(&spec(kind, task, 1), &report);
@@ -261,6 +261,8 @@ fn a_success_without_a_sample_is_invalid_whatever_the_profile_measures() {
         let fallback = Report { outcome: Outcome::OkFallback, ..report() };
         assert_eq!(summarise(&spec, &fallback).invalid, [none.as_str()], "{kind:?}");
     }
+    let nothing = summarise(&spec(ProfileKind::Energy, None, 1), &report());
+    assert_eq!(nothing.invalid, ["the report carries no recording of what the device drew"]);
     let nothing = summarise(&spec(ProfileKind::AccuracyOnly, Some(Task::Golden), 1), &report());
     assert_eq!(nothing.invalid, ["accuracy: the report carries no comparison with the reference"]);
     let nothing = summarise(&spec(ProfileKind::AccuracyOnly, Some(Task::Classification), 1), &report());

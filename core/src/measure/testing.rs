@@ -56,6 +56,7 @@ pub(super) fn report() -> Report {
         figures: Vec::new(),
         determinism: Reading::absent("not repeated"),
         operators: Reading::absent("not asked"),
+        energy: None,
         memory: Reading::absent("no memory pass"),
         log: String::new(),
         bounds_hit: Vec::new(),

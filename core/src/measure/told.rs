@@ -15,11 +15,13 @@ pub const PREFIX: &str = "told.";
 /// the processes of an attempt.
 pub const ALGORITHM: &str = "as-told-1";
 
-/// What the figures of a report were derived with: as told, where a program has told any.
+/// What the figures of a report were derived with: as told, where a program has told any, and what derives energy.
 #[must_use]
 pub fn algorithm(report: &Report) -> String {
     let told = programs(report).any(|(_, program)| !program.told.is_empty());
-    if told { format!("{}+{ALGORITHM}", super::ALGORITHM) } else { super::ALGORITHM.to_owned() }
+    let of_energy = report.energy.as_ref().map(|_| crate::energy::ALGORITHM);
+    let more = told.then_some(ALGORITHM).into_iter().chain(of_energy);
+    more.fold(super::ALGORITHM.to_owned(), |all, one| format!("{all}+{one}"))
 }
 
 fn programs(report: &Report) -> impl Iterator<Item = (&ProcessRecord, &ProgramRun)> {

@@ -68,6 +68,7 @@ pub(crate) fn phone(number: u8) -> DeviceRow {
             packages: Vec::new(),
             interpreters: BTreeMap::new(),
             findings: None,
+            battery: None,
             simulated: false,
         },
         labels: [("shelf".to_owned(), "A3".to_owned())].into(),

@@ -5,6 +5,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::energy::Limits as EnergyLimits;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ProfileKind {
@@ -13,6 +15,7 @@ pub enum ProfileKind {
     Sustained,
     Paced,
     AccuracyOnly,
+    Energy,
 }
 
 impl ProfileKind {
@@ -24,6 +27,7 @@ impl ProfileKind {
             Self::Sustained => "sustained",
             Self::Paced => "paced",
             Self::AccuracyOnly => "accuracy_only",
+            Self::Energy => "energy",
         }
     }
 }
@@ -69,10 +73,15 @@ pub struct MeasurementProfile {
     pub processes: u8,
     /// For `paced`: one inference is due every interval, and one that is late is a missed deadline.
     pub interval: Option<Duration>,
+    /// For `energy`: what the measurement may cost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub energy: Option<EnergyLimits>,
 }
 
 /// Of a profile that only time bounds: what does not fit into its [`room`](MeasurementProfile::room) is thinned.
 pub const ANY_SAMPLES: u32 = u32::MAX;
+/// Longest energy measurement with its calibration, in s: what its stage's default deadline leaves.
+pub const LONGEST_ENERGY_S: f64 = 825.0;
 /// Samples that the processes of one attempt keep together, so that a report always fits its message.
 pub const MAX_SAMPLES: u32 = 400_000;
 
@@ -85,7 +94,7 @@ impl MeasurementProfile {
             ProfileKind::Full => (1024, 60, 600, 3),
             ProfileKind::Sustained => (64, 600, 1800, 1),
             ProfileKind::Paced => (64, 30, 600, 1),
-            ProfileKind::AccuracyOnly => (0, 0, 0, 0),
+            ProfileKind::AccuracyOnly | ProfileKind::Energy => (0, 0, 0, 0),
         };
         Self {
             kind,
@@ -99,6 +108,8 @@ impl MeasurementProfile {
             },
             processes,
             interval: (kind == ProfileKind::Paced).then_some(Duration::from_millis(33)),
+            energy: (kind == ProfileKind::Energy)
+                .then(|| EnergyLimits { longest_s: LONGEST_ENERGY_S, ..EnergyLimits::default() }),
         }
     }
 

@@ -30,7 +30,9 @@ pub use describe::read_again;
 pub use evidence::{Collected, Ending, MAX_PIECE_BYTES, Piece, RawEvidence};
 pub use glob::matches as path_matches;
 pub use graphics::{Gpu, GpuDriver, Library};
-pub use measurement::{ANY_SAMPLES, MAX_SAMPLES, MeasurementProfile, ProfileKind, StopRule, WarmupRule};
+pub use measurement::{
+    ANY_SAMPLES, LONGEST_ENERGY_S, MAX_SAMPLES, MeasurementProfile, ProfileKind, StopRule, WarmupRule,
+};
 pub use names::Naming;
 pub use plan::{Source, Step};
 pub use properties::{MAX_PROPERTIES, Properties};

@@ -210,6 +210,18 @@ pub(super) struct ProfileTable {
     #[serde(default)]
     #[schemars(range(min = 0.1, max = 60_000.0))]
     pub interval_ms: Option<f64>,
+    /// For "energy": pairs of idle and load, at most.
+    #[serde(default)]
+    #[schemars(range(min = 6, max = 24))]
+    pub max_pairs: Option<usize>,
+    /// For "energy": length in seconds of each phase of idle or load after it has settled, at least.
+    #[serde(default)]
+    #[schemars(range(min = 5.0, max = 300.0))]
+    pub phase_seconds: Option<f64>,
+    /// For "energy": length in seconds of each of the three phases by which an unknown gauge is calibrated.
+    #[serde(default)]
+    #[schemars(range(min = 10.0, max = 120.0))]
+    pub calibration_seconds: Option<f64>,
     /// When warming up ends.
     #[serde(default)]
     pub warmup: Option<WarmupTable>,

@@ -3,6 +3,7 @@
 
 pub mod burnup;
 pub mod confusion;
+pub mod energy;
 pub mod histogram;
 pub mod minutes;
 pub mod percentiles;

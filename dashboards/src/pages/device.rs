@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use seatrial_core::device::{DeviceState, RuntimeOffer};
+use seatrial_core::energy::source::{ChargingState, Field};
+use seatrial_core::energy::{BatteryFacts, SourceRecord, care};
 use seatrial_core::ids::JobId;
 use seatrial_core::reading::Reading;
 use seatrial_core::store::{DeviceRow, JobRow, ServiceRow, TransitionRow};
@@ -13,10 +15,10 @@ use serde::Serialize;
 use super::findings::{self, FindingLines};
 use super::fleet::quarantine;
 use super::present::Present;
-use super::{JobLines, Numbers, job_line, numbers_of, reading};
+use super::{JobLines, Numbers, job, job_line, numbers_of, reading};
 use crate::Dashboards;
 use crate::failure::Failure;
-use crate::format::{DASH, Moments, count, memory_size};
+use crate::format::{DASH, Moments, count, memory_size, significant};
 use crate::frame::{Frame, Nav};
 use crate::html::{self, Html};
 use crate::i18n::Words;
@@ -89,6 +91,7 @@ struct Page {
     sensors: Vec<(String, String)>,
     /// `None` of an agent that does not tell.
     findings: Option<FindingLines>,
+    battery: Option<BatteryLines>,
     labels: Vec<(String, String)>,
     evidence: Vec<(String, String)>,
     transitions: Vec<TransitionLine>,
@@ -140,6 +143,7 @@ pub(crate) async fn page(
             },
             sensors: sensors(device, words),
             findings: profile.findings.as_ref().map(|findings| findings::lines(findings, words)),
+            battery: profile.battery.as_ref().map(|battery| battery_lines(battery, words)),
             labels: device.labels.clone().into_iter().collect(),
             evidence: evidence(device, words),
             commands: commands(device, words),
@@ -256,6 +260,64 @@ fn facts(device: &DeviceRow, words: Words) -> Vec<(String, String)> {
         fact("device.abi", profile.abi.clone()),
         fact("device.api", reading(&api, words)),
     ]
+}
+
+/// What a battery tells of itself.
+struct BatteryLines {
+    /// Why it may swell.
+    risks: Vec<String>,
+    facts: Vec<(String, String)>,
+    /// What is known of its gauge, and what shows it.
+    calibration: Vec<(String, String, String)>,
+    uncalibrated: bool,
+    /// Sources that give a current or a charge, or why they do not.
+    sources: Vec<(String, String)>,
+}
+
+fn battery_lines(battery: &BatteryFacts, words: Words) -> BatteryLines {
+    let BatteryFacts { sources, pack, reading: now, calibration } = battery;
+    let fact = |key: &str, value: String| (words.t(key).into_owned(), value);
+    let shown = |value: Option<f64>, unit: &str| {
+        value.map_or_else(|| DASH.to_string(), |value| format!("{} {unit}", significant(value)))
+    };
+    let charge = |microamp_hours: &Reading<u64>| match microamp_hours {
+        Reading::Present(value) => format!("{} mAh", count(value / 1000)),
+        Reading::Absent(why) => words.absent(why),
+    };
+    let state = now.charging.map(|state| match state {
+        ChargingState::Unknown => "device.battery_unknown",
+        ChargingState::Charging => "device.battery_charging",
+        ChargingState::Discharging => "device.battery_discharging",
+        ChargingState::NotCharging => "device.battery_not_charging",
+        ChargingState::Full => "device.battery_full",
+    });
+    let state = state.map_or_else(|| DASH.to_string(), |key| words.t(key).into_owned());
+    let share = pack.health_share().map(|share| share * 100.0);
+    let told = |source: &&SourceRecord| matches!(source.field, Field::Current | Field::Counter | Field::Power);
+    BatteryLines {
+        risks: care::swelling_risk(pack, now).iter().map(|risk| words.reason(risk)).collect(),
+        facts: vec![
+            fact("device.battery_level", format!("{}{}{state}", shown(now.level_percent, "%"), words.semicolon())),
+            fact("device.battery_temperature", shown(now.temperature_c, "°C")),
+            fact("device.battery_design", charge(&pack.design_uah)),
+            fact("device.battery_holds", charge(&pack.full_uah)),
+            fact(
+                "device.battery_health",
+                match share {
+                    Some(_) => shown(share, "%"),
+                    None => reading(&pack.health, words),
+                },
+            ),
+            fact("device.battery_cycles", reading(&pack.cycles.clone().map(|cycles| count(cycles.into())), words)),
+        ],
+        calibration: calibration.as_ref().map(|it| job::energy::calibration(it, words)).unwrap_or_default(),
+        uncalibrated: calibration.is_none(),
+        sources: sources
+            .iter()
+            .filter(told)
+            .map(|source| (format!("{} {}", source.source, source.field), job::energy::state(&source.state, words)))
+            .collect(),
+    }
 }
 
 fn cluster_line(cluster: &seatrial_core::device::CpuCluster, words: Words) -> (String, String) {

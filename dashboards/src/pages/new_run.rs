@@ -25,7 +25,7 @@ use crate::visit::{Setting, Visit, json};
 const LISTED: usize = 100;
 /// A suite file is small; more than this is a mistake.
 const MAX_SUITE: usize = 256 << 10;
-const PROFILES: [&str; 5] = ["quick", "full", "sustained", "paced", "accuracy_only"];
+const PROFILES: [&str; 6] = ["quick", "full", "sustained", "paced", "accuracy_only", "energy"];
 const THREADS: [u16; 4] = [1, 2, 4, 8];
 
 #[derive(Serialize)]

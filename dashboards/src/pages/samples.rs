@@ -132,7 +132,7 @@ struct Document<'a> {
     processes: &'a [Process],
 }
 
-/// `/jobs/{id}/samples.{csv|json}`, and what the model answered as `predictions.{csv|parquet}` and
+/// `/jobs/{id}/samples.{csv|json}`, `readings.csv` with every reading of gauge or meter, and what the model answered as `predictions.{csv|parquet}` and
 /// `outputs.{csv|parquet}`: of the last attempt, or of `?attempt=n`.
 pub(crate) async fn download(
     State(state): State<Dashboards>,
@@ -146,11 +146,18 @@ pub(crate) async fn download(
         return Ok(super::examples::download(&state, vec![JobRow { attempt, ..job }], &name, asked));
     }
     let blocks = state.read.blocks(AttemptRef { job: job.id, attempt }).await?;
-    let report = super::job::document(state.read.report(AttemptRef { job: job.id, attempt }).await?, "report", &job);
+    let report: Option<Report> =
+        super::job::document(state.read.report(AttemptRef { job: job.id, attempt }).await?, "report", &job);
     let samples = Samples::of(&blocks, report.as_ref())?;
     let document = Document { job: job.id.to_string(), attempt, processes: &samples.processes };
     match name.as_str() {
         "samples.json" => json(&document),
+        "readings.csv" => {
+            let record = report.as_ref().and_then(|report| report.energy.as_ref());
+            let record = record.ok_or_else(|| Failure::NotFound { what: "gone.export", id: name.clone() })?;
+            let table = super::job::energy::table(record).into_bytes();
+            Ok(file(&format!("job-{}-{attempt}-readings.csv", job.short), "text/csv; charset=utf-8", table))
+        }
         "samples.csv" => {
             // The index is that of the inference, so that what was left out shows.
             let head = ["process", "index", "start_us", "latency_ns"];

@@ -199,6 +199,7 @@ pub(crate) fn profile(brand: &str, product: &str) -> Profile {
         packages: Vec::new(),
         interpreters: BTreeMap::new(),
         findings: None,
+        battery: None,
         simulated: false,
     }
 }
@@ -359,6 +360,7 @@ pub(crate) fn report(outcome: Outcome) -> Report {
         figures: Vec::new(),
         determinism: Reading::Present(true),
         operators: Reading::absent("not asked"),
+        energy: None,
         memory: Reading::Present(Memory { base_kib: 10, peak_kib: Some(30), retained_kib: 12, pss_kib: None }),
         log: "日志 \0 log".to_owned(),
         bounds_hit: vec!["output cut at 262144 bytes".to_owned()],

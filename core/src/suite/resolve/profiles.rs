@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::report_duplicates;
+use crate::energy::Limits as EnergyLimits;
 use crate::job::Limits;
 use crate::profile::{MeasurementProfile, ProfileKind, StopRule, WarmupRule};
 use crate::stage::Stage;
@@ -68,6 +69,9 @@ fn into_table(entry: ProfileEntry) -> ProfileTable {
             max_seconds: None,
             processes: None,
             interval_ms: None,
+            max_pairs: None,
+            phase_seconds: None,
+            calibration_seconds: None,
             warmup: None,
         },
     }
@@ -81,8 +85,31 @@ fn resolve_profile(
     reporter: &mut Reporter<'_>,
 ) -> MeasurementProfile {
     let base = MeasurementProfile::of(table.kind);
-    let ProfileTable { kind, min_samples, max_samples, min_seconds, max_seconds, processes, interval_ms, warmup } =
-        table;
+    if table.kind == ProfileKind::Energy {
+        return resolve_energy(path, &table, defaults, limits, reporter);
+    }
+    let ProfileTable {
+        kind,
+        min_samples,
+        max_samples,
+        min_seconds,
+        max_seconds,
+        processes,
+        interval_ms,
+        max_pairs,
+        phase_seconds,
+        calibration_seconds,
+        warmup,
+    } = table;
+    let of_energy = [
+        ("max_pairs", max_pairs.is_some()),
+        ("phase_seconds", phase_seconds.is_some()),
+        ("calibration_seconds", calibration_seconds.is_some()),
+    ];
+    for (key, _) in of_energy.into_iter().filter(|(_, is_set)| *is_set) {
+        let message = format!("`{path}.{key}`: \"{}\" measures no energy", kind.as_str());
+        reporter.at(&format!("{path}.{key}"), message, Some("set kind = \"energy\"".to_owned()));
+    }
     if interval_ms.is_some() && kind != ProfileKind::Paced {
         let message = format!("`{path}.interval_ms`: \"{}\" is not paced", kind.as_str());
         reporter.at(&format!("{path}.interval_ms"), message, Some("set kind = \"paced\"".to_owned()));
@@ -121,6 +148,46 @@ fn resolve_profile(
         stop,
         processes: processes.or(defaults.processes).unwrap_or(base.processes),
         interval: interval_ms.map(|ms| Duration::from_secs_f64(ms / 1000.0)).or(base.interval),
+        energy: None,
+    }
+}
+
+/// How long it takes follows from the gauge; the suite bounds it.
+fn resolve_energy(
+    path: &str,
+    table: &ProfileTable,
+    defaults: &ProfileNumbers,
+    limits: &Limits,
+    reporter: &mut Reporter<'_>,
+) -> MeasurementProfile {
+    let base = MeasurementProfile::of(ProfileKind::Energy);
+    let timed = table.min_samples.is_some() || table.max_samples.is_some() || table.min_seconds.is_some();
+    if timed || table.processes.is_some() || table.interval_ms.is_some() {
+        let hint = "set max_seconds, max_pairs, phase_seconds or calibration_seconds".to_owned();
+        let message = format!("`{path}`: \"energy\" keeps no samples, and how long it takes follows from the gauge");
+        reporter.at(path, message, Some(hint));
+    }
+    let room = limits.deadline(Stage::Energy).saturating_sub(DEADLINE_MARGIN).as_secs_f64();
+    let energy = base.energy.map(|base| EnergyLimits {
+        most_pairs: table.max_pairs.unwrap_or(base.most_pairs),
+        shortest_phase_s: table.phase_seconds.unwrap_or(base.shortest_phase_s),
+        trace_phase_s: table.calibration_seconds.unwrap_or(base.trace_phase_s),
+        longest_s: table.max_seconds.unwrap_or(base.longest_s.min(room)),
+        ..base
+    });
+    if let Some(energy) = energy.filter(|energy| energy.longest_s > room) {
+        let deadline = limits.deadline(Stage::Energy).as_secs();
+        let message = format!(
+            "`{path}`: measuring energy for {} s does not fit its stage, which ends after {deadline} s and needs {} s to spare",
+            energy.longest_s,
+            DEADLINE_MARGIN.as_secs()
+        );
+        reporter.at(path, message, Some("set limits.deadline_seconds.energy (at most 885)".to_owned()));
+    }
+    MeasurementProfile {
+        warmup: resolve_warmup(path, table.warmup.as_ref(), defaults.warmup.as_ref(), limits, reporter),
+        energy,
+        ..base
     }
 }
 

@@ -4,6 +4,7 @@ use askama::Template;
 use axum::Form;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Redirect, Response};
+use seatrial_core::energy::Energy;
 use seatrial_core::evidence::Evidence;
 use seatrial_core::job::{AttemptRef, DatasetRef, JobSpec, JobState};
 use seatrial_core::live::LiveJob;
@@ -15,6 +16,7 @@ use seatrial_core::store::{AttemptRow, DeviceRow, JobRow};
 use serde::Serialize;
 
 mod accuracy;
+pub(crate) mod energy;
 mod minutes;
 mod operators;
 mod tables;
@@ -62,6 +64,8 @@ pub(crate) struct Data {
     paired: Option<Comparison>,
     /// Median latency of each full minute of a sustained run, in order; empty for any other.
     minutes: Vec<Minute>,
+    /// What the device drew, derived anew from the readings; absent where the profile asks for none.
+    energy: Option<Energy>,
     #[serde(skip)]
     live: Option<LiveJob>,
     #[serde(skip)]
@@ -140,7 +144,9 @@ pub(crate) async fn read(state: &Dashboards, visit: &Visit, id: &str) -> Result<
         Some(dataset) => in_parts(dataset, &samples, &classes, &job).await?,
         None => None,
     };
+    let seed = spec.as_ref().map_or(0, |spec| spec.seed);
     Ok(Data {
+        energy: energy::of(report.as_ref().and_then(|report| report.energy.as_ref()), seed),
         parts,
         paired: against(state, visit, &job, number).await?,
         accuracy: Accuracy::of(&samples, &classes),
@@ -212,6 +218,7 @@ struct View {
     /// That not every inference is a sample, and what that means; empty when every one is.
     thinned: String,
     minutes: Minutes,
+    energy: energy::Shown,
     histogram: Html,
     few: bool,
     strip: Html,
@@ -352,6 +359,7 @@ fn view(data: &Data, visit: &Visit) -> View {
         trace_note: trace_note(data, all.len(), words),
         thinned: thinned(data, words),
         minutes: minutes::shown(&data.minutes, words),
+        energy: energy::shown(data, &numbers, words),
         histogram: if has_samples { histogram::chart(&all, &guides(&numbers), words) } else { Html::default() },
         few: all.len() < histogram::FEWEST,
         strip: strip(&numbers, words),
@@ -385,6 +393,7 @@ fn downloads(data: &Data, words: Words) -> Vec<(String, String)> {
     let outputs = data.report.iter().flat_map(|report| &report.golden).any(|record| record.kept.is_some());
     [
         ("job.raw_samples", "samples.csv", samples.count() > 0),
+        ("job.raw_readings", "readings.csv", data.energy.is_some()),
         ("job.predictions", "predictions.csv", !samples.labels.is_empty()),
         ("job.answers", "answers.csv", !samples.answers.is_empty()),
         ("job.outputs", "outputs.csv", outputs && !samples.outputs.is_empty()),

@@ -55,6 +55,13 @@ pub(super) fn sentence(data: &Data, numbers: &Numbers, words: Words) -> String {
     if let Some(p50) = numbers.shown("lat_p50_ms").filter(|shown| shown.absent.is_empty()) {
         parts.push(words.with("job.sentence_latency", &[("p50", &p50.line(words)), on[0], on[1]]));
     }
+    if let Some(energy) = data.energy.as_ref().and_then(|_| numbers.shown("energy_per_infer_mj")) {
+        parts.push(if energy.absent.is_empty() {
+            words.with("job.sentence_energy", &[("value", &energy.line(words)), on[0], on[1]])
+        } else {
+            words.with("job.sentence_no_energy", &[("why", &words.phrase(&energy.absent)), on[0], on[1]])
+        });
+    }
     if let (true, Some(told)) = (parts.is_empty(), numbers.told_latency()) {
         let program = ("program", program(&job.backend));
         parts.push(words.with("job.sentence_told", &[("value", &told.line(words)), program, on[0], on[1]]));
@@ -162,6 +169,9 @@ pub(super) fn figures(data: &Data, numbers: &Numbers, words: Words) -> Vec<(Stri
     let names = [
         ("lat_p50_ms", "job.figure_p50"),
         ("lat_p99_ms", "job.figure_p99"),
+        ("energy_per_infer_mj", "energy.net"),
+        ("power_net_w", "energy.net_power"),
+        ("drain_pct_per_1k", "energy.per_thousand"),
         ("throughput_sps", "job.figure_throughput"),
         ("load_cold_ms", "job.figure_load"),
         ("first_infer_ms", "job.figure_first"),
@@ -216,6 +226,7 @@ pub(super) fn evidence(data: &Data, words: Words) -> Vec<(String, String)> {
         ProcessRole::Memory => words.t("job.role_memory"),
         ProcessRole::Accuracy => words.t("job.role_accuracy"),
         ProcessRole::Operators => words.t("job.role_operators"),
+        ProcessRole::Energy => words.t("job.role_energy"),
     };
     let line = |process: &ProcessRecord| {
         let end = exit(process.exit, words);

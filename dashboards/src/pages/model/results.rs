@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use seatrial_core::dataset::scorer;
+use seatrial_core::energy::metrics::GRADE;
 use seatrial_core::ids::DeviceId;
 use seatrial_core::metric::Metric;
 use seatrial_core::store::{JobRow, ModelDetail};
@@ -68,10 +69,25 @@ pub(super) struct ResultLine {
     pub p50: Html,
     pub accuracy: Html,
     pub memory: Html,
+    /// With its grade; empty where no result of the table has any.
+    pub energy: Html,
     pub factor: String,
     pub worth: String,
     pub front: bool,
     pub status: Html,
+}
+
+/// Whether the table has a column of energy.
+pub(super) fn has_energy(results: &[Best]) -> bool {
+    results.iter().flat_map(|best| &best.metrics).any(|metric| metric.name == "energy_per_infer_mj")
+}
+
+/// The energy of an inference with what it is worth: those of different grades are never compared.
+fn energy(numbers: &Numbers, cell: Html) -> Html {
+    match numbers.estimate(GRADE) {
+        Some(grade) => Html::trusted(format!("{cell} <small>E{:.0}</small>", grade.value)),
+        None => cell,
+    }
 }
 
 /// The figure of accuracy that the results have: the headline of the task of the first one that has any.
@@ -125,6 +141,7 @@ pub(super) fn lines(
             p50: cell("lat_p50_ms", 1.0),
             accuracy: accuracy.map_or_else(|| Html::trusted(DASH.to_string()), |name| cell(name, factor)),
             memory: cell("mem_peak_rss_mb", 1.0),
+            energy: energy(&numbers, cell("energy_per_infer_mj", 1.0)),
             factor: numbers
                 .estimate("lat_p50_ms")
                 .filter(|_| status::is_comparable(&best.job))
