@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use fs_err as fs;
 use seatrial_core::device::{Evidence, Profile};
 use seatrial_core::digest::Digest;
 use seatrial_core::energy::BatteryFacts;
@@ -32,7 +33,7 @@ use crate::link::{LinkError, LinkEvent, Server, Stream, TlsFiles};
 use crate::probe::Probe;
 use crate::probes::Probes;
 use crate::spool::{Spool, SpoolError};
-use crate::wire::{self, Introduction};
+use crate::wire::{self, Boots, Introduction};
 
 /// While an attempt runs the driver looks at least this often: timers stand still while a device sleeps.
 const LOOK: Duration = Duration::from_millis(500);
@@ -132,6 +133,7 @@ struct Driver {
     spool: Spool,
     cache: Cache,
     probe: Probe,
+    boots: Boots,
     probes: Probes,
     battery: OnceLock<Option<BatteryFacts>>,
     server: Server,
@@ -163,6 +165,7 @@ impl Driver {
             tracing::warn!(processes = swept, "ended processes that an earlier agent left");
         }
         let (spool, held) = recover(&folder, config.spool_bytes)?;
+        let boots = boots(&folder, &config.root);
         let cache =
             Cache::open(&folder.path().join("cache"), config.cache_bytes).map_err(io_error("opening the cache"))?;
         let probe = Probe::new(&config.root);
@@ -197,6 +200,7 @@ impl Driver {
             spool,
             cache,
             probe,
+            boots,
             server,
             stream: None,
             generation: 0,
@@ -358,6 +362,7 @@ impl Driver {
                 ..self.probe.profile(self.config.simulated)
             },
             raw_evidence: self.probe.raw_evidence().cloned(),
+            boots: self.boots.clone(),
         };
         match wire::to_wire(message, introduce) {
             Ok(message) => self.queue(message),
@@ -540,6 +545,18 @@ fn recover(folder: &Folder, spool_bytes: u64) -> Result<(Spool, Held), RunError>
         }
     }
     Ok((spool, Held { pending: found.pending, lost }))
+}
+
+/// The boot that this process runs in, kept for the next one, and the boot of the process before. Without them nobody
+/// knows whether the device has restarted, and that is all.
+fn boots(folder: &Folder, root: &Path) -> Boots {
+    let path = folder.path().join("boot");
+    let read = |path: &Path| fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
+    let boots = Boots { now: read(&root.join("proc/sys/kernel/random/boot_id")), before: read(&path) };
+    if let Err(error) = fs::write(&path, &boots.now) {
+        tracing::warn!(%error, "the boot of the device cannot be noted");
+    }
+    boots
 }
 
 /// What a job has left can cost some disk, never the agent.

@@ -24,6 +24,14 @@ pub(crate) struct Introduction {
     pub evidence: Evidence,
     pub profile: Profile,
     pub raw_evidence: Option<RawEvidence>,
+    pub boots: Boots,
+}
+
+/// This boot of the device and the one of the process of this agent before; empty when not known.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Boots {
+    pub now: String,
+    pub before: String,
 }
 
 /// `introduce` is asked only for a hello: probing takes a moment.
@@ -64,7 +72,7 @@ fn hello(
     lost: Vec<AttemptRef>,
     introduction: Introduction,
 ) -> Result<v1::Hello, serde_json::Error> {
-    let Introduction { evidence, profile, raw_evidence } = introduction;
+    let Introduction { evidence, profile, raw_evidence, boots } = introduction;
     // An agent that cannot bring it is still one that works.
     let raw_evidence = raw_evidence.map(|raw| raw_evidence_to_wire(&raw)).transpose().unwrap_or_else(|error| {
         tracing::error!(%error, "the server is not told what the profile was read from");
@@ -84,6 +92,8 @@ fn hello(
         held: held.collect(),
         lost: lost.into_iter().map(attempt_to_wire).collect(),
         raw_evidence: raw_evidence.unwrap_or_default().into(),
+        boot_id: boots.now,
+        boot_before: boots.before,
     })
 }
 
@@ -347,6 +357,7 @@ mod tests {
             energy: None,
             memory: Reading::absent("no memory pass"),
             log: "a line of a log\n".repeat(4_000),
+            system_log: String::new(),
             bounds_hit: Vec::new(),
         }
     }

@@ -157,6 +157,16 @@ pub(crate) enum Command {
     },
     /// Write the results of a run to a file or stdout
     Export(ExportArgs),
+    /// List what fails together: a device, a backend and a model that is not tried again as it is
+    Quarantines {
+        #[command(flatten)]
+        output: OutputArgs,
+        /// Those that were lifted, too
+        #[arg(long)]
+        all: bool,
+        #[command(subcommand)]
+        action: Option<QuarantineAction>,
+    },
     /// Issue and revoke tokens
     #[command(subcommand)]
     Token(TokenAction),
@@ -365,6 +375,15 @@ pub(crate) enum AgentsAction {
         /// File to write to; must not exist
         #[arg(long, short, value_name = "FILE", default_value = "seatrial-agent")]
         output: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum QuarantineAction {
+    /// Let further jobs of it run again
+    Lift {
+        /// Short or full id
+        quarantine: String,
     },
 }
 

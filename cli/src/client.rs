@@ -70,6 +70,7 @@ services! {
     results: results_client::ResultsClient;
     tokens: tokens_client::TokensClient;
     artifacts: artifacts_client::ArtifactsClient;
+    quarantines: quarantines_client::QuarantinesClient;
     audit: audit_client::AuditClient;
 }
 

@@ -144,3 +144,106 @@ impl fmt::Display for Backend {
         Ok(())
     }
 }
+
+/// Why a text is no backend: what it has where something else was expected.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not a backend such as `tract cpu ×2`: {why}")]
+pub struct ParseBackendError {
+    text: String,
+    why: String,
+}
+
+impl std::str::FromStr for Backend {
+    type Err = ParseBackendError;
+
+    /// The reverse of its display.
+    fn from_str(text: &str) -> Result<Self, ParseBackendError> {
+        let fail = |why: String| ParseBackendError { text: text.to_owned(), why };
+        let mut words = text.split_whitespace();
+        let mut next = |what: &str| words.next().ok_or_else(|| fail(format!("it ends before the {what}")));
+        let name = next("runtime")?;
+        let (runtime, track) = match name.split_once('@') {
+            Some((runtime, track)) => (runtime, Some(track.to_owned())),
+            None => (name, None),
+        };
+        let accelerator = next("accelerator")?.parse().map_err(fail)?;
+        let mut word = next("threads")?;
+        let mut provider = None;
+        if word == "by" {
+            let name = next("provider")?;
+            let all = [Provider::Xnnpack, Provider::Webgpu, Provider::Qnn, Provider::Nnapi];
+            let found = all.into_iter().find(|provider| provider.as_str() == name);
+            provider = Some(found.ok_or_else(|| fail(format!("{name:?} is no provider")))?);
+            word = next("threads")?;
+        }
+        let threads = word.strip_prefix('×').and_then(|count| count.parse().ok());
+        let threads = threads.ok_or_else(|| fail(format!("{word:?} is no number of threads")))?;
+        let (mut affinity, mut precision) = (Affinity::Any, None);
+        while let Some(word) = words.next() {
+            affinity = match word {
+                "little" => Affinity::Little,
+                "mid" => Affinity::Mid,
+                "big" => Affinity::Big,
+                "prime" => Affinity::Prime,
+                "cpus" => {
+                    let list = words.next().unwrap_or_default();
+                    let cpus: Result<Vec<u16>, _> = list.split('+').map(str::parse).collect();
+                    Affinity::Cpus(cpus.map_err(|_| fail(format!("{list:?} is no list of CPUs")))?)
+                }
+                other => {
+                    precision = Some(other.parse().map_err(fail)?);
+                    affinity
+                }
+            };
+        }
+        Ok(Self { runtime: runtime.to_owned(), track, accelerator, provider, threads, affinity, precision })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backend_comes_back_from_its_text() {
+        let plain = Backend {
+            runtime: "tract".to_owned(),
+            track: None,
+            accelerator: Accelerator::Cpu,
+            provider: None,
+            threads: 2,
+            affinity: Affinity::Any,
+            precision: None,
+        };
+        let full = Backend {
+            runtime: "onnxruntime".to_owned(),
+            track: Some("1.30".to_owned()),
+            accelerator: Accelerator::Gpu,
+            provider: Some(Provider::Webgpu),
+            threads: 4,
+            affinity: Affinity::Cpus(vec![4, 7]),
+            precision: Some(Precision::Fp16),
+        };
+        let big = Backend { affinity: Affinity::Big, ..plain.clone() };
+        let half = Backend { precision: Some(Precision::Fp16), ..plain.clone() };
+        for backend in [plain, full, big, half] {
+            assert_eq!(backend.to_string().parse(), Ok(backend));
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_no_backend_says_what_is_wrong_with_it() {
+        for (text, why) in [
+            ("", "it ends before the runtime"),
+            ("tract", "it ends before the accelerator"),
+            ("tract tpu ×2", "\"tpu\" is not an accelerator (cpu, gpu, npu)"),
+            ("tract cpu 2", "\"2\" is no number of threads"),
+            ("ort gpu by metal ×1", "\"metal\" is no provider"),
+            ("tract cpu ×2 cpus a", "\"a\" is no list of CPUs"),
+            ("tract cpu ×2 fast", "\"fast\" is not a precision (fp32, fp16, bf16, int8, int4)"),
+        ] {
+            let said = text.parse::<Backend>().unwrap_err().to_string();
+            assert!(said.ends_with(why), "{said}");
+        }
+    }
+}

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use crate::backend::Backend;
 use crate::dataset::{Binding, Task, scorer};
 use crate::digest::Digest;
+use crate::failure::{Quarantines, TripleVersions};
 use crate::ids::{DatasetVersionId, DeviceId, VariantId};
 use crate::job::{DatasetRef, JobSpec, ModelRef, SPEC_SCHEMA};
 use crate::model::{Axis, Signature};
@@ -21,7 +22,8 @@ use crate::profile::MeasurementProfile;
 use crate::reason::{Code, Reason};
 use crate::runtimes::RuntimePackage;
 use crate::store::{
-    DatasetDetail, DatasetVersionRow, DeviceRow, ModelDetail, NewMisfit, TrackRow, VariantRow, VersionRow,
+    DatasetDetail, DatasetVersionRow, DeviceRow, ModelDetail, NewMisfit, QuarantineRow, TrackRow, VariantRow,
+    VersionRow,
 };
 use crate::suite::problem::{Place, suggest};
 use crate::suite::{DatasetPick, MAX_COMBINATIONS, ModelPick, Problem, Suite, VersionPick};
@@ -39,6 +41,8 @@ pub struct Catalog {
     pub datasets: Vec<DatasetDetail>,
     /// Every track of the project.
     pub tracks: Vec<TrackRow>,
+    /// What fails together and was not lifted.
+    pub quarantines: Vec<QuarantineRow>,
 }
 
 /// What a run will do.
@@ -75,8 +79,8 @@ pub fn expand(
     if !problems.found.is_empty() {
         return Err(problems.found);
     }
-    let Plan { expansion, max_jobs, jobs, spec_bytes, tracks: _ } =
-        plan(suite, &variants, &datasets, &chosen, Plan::new(max_jobs, &catalog.tracks));
+    let Plan { expansion, max_jobs, jobs, spec_bytes, tracks: _, quarantines: _ } =
+        plan(suite, &variants, &datasets, &chosen, Plan::new(max_jobs, catalog));
     let top = Place { line: 1, column: 1 };
     let split = Some("select fewer devices, or split the suite".to_owned());
     if jobs > max_jobs {
@@ -370,6 +374,7 @@ fn check_size(suite: &Suite, variants: usize, datasets: usize, devices: usize, p
 /// An expansion as it grows. Beyond its bounds jobs are only counted.
 struct Plan<'c> {
     tracks: &'c [TrackRow],
+    quarantines: Quarantines<'c>,
     expansion: Expansion,
     max_jobs: usize,
     jobs: usize,
@@ -377,8 +382,9 @@ struct Plan<'c> {
 }
 
 impl<'c> Plan<'c> {
-    fn new(max_jobs: usize, tracks: &'c [TrackRow]) -> Self {
-        Self { tracks, expansion: Expansion::default(), max_jobs, jobs: 0, spec_bytes: 0 }
+    fn new(max_jobs: usize, catalog: &'c Catalog) -> Self {
+        let quarantines = Quarantines::of(&catalog.quarantines);
+        Self { tracks: &catalog.tracks, quarantines, expansion: Expansion::default(), max_jobs, jobs: 0, spec_bytes: 0 }
     }
 }
 
@@ -437,6 +443,10 @@ impl Cell<'_> {
             (None, Some(unfed)) => Fit::Misfit(unfed.clone()),
             (None, None) => can_run(&self.combination(), device.row, plan.tracks),
         };
+        let fit = match fit {
+            Fit::Fit(package) => self.in_quarantine(device, package, plan).map_or(Fit::Fit(package), Fit::Misfit),
+            misfit @ Fit::Misfit(_) => misfit,
+        };
         match fit {
             Fit::Fit(package) => self.add_job(device, package, plan),
             Fit::Misfit(reason) => plan.expansion.misfits.push(NewMisfit {
@@ -449,6 +459,17 @@ impl Cell<'_> {
                 reason,
             }),
         }
+    }
+
+    /// Why it is not tried: it has failed twice as it is.
+    fn in_quarantine(
+        &self,
+        device: &ChosenDevice<'_>,
+        package: Option<&RuntimePackage>,
+        plan: &Plan<'_>,
+    ) -> Option<Reason> {
+        let triple = (device.row.id, self.variant.variant.id);
+        plan.quarantines.reason(triple, self.backend, || TripleVersions::of(self.backend, package, &device.row.profile))
     }
 
     fn combination(&self) -> Combination<'_> {

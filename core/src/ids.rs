@@ -77,6 +77,8 @@ ids! {
     PrincipalId = "principal";
     /// A bearer token (its record; the secret itself is never stored).
     TokenId = "token";
+    /// A quarantine of a device, a backend and a model together.
+    QuarantineId = "quarantine";
     /// A one-time right for a device to join.
     EnrolmentId = "enrolment";
     /// One phone, board or host.

@@ -18,6 +18,7 @@ pub mod digest;
 pub mod energy;
 pub mod evidence;
 pub mod expand;
+pub mod failure;
 pub mod gate;
 pub mod identity;
 pub mod ids;

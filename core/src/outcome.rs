@@ -65,6 +65,21 @@ pub enum Verdict {
     Repeat,
 }
 
+impl Verdict {
+    /// The same verdict once it has been given so often before: what has had its chances is done.
+    #[must_use]
+    pub const fn after(self, earlier: u32) -> Self {
+        let chances = match self {
+            Self::Done => 0,
+            Self::Retry => RETRY_LIMIT,
+            Self::Repeat => REPEAT_LIMIT,
+        };
+        if earlier < chances { self } else { Self::Done }
+    }
+}
+
+/// How often a crash or hang is run once more.
+pub const REPEAT_LIMIT: u32 = 1;
 /// Attempts that infrastructure may cost before the job is given up.
 pub const RETRY_LIMIT: u32 = 2;
 /// Agents that a job may cost before it is quarantined like a device.
@@ -206,21 +221,11 @@ impl Outcome {
     /// Infrastructure is retried; a crash or hang is run exactly once more on the same device; all else stands.
     #[must_use]
     pub const fn verdict(self, earlier_attempts: u32) -> Verdict {
-        match self {
+        let verdict = match self {
             Self::DeviceLost | Self::AgentKilled | Self::TransferCorrupt | Self::HarnessError | Self::ThermalAbort => {
-                if earlier_attempts < RETRY_LIMIT {
-                    Verdict::Retry
-                } else {
-                    Verdict::Done
-                }
+                Verdict::Retry
             }
-            Self::CrashSignal(_) | Self::HangTimeout | Self::DriverExit0 | Self::OomKilled => {
-                if earlier_attempts == 0 {
-                    Verdict::Repeat
-                } else {
-                    Verdict::Done
-                }
-            }
+            Self::CrashSignal(_) | Self::HangTimeout | Self::DriverExit0 | Self::OomKilled => Verdict::Repeat,
             Self::Ok
             | Self::OkFallback
             | Self::NumericsFail
@@ -235,7 +240,8 @@ impl Outcome {
             | Self::StorageFull
             | Self::SpecError
             | Self::Cancelled => Verdict::Done,
-        }
+        };
+        verdict.after(earlier_attempts)
     }
 }
 

@@ -301,6 +301,7 @@ codes! {
     RetiredSince, "retired_since", "the device is retired: {why}";
     Unauthorized, "unauthorized", "the device does not allow debugging yet";
     UnauthorizedSince, "unauthorized_since", "the device does not allow debugging yet: {why}";
+    TripleQuarantined, "triple_quarantined", "this model crashed or hung twice with this backend on the device ({class}); quarantine {id} ends with a new version of model, runtime, ROM or driver, or by `seatrial quarantines lift {id}`";
     Discovered, "discovered", "the device has no agent yet";
     DiscoveredSince, "discovered_since", "the device has no agent yet: {why}";
     SignatureRefused, "signature_refused", "a device loaded the variant and found other inputs or outputs than were claimed; add the model again";

@@ -32,6 +32,8 @@ pub const MAX_TOLD: usize = 64;
 pub const MAX_TENSORS: usize = 1024;
 /// Axes of one of them.
 const MAX_AXES: usize = 64;
+/// Bytes of the system's logs.
+pub const MAX_SYSTEM_LOG: usize = 64 << 10;
 /// What stands at the end of a text that was cut.
 pub const CUT_MARK: &str = "… (cut)";
 
@@ -84,6 +86,9 @@ pub struct Report {
     pub energy: Option<EnergyRecord>,
     /// Last lines of the child's output, bounded.
     pub log: String,
+    /// What the system's own logs say of the time of a child that failed, bounded; empty when nobody looked.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub system_log: String,
     /// Bounds that were hit: "output cut at 262144 bytes".
     pub bounds_hit: Vec<String>,
 }
@@ -112,6 +117,7 @@ impl Report {
         for record in &mut self.stages {
             record.note.iter_mut().for_each(|note| cut(note, MAX_TEXT));
         }
+        cut_start(&mut self.system_log, MAX_SYSTEM_LOG);
         cut(&mut self.environment.runtime_version, MAX_SHORT_TEXT);
         for record in &mut self.golden {
             cut(&mut record.output, MAX_SHORT_TEXT);
@@ -179,6 +185,14 @@ fn cut(text: &mut String, most: usize) {
     if text.len() > most {
         text.truncate(text.floor_char_boundary(most - CUT_MARK.len()));
         text.push_str(CUT_MARK);
+    }
+}
+
+/// Keeps the last bytes of a text, and says so in it.
+fn cut_start(text: &mut String, most: usize) {
+    if text.len() > most {
+        let from = text.ceil_char_boundary(text.len() - (most - CUT_MARK.len() - 1));
+        text.replace_range(..from, &format!("{CUT_MARK}\n"));
     }
 }
 
@@ -495,6 +509,7 @@ mod tests {
             memory: Reading::absent("not read"),
             energy: None,
             log: String::new(),
+            system_log: String::new(),
             bounds_hit: vec!["output cut".to_owned()],
         }
     }
@@ -508,6 +523,7 @@ mod tests {
     fn texts_that_are_too_long_are_cut_where_they_can_be_and_say_so() {
         let mut long = report();
         long.message = Some("é".repeat(MAX_TEXT));
+        long.system_log = format!("{}the end", "é".repeat(MAX_SYSTEM_LOG));
         long.actual.fallback = Some("f".repeat(MAX_TEXT + 1));
         long.stages[0].note = Some("n".repeat(2 * MAX_TEXT));
         long.environment.runtime_version = "v".repeat(MAX_TEXT);
@@ -515,6 +531,8 @@ mod tests {
         long.bounds_hit.push("b".repeat(MAX_TEXT));
         let cut = long.within_bounds();
         assert_eq!(cut.outcome, Outcome::LoadFail);
+        assert!(cut.system_log.len() <= MAX_SYSTEM_LOG && cut.system_log.starts_with("… (cut)\né"));
+        assert!(cut.system_log.ends_with("the end"), "the last lines say the most");
         let note = cut.stages[0].note.as_ref().unwrap();
         for (text, most) in [
             (cut.message.as_ref().unwrap(), MAX_TEXT),

@@ -103,6 +103,7 @@ mod tests {
             stage: None,
             outcome: None,
             message: None,
+            failure: None,
             invalid: Vec::new(),
             created_at: at(0),
             started_at: started.map(at),

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use http::{HeaderMap, header};
+use seatrial_core::failure::{Blame, Class, Source};
 use seatrial_core::lab::seen::Advice;
 use seatrial_core::metric::{self, Better};
 use seatrial_core::reason::{Code, Reason};
@@ -256,6 +257,30 @@ impl Words {
         })
     }
 
+    /// A class of failure in a few words.
+    #[must_use]
+    pub fn class(&self, class: Class) -> String {
+        self.t(&format!("class.{class}")).into_owned()
+    }
+
+    /// What to do about a class of failure.
+    #[must_use]
+    pub fn remedy(&self, class: Class) -> String {
+        self.t(&format!("remedy.{class}")).into_owned()
+    }
+
+    /// Whose doing a failure is.
+    #[must_use]
+    pub fn blame(&self, blame: Blame) -> String {
+        self.t(&format!("blame.{blame}")).into_owned()
+    }
+
+    /// Where what decided was found.
+    #[must_use]
+    pub fn source(&self, source: Source) -> String {
+        self.t(&format!("source.{}", source.as_str())).into_owned()
+    }
+
     /// A role in words.
     #[must_use]
     pub fn role(&self, role: Role) -> Cow<'static, str> {
@@ -369,7 +394,7 @@ mod tests {
         let quoted: BTreeSet<&str> = sources.split('"').filter(|text| text.len() < 60).collect();
         // Keys that are made from the words of an enum; `words.rs` makes them and its test goes through all values.
         // Those of facts are made from the names that agents give.
-        let made = ["state.", "outcome.", "why.", "fact."];
+        let made = ["state.", "outcome.", "why.", "fact.", "class.", "remedy.", "blame.", "source."];
         for key in english.keys() {
             let base = key.trim_end_matches("_one").trim_end_matches("_other");
             let used =
@@ -384,6 +409,18 @@ mod tests {
             let exists = english.contains_key(text) || english.contains_key(&format!("{text}_other"));
             assert!(!is_key || exists, "{text:?} is used but is in no catalogue");
         }
+    }
+
+    #[test]
+    fn every_class_of_failure_has_its_words_and_its_remedy_and_no_others_are_there() {
+        let english = parse(ENGLISH).unwrap();
+        let classes = Class::ALL.iter().flat_map(|class| [format!("class.{class}"), format!("remedy.{class}")]);
+        let blames = Blame::ALL.iter().map(|blame| format!("blame.{blame}"));
+        let sources = Source::ALL.iter().map(|source| format!("source.{}", source.as_str()));
+        let expected: BTreeSet<String> = classes.chain(blames).chain(sources).collect();
+        let made = ["class.", "remedy.", "blame.", "source."];
+        let there = english.keys().filter(|key| made.iter().any(|section| key.starts_with(section)));
+        assert_eq!(there.cloned().collect::<BTreeSet<_>>(), expected);
     }
 
     #[test]

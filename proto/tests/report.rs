@@ -57,6 +57,7 @@ fn report() -> Report {
         energy: None,
         memory: Reading::absent("not run"),
         log: "line\n".to_owned(),
+        system_log: String::new(),
         bounds_hit: vec![],
     }
 }

@@ -9,6 +9,7 @@ use seatrial_core::energy::record::MAX_SOURCES;
 use seatrial_core::energy::recording::MAX_PHASES;
 use seatrial_core::energy::{EnergyRecord, Phase};
 use seatrial_core::evidence;
+use seatrial_core::failure;
 use seatrial_core::ids::DeviceId;
 use seatrial_core::job::{AttemptRef, DatasetRef, JobSpec};
 use seatrial_core::measure;
@@ -18,8 +19,8 @@ use seatrial_core::reading::Reading;
 use seatrial_core::reason::Reason;
 use seatrial_core::report::{
     Block, BlockKind, MAX_BOUNDS_HIT, MAX_FACTS, MAX_GOLDEN, MAX_OUTPUT_VALUES, MAX_SHORT_TEXT, MAX_STAGES,
-    MAX_TENSORS, MAX_TEXT, MAX_TOLD, Memory, ProcessRecord, ProgramRun, REPORT_SCHEMA, Report, SensorTrace,
-    StageRecord, Thinned, Told, Window,
+    MAX_SYSTEM_LOG, MAX_TENSORS, MAX_TEXT, MAX_TOLD, Memory, ProcessRecord, ProgramRun, REPORT_SCHEMA, Report,
+    SensorTrace, StageRecord, Thinned, Told, Window,
 };
 use seatrial_core::schedule::LONGEST_ATTEMPT;
 use seatrial_core::stage::Stage;
@@ -84,6 +85,9 @@ pub fn judge(
         [] => (report.message.clone(), report.failed_stage),
         wrong => (Some(Reason::joined(wrong)), Some(Stage::Accuracy)),
     };
+    let accelerator = Some(spec.backend.accelerator);
+    let failure =
+        failure(&failure::Evidence::of_report(&report, outcome, failed_stage, message.as_deref(), accelerator));
     let completion = Completion {
         attempt,
         device,
@@ -92,12 +96,27 @@ pub fn judge(
         outcome,
         message,
         failed_stage,
+        failure,
+        quarantine: None,
         metrics: [summary.metrics, told].concat(),
         invalid: summary.invalid,
         algorithm,
         next: JobNext::Done(outcome),
     };
     Ok((completion, outcome))
+}
+
+/// Why an attempt failed, by the rules of this build; `None` for one that has not. Rules that cannot be used are told of
+/// in the log, and leave the outcome as it is: a build with sound rules judges it later.
+#[must_use]
+pub fn failure(evidence: &failure::Evidence<'_>) -> Option<failure::Failure> {
+    match failure::Rules::shipped() {
+        Ok(rules) => failure::classify(evidence, rules),
+        Err(error) => {
+            tracing::error!(%error, "the class of a failure is left open");
+            None
+        }
+    }
 }
 
 /// Bytes of memory that it takes to judge a report whose blocks claim these counts of values, beside its own bytes. A
@@ -148,6 +167,7 @@ pub fn check(report: &Report) -> Result<(), Refusal> {
     }
     at_most("message in bytes", report.message.as_ref().map_or(0, String::len), MAX_TEXT)?;
     at_most("log in bytes", report.log.len(), MAX_LOG)?;
+    at_most("logs of the system in bytes", report.system_log.len(), MAX_SYSTEM_LOG)?;
     at_most("stages", report.stages.len(), MAX_STAGES)?;
     at_most("processes", report.processes.len(), MAX_PROCESSES)?;
     at_most("sensors", report.sensors.len(), MAX_TRACES)?;

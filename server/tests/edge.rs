@@ -21,6 +21,8 @@ mod identity;
 mod port;
 #[path = "edge/profiles.rs"]
 mod profiles;
+#[path = "edge/quarantines.rs"]
+mod quarantines;
 #[path = "edge/reservations.rs"]
 mod reservations;
 #[path = "edge/runs.rs"]

@@ -107,6 +107,8 @@ impl Identity {
             profile_json: serde_json::to_string(&self.profile)?,
             held: vec![],
             lost: vec![],
+            boot_id: String::new(),
+            boot_before: String::new(),
             raw_evidence: bytes::Bytes::new(),
         })
     }

@@ -179,6 +179,7 @@ pub fn ended(outcome: Outcome) -> Report {
         energy: None,
         memory: Reading::absent("simulated"),
         log: String::new(),
+        system_log: String::new(),
         bounds_hit: vec![],
     }
 }

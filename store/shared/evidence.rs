@@ -70,6 +70,7 @@ struct ReportDocument<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     energy: Option<&'a EnergyRecord>,
     log: &'a str,
+    system_log: &'a str,
     bounds_hit: &'a [String],
 }
 
@@ -117,6 +118,7 @@ impl Evidence {
             memory,
             energy,
             log,
+            system_log,
             bounds_hit,
         } = &completion.report;
         let environment = document(environment, "environment")?;
@@ -137,6 +139,7 @@ impl Evidence {
             memory,
             energy: energy.as_ref(),
             log,
+            system_log,
             bounds_hit,
         };
         let report = ReportRecord { job, attempt, document: document(&report, "report")? };

@@ -13,6 +13,7 @@ use seatrial_core::store::{AttemptRow, JobOrigin, JobRow, Part};
 use seatrial_core::time::Timestamp;
 
 use super::fault::Fault;
+use super::quarantines;
 use super::rows::{clean, number, parse, range, word};
 use crate::dialect::Pool;
 
@@ -41,6 +42,7 @@ struct JobRecord {
     ended_at: Option<i64>,
     failed_stage: Option<String>,
     message: Option<String>,
+    failure: Option<String>,
     invalid: Option<String>,
     created_at: i64,
     started_at: Option<i64>,
@@ -74,6 +76,7 @@ impl JobRecord {
             stage: stage.map(|stage| word(&stage, "stage")).transpose()?,
             outcome: job_outcome.or(attempt_outcome),
             message: self.message,
+            failure: quarantines::read(self.failure)?,
             invalid: self.invalid.map(|reasons| parse(&reasons, "reasons")).transpose()?.unwrap_or_default(),
             created_at: Timestamp::from_micros(self.created_at),
             started_at: self.started_at.map(Timestamp::from_micros),
@@ -92,7 +95,7 @@ fn state(text: &str, attempt: u32, outcome: Option<Outcome>) -> Result<JobState,
     }
 }
 
-fn outcome(class: Option<&str>, code: Option<i64>) -> Result<Option<Outcome>, Fault> {
+pub(crate) fn outcome(class: Option<&str>, code: Option<i64>) -> Result<Option<Outcome>, Fault> {
     let Some(class) = class else { return Ok(None) };
     let code = code.map(|code| number(code, "signal or exit code")).transpose()?;
     let outcome = Outcome::from_class(class, code);
@@ -110,7 +113,7 @@ macro_rules! select_jobs {
                       attempts.outcome AS "attempt_outcome?: String", attempts.outcome_code AS "attempt_code?: i64",
                       attempts.stage AS "stage?: String", attempts.ended_at AS "ended_at?: i64",
                       attempts.failed_stage AS "failed_stage?: String", COALESCE(jobs.reason, attempts.message) AS "message?: String",
-                      attempts.invalid AS "invalid?: String", jobs.created_at, jobs.started_at, jobs.finished_at
+                      attempts.failure AS "failure?: String", attempts.invalid AS "invalid?: String", jobs.created_at, jobs.started_at, jobs.finished_at
                FROM jobs
                JOIN runs ON runs.id = jobs.run_id
                JOIN devices ON devices.id = jobs.device_id
@@ -215,7 +218,8 @@ pub(crate) async fn spec(pool: &Pool, id: JobId) -> Result<Option<String>, Fault
 pub(crate) async fn attempts(pool: &Pool, job: JobId) -> Result<Vec<AttemptRow>, Fault> {
     let mut stages = stages(pool, job).await?;
     let found = query!(
-        "SELECT attempt, device_id, granted_at, lease_until, ended_at, outcome, outcome_code, failed_stage, message, invalid
+        "SELECT attempt, device_id, granted_at, lease_until, ended_at, outcome, outcome_code, failed_stage, message, failure,
+                invalid
          FROM attempts WHERE job_id = $1 ORDER BY attempt",
         job.to_string(),
     )
@@ -231,6 +235,7 @@ pub(crate) async fn attempts(pool: &Pool, job: JobId) -> Result<Vec<AttemptRow>,
             outcome: outcome(row.outcome.as_deref(), row.outcome_code)?,
             failed_stage: row.failed_stage.map(|stage| word(&stage, "stage")).transpose()?,
             message: row.message,
+            failure: quarantines::read(row.failure)?,
             invalid: parse(&row.invalid, "reasons")?,
             stages: stages.remove(&row.attempt).unwrap_or_default(),
         })

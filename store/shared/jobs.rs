@@ -7,6 +7,7 @@ use serde::Serialize;
 use sqlx::{query, query_scalar};
 
 use seatrial_core::digest::Digest;
+use seatrial_core::failure::Failure;
 use seatrial_core::ids::{DeviceId, JobId};
 use seatrial_core::job::AttemptRef;
 use seatrial_core::outcome::{Outcome, Verdict};
@@ -16,7 +17,8 @@ use seatrial_core::time::Timestamp;
 
 use super::evidence::{self, Evidence};
 use super::fault::Fault;
-use super::rows::{Only, clean, document, number, rounds, rows, word};
+use super::quarantines;
+use super::rows::{Only, Rows, clean, document, number, rounds, rows, word};
 use crate::dialect::{Connection, Pool};
 
 /// Jobs that are not over, oldest first.
@@ -178,19 +180,22 @@ pub(crate) struct Release {
     code: Option<i32>,
     failed_stage: Option<Stage>,
     message: Option<String>,
+    failure: Option<String>,
+    failure_rules: u32,
     invalid: String,
     algorithm: Option<String>,
     environment: Option<Digest>,
 }
 
 impl Release {
-    fn new(attempt: AttemptRef, outcome: Outcome, next: JobNext, now: Timestamp) -> Self {
+    /// `verdict` is what follows from how it ended: what it counts as.
+    fn new(attempt: AttemptRef, outcome: Outcome, verdict: Verdict, next: JobNext, now: Timestamp) -> Self {
         let (state, job_outcome) = match next {
             JobNext::Done(outcome) => ("done", Some(outcome)),
             JobNext::Queued => ("queued", None),
             JobNext::Quarantined => ("quarantined", None),
         };
-        let (infrastructure, crash) = match outcome.verdict(0) {
+        let (infrastructure, crash) = match verdict {
             Verdict::Retry => (1, 0),
             Verdict::Repeat => (0, 1),
             Verdict::Done => (0, 0),
@@ -212,16 +217,25 @@ impl Release {
             code: outcome.code(),
             failed_stage: None,
             message: None,
+            failure: None,
+            failure_rules: 0,
             invalid: "[]".to_owned(),
             algorithm: None,
             environment: None,
         }
     }
 
-    fn given_back(attempt: AttemptRef, give_back: &GiveBack) -> Self {
-        let GiveBack { outcome, message, next, agent_death, now } = give_back;
+    fn given_back(attempt: AttemptRef, give_back: &GiveBack) -> Result<Self, Fault> {
+        let GiveBack { outcome, message, failure, next, agent_death, now } = give_back;
         let message = Some(clean(message).into_owned());
-        Self { message, agent_death: *agent_death, ..Self::new(attempt, *outcome, *next, *now) }
+        let (failure, failure_rules) = quarantines::stored(failure.as_ref())?;
+        Ok(Self {
+            message,
+            failure,
+            failure_rules,
+            agent_death: *agent_death,
+            ..Self::new(attempt, *outcome, outcome.verdict(0), *next, *now)
+        })
     }
 
     fn completed(completion: &Completion, environment: Digest) -> Result<Self, Fault> {
@@ -233,20 +247,26 @@ impl Release {
             outcome,
             message,
             failed_stage,
+            failure,
+            quarantine: _,
             metrics: _,
             invalid,
             algorithm,
             next,
         } = completion;
+        let verdict = failure.as_ref().map_or(outcome.verdict(0), Failure::verdict);
+        let (failure, failure_rules) = quarantines::stored(failure.as_ref())?;
         Ok(Self {
             device: Some(*device),
             job_invalid: !invalid.is_empty(),
             failed_stage: *failed_stage,
             message: message.as_deref().map(|message| clean(message).into_owned()),
+            failure,
+            failure_rules,
             invalid: document(invalid, "reasons")?,
             algorithm: Some(clean(algorithm).into_owned()),
             environment: Some(environment),
-            ..Self::new(*attempt, *outcome, *next, *received_at)
+            ..Self::new(*attempt, *outcome, verdict, *next, *received_at)
         })
     }
 }
@@ -255,16 +275,18 @@ impl Release {
 pub(crate) struct Prepared {
     release: Release,
     evidence: Evidence,
+    quarantine: Rows,
 }
 
 impl Prepared {
     pub(crate) fn new(completion: &Completion) -> Result<Self, Fault> {
         let evidence = Evidence::of(completion)?;
-        Ok(Self { release: Release::completed(completion, evidence.environment())?, evidence })
+        let release = Release::completed(completion, evidence.environment())?;
+        Ok(Self { release, evidence, quarantine: quarantines::prepared(completion)? })
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.evidence.bytes()
+        self.evidence.bytes() + self.quarantine.bytes()
     }
 }
 
@@ -280,6 +302,7 @@ pub(crate) async fn complete(tx: &mut Connection, results: &[Prepared]) -> Resul
             evidence::store_environments(tx, &evidence).await?;
             end_attempts(tx, &stored.iter().map(|(_, result)| &result.release).collect::<Vec<_>>()).await?;
             evidence::store(tx, &evidence).await?;
+            quarantines::add(tx, &stored.iter().map(|(_, result)| &result.quarantine).collect::<Vec<_>>()).await?;
         }
         for (index, _) in stored {
             answers[index] = Accepted::Stored;
@@ -292,7 +315,7 @@ pub(crate) async fn complete(tx: &mut Connection, results: &[Prepared]) -> Resul
 }
 
 pub(crate) async fn give_back(tx: &mut Connection, attempt: AttemptRef, give_back: &GiveBack) -> Result<bool, Fault> {
-    let release = Release::given_back(attempt, give_back);
+    let release = Release::given_back(attempt, give_back)?;
     let held = !release_jobs(tx, &[&release]).await?.is_empty();
     if held {
         end_attempts(tx, &[&release]).await?;
@@ -372,13 +395,15 @@ async fn end_attempts(tx: &mut Connection, releases: &[&Release]) -> Result<(), 
     query!(
         "UPDATE attempts
          SET ended_at = ending.ended_at, outcome = ending.outcome, outcome_code = ending.code,
-             failed_stage = ending.failed_stage, message = ending.message, invalid = ending.invalid,
-             agent_death = ending.agent_death, algorithm = ending.algorithm, environment_digest = ending.environment
+             failed_stage = ending.failed_stage, message = ending.message, failure = ending.failure,
+             failure_rules = ending.failure_rules, invalid = ending.invalid, agent_death = ending.agent_death,
+             algorithm = ending.algorithm, environment_digest = ending.environment
          FROM (
              SELECT entry.value ->> 'job' AS job, CAST(entry.value ->> 'attempt' AS BIGINT) AS attempt,
                     CAST(entry.value ->> 'now' AS BIGINT) AS ended_at, entry.value ->> 'outcome' AS outcome,
                     CAST(entry.value ->> 'code' AS BIGINT) AS code, entry.value ->> 'failed_stage' AS failed_stage,
-                    entry.value ->> 'message' AS message, entry.value ->> 'invalid' AS invalid,
+                    entry.value ->> 'message' AS message, entry.value ->> 'failure' AS failure,
+                    CAST(entry.value ->> 'failure_rules' AS BIGINT) AS failure_rules, entry.value ->> 'invalid' AS invalid,
                     CAST(entry.value ->> 'agent_death' AS BOOLEAN) AS agent_death,
                     entry.value ->> 'algorithm' AS algorithm, unhex(entry.value ->> 'environment') AS environment
              FROM json_each(CAST($1 AS TEXT)) AS entry

@@ -15,6 +15,7 @@ mod job_rows;
 mod jobs;
 mod models;
 mod people;
+mod quarantines;
 mod read;
 mod rows;
 mod runs;

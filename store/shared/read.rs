@@ -7,12 +7,14 @@ use seatrial_core::job::AttemptRef;
 use seatrial_core::metric::Metric;
 use seatrial_core::report::Block;
 use seatrial_core::store::{
-    AttemptRow, AuditEntry, DatasetDetail, DatasetRow, DeviceRow, JobRow, MisfitRow, ModelDetail, ModelRow, Part, Read,
-    Result, RunRow, ServiceRow, TrackRow, TransitionRow,
+    AttemptRow, AuditEntry, DatasetDetail, DatasetRow, DeviceRow, JobRow, MisfitRow, ModelDetail, ModelRow, Part,
+    QuarantineRow, Read, Result, RunRow, ServiceRow, TrackRow, TransitionRow,
 };
 
 use super::fault::Fault;
-use super::{Database, datasets, devices, evidence, job_rows, models, people, runs, runtimes, services};
+use super::{
+    Database, datasets, devices, evidence, job_rows, models, people, quarantines, runs, runtimes, services,
+};
 
 /// Tells the caller what was being done.
 pub(crate) trait Doing<T> {
@@ -134,6 +136,10 @@ impl Read for Database {
 
     async fn run_metrics_named(&self, run: RunId, names: &[&str]) -> Result<Vec<(JobId, Metric)>> {
         evidence::run_metrics_named(&self.read, run, names).await.doing("reading some metrics of a run")
+    }
+
+    async fn quarantines(&self, project: ProjectId, lifted: bool, limit: u32) -> Result<Vec<QuarantineRow>> {
+        quarantines::all(&self.read, project, lifted, limit).await.doing("reading quarantines")
     }
 
     async fn device_jobs(&self, device: DeviceId, limit: u32) -> Result<Vec<JobRow>> {

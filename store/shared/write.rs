@@ -5,8 +5,10 @@ use async_trait::async_trait;
 use seatrial_core::dataset::Binding;
 use seatrial_core::device::{DeviceState, Evidence, Labels, Profile};
 use seatrial_core::digest::Digest;
+use seatrial_core::failure::Failure;
 use seatrial_core::ids::{
-    DatasetVersionId, DeviceId, JobId, ModelVersionId, PrincipalId, ProjectId, ReservationId, RunId, SubmissionId,
+    DatasetVersionId, DeviceId, JobId, ModelVersionId, PrincipalId, ProjectId, QuarantineId, ReservationId, RunId,
+    SubmissionId,
     TokenId, VariantId,
 };
 use seatrial_core::job::AttemptRef;
@@ -15,12 +17,15 @@ use seatrial_core::stage::Stage;
 use seatrial_core::store::{
     Accepted, AgentBuildRow, AuditRow, Bootstrap, BootstrapSeed, Claim, Completion, DeviceRow, GiveBack, JobOrigin,
     NewAgentBuild, NewDatasetVersion, NewEnrolment, NewModelVersion, NewReservation, NewRun, NewRuntimePackage,
-    NewToken, OpenJob, ReservationRow, Result, RunRow, ServiceChange, ServiceRow, Store, TokenRow,
+    NewToken, OpenJob, ReservationRow, Result, RunRow, ServiceChange, ServiceRow, Store, TokenRow, Unjudged,
 };
 use seatrial_core::time::Timestamp;
 
 use super::read::Doing;
-use super::{Database, agents, artifacts, datasets, devices, job_rows, jobs, models, people, runs, runtimes, services};
+use super::{
+    Database, agents, artifacts, datasets, devices, job_rows, jobs, models, people, quarantines, runs, runtimes,
+    services,
+};
 
 #[async_trait]
 impl Store for Database {
@@ -338,6 +343,36 @@ impl Store for Database {
         self.writer
             .write(doing, (after, reason.to_owned(), now), |(after, reason, now), tx| {
                 Box::pin(jobs::give_up(tx, *after, reason, *now))
+            })
+            .await
+    }
+
+    async fn unjudged(&self, rules: u32, limit: u32) -> Result<Vec<Unjudged>> {
+        quarantines::unjudged(&self.read, rules, limit).await.doing("looking for failures that older rules have judged")
+    }
+
+    async fn set_failures(&self, rules: u32, judged: &[(AttemptRef, Option<Failure>)]) -> Result<()> {
+        if judged.is_empty() {
+            return Ok(());
+        }
+        let doing = "storing what rules say of failures";
+        self.writer
+            .write(doing, (rules, judged.to_vec()), |(rules, judged), tx| {
+                Box::pin(quarantines::set_failures(tx, *rules, judged))
+            })
+            .await
+    }
+
+    async fn lift_quarantine(
+        &self,
+        project: ProjectId,
+        id: QuarantineId,
+        by: PrincipalId,
+        now: Timestamp,
+    ) -> Result<bool> {
+        self.writer
+            .write("lifting a quarantine", (project, id, by, now), |&(project, id, by, now), tx| {
+                Box::pin(quarantines::lift(tx, project, id, by, now))
             })
             .await
     }

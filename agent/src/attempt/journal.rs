@@ -49,6 +49,7 @@ pub(super) struct Journal {
     signature: Option<Signature>,
     runtime_version: Option<String>,
     log: String,
+    pub(super) system_log: String,
     bounds_hit: Vec<String>,
     pub(super) sensors: Traces,
     /// Of what is asked between processes only. They are few, and none may go to make room.
@@ -74,6 +75,7 @@ impl Journal {
             signature: None,
             runtime_version: None,
             log: String::new(),
+            system_log: String::new(),
             bounds_hit: Vec::new(),
             sensors: Traces::default(),
             states: Traces::default(),
@@ -212,6 +214,7 @@ impl Journal {
             memory: Reading::from_option(self.memory, "no memory pass was completed"),
             energy: self.energy,
             log: self.log,
+            system_log: self.system_log,
             bounds_hit: self.bounds_hit,
         }
         .within_bounds()

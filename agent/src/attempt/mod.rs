@@ -318,6 +318,7 @@ impl Attempt<'_> {
             outlast_orphans: self.order.outlast_orphans,
         };
         let begun = self.journal.begun();
+        let started = clock::boot();
         let on_news = &mut self.on_news;
         let mut watchman = Watchman::new(&self.order.guard);
         let mut measuring = (role == ProcessRole::Energy).then(|| {
@@ -367,6 +368,9 @@ impl Attempt<'_> {
         self.journal.energy = measuring.map(Measuring::finish).or(self.journal.energy.take());
         let ended = ended?;
         let verdict = self.judge(index, role, &ended, last).and_then(|()| self.take_references(&ended));
+        if verdict.is_err() && ended.exit != Exit::Stopped {
+            self.journal.system_log = self.probe.system_log(clock::boot().since(started));
+        }
         self.journal.add_process(index, role, ended);
         if role == ProcessRole::Latency {
             self.journal.sample_states(&self.probe.states());

@@ -11,6 +11,7 @@ mod frequency;
 mod gpu;
 mod identity;
 mod load;
+mod logs;
 mod memory;
 mod os;
 pub(crate) use os::abi;
@@ -21,6 +22,7 @@ pub(crate) mod tool;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use seatrial_core::backend::Affinity;
 use seatrial_core::device::{Evidence, Profile};
@@ -148,6 +150,11 @@ impl Probe {
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))
         .collect()
+    }
+
+    /// What the system's own logs say of the last while, as far as they can be read; empty where they cannot.
+    pub fn system_log(&self, age: Duration) -> String {
+        logs::of_the_last(&self.files, age)
     }
 
     /// Sensors that can be read now.

@@ -15,6 +15,7 @@ mod golden;
 mod local_job;
 mod login;
 mod models;
+mod quarantines;
 mod rerun;
 mod reservations;
 mod results;
@@ -85,6 +86,7 @@ async fn dispatch(command: Command, context: Context) -> Result<Exit> {
         Command::Results { what, output } => results::run(what, output, &context).await,
         Command::Rerun { job, wait, output } => rerun::run(job, wait, output, &context).await,
         Command::Export(args) => export::run(args, &context).await,
+        Command::Quarantines { output, all, action } => quarantines::run(action, all, output, &context).await,
         Command::Token(action) => token::run(action, &context).await,
         Command::Audit { output, limit, before } => audit::run(limit, before, output, &context).await,
         Command::Login { address, forget } => login::run(&address, forget, &context).await,

@@ -38,10 +38,15 @@ pub(crate) fn facts(job: &v1::Job, report: Option<&Report>) -> String {
     lines(what.into_iter().chain(ending(job)).chain(how))
 }
 
-fn ending(job: &v1::Job) -> [(&'static str, Option<String>); 4] {
+fn ending(job: &v1::Job) -> [(&'static str, Option<String>); 5] {
     let stage = job.stage.as_ref().filter(|_| job.outcome.as_deref() != Some("ok"));
+    let class = job.failure_class.as_ref().map(|class| match &job.blame {
+        Some(blame) => format!("{class} (blame: {blame})"),
+        None => class.clone(),
+    });
     [
         ("outcome", Some(job.outcome.clone().unwrap_or_else(|| job.state.clone()))),
+        ("class", class),
         ("stage", stage.cloned()),
         ("why", job.message.clone()),
         ("invalid", (!job.invalid.is_empty()).then(|| job.invalid.join("\n"))),

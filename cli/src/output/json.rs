@@ -53,6 +53,8 @@ pub(crate) fn job(job: &v1::Job) -> Value {
         metrics: values,
         started_us,
         finished_us,
+        failure_class,
+        blame,
     } = job;
     json!({
         "id": id,
@@ -70,6 +72,8 @@ pub(crate) fn job(job: &v1::Job) -> Value {
         "stage": stage,
         "outcome": outcome,
         "message": message,
+        "failure_class": failure_class,
+        "blame": blame,
         "invalid": invalid,
         "metrics": metrics(values),
         "started_at": started_us.and_then(rfc3339),

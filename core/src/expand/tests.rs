@@ -3,15 +3,71 @@ use proptest::prelude::*;
 use super::*;
 use crate::dataset::InputBinding;
 use crate::device::DeviceState;
+use crate::ids::{JobId, ProjectId, QuarantineId};
 use crate::placement::fixture::{dataset, host, model, phone};
+use crate::reading::Reading;
 use crate::suite::{self, render};
+use crate::time::Timestamp;
 
 fn catalog() -> Catalog {
     Catalog {
         models: vec![model(1, "digits-cnn"), model(2, "digits-mlp")],
         datasets: vec![dataset(1, "digits")],
         tracks: Vec::new(),
+        quarantines: Vec::new(),
     }
+}
+
+/// The first job of this expansion, in quarantine.
+fn quarantined(job: &PlannedJob, devices: &[DeviceRow]) -> QuarantineRow {
+    let device = devices.iter().find(|device| device.id == job.device).unwrap();
+    let now = Timestamp::from_micros(0);
+    QuarantineRow {
+        id: QuarantineId::new(now, [7; 10]),
+        project: ProjectId::new(now, [0; 10]),
+        device: job.device,
+        device_name: job.device_name.clone(),
+        variant_id: job.variant,
+        model: job.spec.model.model.clone(),
+        version: job.spec.model.version,
+        variant: job.spec.model.variant.clone(),
+        backend: job.spec.backend.to_string(),
+        versions: TripleVersions::of(&job.spec.backend, None, &device.profile),
+        failure: None,
+        job: JobId::new(now, [1; 10]),
+        attempt: 2,
+        created_at: now,
+        lifted_at: None,
+        lifted_by: None,
+    }
+}
+
+#[test]
+fn what_has_failed_together_is_a_misfit_until_something_of_it_changes() {
+    let devices = [phone(1), phone(2)];
+    let suite = suite::parse(&suite_of("\"digits-cnn\"", ""), "night.toml").unwrap();
+    let misfits = |quarantines: Vec<QuarantineRow>, devices: &[DeviceRow]| {
+        let catalog = Catalog { quarantines, ..catalog() };
+        expand(&suite, &catalog, devices, MAX_CELLS).unwrap().misfits
+    };
+    let planned = expand(&suite, &catalog(), &devices, MAX_CELLS).unwrap();
+    let row = quarantined(&planned.jobs[0], &devices);
+    let kept = misfits(vec![row.clone()], &devices);
+    assert_eq!(kept.len(), 1, "one backend of one variant on one device");
+    assert_eq!((kept[0].device, &kept[0].backend), (Some(row.device), &row.backend));
+    assert!(kept[0].reason.starts_with("this model crashed or hung twice with this backend"), "{}", kept[0].reason);
+    assert!(kept[0].reason.contains(&row.id.short()), "it says what to lift");
+
+    let mut updated = devices.clone();
+    updated[0].profile.kernel = Reading::Present("6.99".to_owned());
+    assert_eq!(misfits(vec![row.clone()], &updated), [], "the device has other software");
+    let other = TripleVersions { runtime: "tract 99".to_owned(), ..row.versions.clone() };
+    assert_eq!(misfits(vec![QuarantineRow { versions: other, ..row.clone() }], &devices), [], "another runtime");
+    let version = planned.jobs.iter().find(|job| job.variant != row.variant_id).unwrap().variant;
+    let of_other = misfits(vec![QuarantineRow { variant_id: version, ..row.clone() }], &devices);
+    assert!(of_other.iter().all(|misfit| misfit.variant != row.variant), "another version has other variants");
+    let lifted = QuarantineRow { lifted_at: Some(Timestamp::from_micros(1)), ..row };
+    assert_eq!(misfits(vec![lifted], &devices), [], "an operator has lifted it");
 }
 
 fn run(text: &str, devices: &[DeviceRow]) -> Result<Expansion, String> {
@@ -225,7 +281,8 @@ fn a_run_has_no_more_jobs_than_the_server_takes_and_says_how_many_there_would_be
     let mut problems = Problems { file: "s.toml", found: Vec::new() };
     let variants = choose_variants(&suite, &catalog, &mut problems);
     let datasets = choose_datasets(&suite, &catalog, &mut problems);
-    let Plan { expansion, jobs, .. } = plan(&suite, &variants, &datasets, &chosen, Plan::new(3, &[]));
+    let nothing = Catalog::default();
+    let Plan { expansion, jobs, .. } = plan(&suite, &variants, &datasets, &chosen, Plan::new(3, &nothing));
     assert_eq!((jobs, expansion.jobs.len()), (8, 3), "and builds none beyond them");
 }
 

@@ -30,6 +30,7 @@ fn job(number: u8, outcome: Outcome) -> JobRow {
         stage: (outcome != Outcome::Ok).then_some(Stage::Load),
         outcome: Some(outcome),
         message: None,
+        failure: None,
         invalid: Vec::new(),
         created_at: NOW,
         started_at: None,

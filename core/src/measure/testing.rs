@@ -59,6 +59,7 @@ pub(super) fn report() -> Report {
         energy: None,
         memory: Reading::absent("no memory pass"),
         log: String::new(),
+        system_log: String::new(),
         bounds_hit: Vec::new(),
     }
 }

@@ -6,7 +6,7 @@ use super::job::{Lease, Phase, Wait};
 use super::{CANCEL_WITHIN, CloseReason, Effect, Schedule, Timer};
 use crate::ids::{DeviceId, JobId, SessionId};
 use crate::job::{AttemptRef, Grant, ONLINE_GRANT};
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, Verdict};
 use crate::reason::Code;
 use crate::stage::Stage;
 use crate::store::{Accepted, JobNext};
@@ -150,7 +150,7 @@ impl Schedule {
 
     // --- the end ---
 
-    pub(super) fn reported(&mut self, attempt: AttemptRef, device: DeviceId, outcome: Outcome) {
+    pub(super) fn reported(&mut self, attempt: AttemptRef, device: DeviceId, outcome: Outcome, verdict: Verdict) {
         let Some(job) = self.jobs.get_mut(&attempt.job) else {
             self.ask_the_store(attempt, device, outcome);
             return;
@@ -165,7 +165,7 @@ impl Schedule {
             return;
         }
         match job.phase {
-            Phase::Leased(_) => self.take_result(attempt, device, outcome),
+            Phase::Leased(_) => self.take_result(attempt, device, outcome, verdict),
             Phase::Queued(_) | Phase::Storing { .. } => self.ask_the_store(attempt, device, outcome),
             Phase::Claiming | Phase::GivingBack { .. } => {
                 let reason = "the attempt does not hold its job".to_owned();
@@ -175,15 +175,16 @@ impl Schedule {
     }
 
     fn ask_the_store(&mut self, attempt: AttemptRef, device: DeviceId, outcome: Outcome) {
-        self.effects.push(Effect::Complete { attempt, device, next: JobNext::Done(outcome) });
+        self.effects.push(Effect::Complete { attempt, device, next: JobNext::Done(outcome), again: false });
     }
 
-    fn take_result(&mut self, attempt: AttemptRef, device: DeviceId, outcome: Outcome) {
+    fn take_result(&mut self, attempt: AttemptRef, device: DeviceId, outcome: Outcome, verdict: Verdict) {
         let Some(job) = self.jobs.get_mut(&attempt.job) else { return };
         let cancelled = self.runs.get(&job.run).is_some_and(super::Run::is_cancelled);
-        let next = job.after(outcome, cancelled);
+        let again = job.crashes > 0 && verdict == Verdict::Repeat && !cancelled;
+        let next = job.after(outcome, verdict, cancelled);
         job.phase = Phase::Storing { next };
-        self.effects.push(Effect::Complete { attempt, device, next });
+        self.effects.push(Effect::Complete { attempt, device, next, again });
         if outcome == Outcome::AgentKilled {
             self.count_loss(device, attempt.job);
         } else if let Some(device) = self.devices.get_mut(&device) {
@@ -332,7 +333,7 @@ impl Schedule {
     fn after(&mut self, id: JobId, outcome: Outcome) -> JobNext {
         let Some(job) = self.jobs.get_mut(&id) else { return JobNext::Done(outcome) };
         let cancelled = self.runs.get(&job.run).is_some_and(super::Run::is_cancelled);
-        job.after(outcome, cancelled)
+        job.after(outcome, outcome.verdict(0), cancelled)
     }
 
     /// The device no longer has the job, and may take the next.

@@ -23,7 +23,8 @@ pub(super) struct Job {
     /// Number of the attempt that holds the job, or of the last one that did.
     pub(super) attempt: u32,
     infrastructure_failures: u32,
-    crashes: u32,
+    /// Attempts that ended as a crash or hang: all of them on the same device.
+    pub(super) crashes: u32,
     agent_deaths: u32,
     max_wait: Duration,
     /// What its run brought.
@@ -141,7 +142,7 @@ impl Job {
     }
 
     /// What becomes of the job after an attempt that ended so. Counts what it costs.
-    pub(super) fn after(&mut self, outcome: Outcome, cancelled: bool) -> JobNext {
+    pub(super) fn after(&mut self, outcome: Outcome, verdict: Verdict, cancelled: bool) -> JobNext {
         if outcome == Outcome::AgentKilled {
             self.agent_deaths += 1;
             if self.agent_deaths >= AGENT_DEATH_LIMIT {
@@ -151,12 +152,12 @@ impl Job {
         if cancelled {
             return JobNext::Done(outcome);
         }
-        let count = match outcome.verdict(0) {
+        let count = match verdict {
             Verdict::Done => return JobNext::Done(outcome),
             Verdict::Retry => &mut self.infrastructure_failures,
             Verdict::Repeat => &mut self.crashes,
         };
-        match outcome.verdict(*count) {
+        match verdict.after(*count) {
             Verdict::Done => JobNext::Done(outcome),
             Verdict::Retry | Verdict::Repeat => {
                 *count += 1;

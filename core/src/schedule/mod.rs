@@ -29,7 +29,7 @@ use std::time::Duration;
 use crate::ids::{DeviceId, JobId, RunId, SessionId};
 use crate::job::{AttemptRef, Grant, MAX_STAGE_GRANT};
 use crate::lab::standing::Admits;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, Verdict};
 use crate::stage::Stage;
 use crate::store::{Accepted, JobNext, OpenJob};
 use crate::time::{Monotonic, Timestamp};
@@ -122,11 +122,13 @@ pub enum Input {
         grant: Grant,
         deadline: Duration,
     },
-    /// A readable report has arrived.
+    /// A readable report has arrived. `verdict` is what follows from how the attempt ended, before what came earlier
+    /// counts: that of its class where it has one, else that of its outcome.
     Reported {
         attempt: AttemptRef,
         device: DeviceId,
         outcome: Outcome,
+        verdict: Verdict,
     },
     /// A report has arrived that breaks its bounds.
     Malformed {
@@ -240,11 +242,13 @@ pub enum Effect {
         reason: String,
     },
     /// Ask the store to take the result that has arrived. For an attempt that the schedule does not know to hold its
-    /// job the store alone can tell a duplicate from a stale one.
+    /// job the store alone can tell a duplicate from a stale one. `again` says that the job has crashed or hung once more
+    /// on the same device: device, backend and model are quarantined together.
     Complete {
         attempt: AttemptRef,
         device: DeviceId,
         next: JobNext,
+        again: bool,
     },
     /// Refuse the report that has arrived, for good.
     RefuseReport {
@@ -350,7 +354,7 @@ impl Schedule {
             Input::StageEntered { attempt, device, stage, grant, deadline } => {
                 self.stage_entered(attempt, device, stage, grant, deadline);
             }
-            Input::Reported { attempt, device, outcome } => self.reported(attempt, device, outcome),
+            Input::Reported { attempt, device, outcome, verdict } => self.reported(attempt, device, outcome, verdict),
             Input::Malformed { attempt, device, reason } => self.malformed(attempt, device, &reason),
             Input::Stored { attempt, accepted } => self.stored(attempt, accepted),
             Input::GaveBack { attempt, held } => self.gave_back(attempt, held),

@@ -359,7 +359,7 @@ impl World {
                 });
                 self.step(if won.is_some() { Input::Claimed { attempt } } else { Input::ClaimLost { attempt } });
             }
-            Effect::Complete { attempt, device, next } => self.complete(attempt, device, next),
+            Effect::Complete { attempt, device, next, again: _ } => self.complete(attempt, device, next),
             Effect::GiveBack { attempt, outcome, next, agent_death, .. } => {
                 let holds = self.holds(attempt);
                 if holds {
@@ -454,8 +454,11 @@ impl World {
             agent.spool.iter().map(|&(attempt, _)| Held { attempt, ended: true }).chain(running).collect();
         let lost = std::mem::take(&mut agent.lost);
         let (device, admits) = (agent.device, agent.admits);
-        let reports: Vec<Input> =
-            agent.spool.iter().map(|&(attempt, outcome)| Input::Reported { attempt, device, outcome }).collect();
+        let reports: Vec<Input> = agent
+            .spool
+            .iter()
+            .map(|&(attempt, outcome)| Input::Reported { attempt, device, outcome, verdict: outcome.verdict(0) })
+            .collect();
         agent.says.extend(reports);
         self.step(Input::Attached { device, session, admits, held, lost });
     }
@@ -700,7 +703,7 @@ impl Agent {
     fn finish(&mut self, attempt: AttemptRef, outcome: Outcome) {
         self.running = None;
         self.spool.push((attempt, outcome));
-        self.says.push_back(Input::Reported { attempt, device: self.device, outcome });
+        self.says.push_back(Input::Reported { attempt, device: self.device, outcome, verdict: outcome.verdict(0) });
     }
 }
 
@@ -780,7 +783,9 @@ fn ten_thousand_queued_jobs_on_a_thousand_devices_cost_little_each() {
         let Effect::Claim { attempt, device, .. } = effect else { continue };
         schedule.step(now, Input::Claimed { attempt });
         schedule.step(now, Input::Accepted { attempt, device });
-        claims.extend(schedule.step(now, Input::Reported { attempt, device, outcome: Outcome::Ok }));
+        claims.extend(
+            schedule.step(now, Input::Reported { attempt, device, outcome: Outcome::Ok, verdict: Verdict::Done }),
+        );
         claims.extend(schedule.step(now, Input::Stored { attempt, accepted: Accepted::Stored }));
         ended += 1;
     }

@@ -95,7 +95,7 @@ impl Bench {
     }
 
     fn report(&mut self, attempt: AttemptRef, outcome: Outcome) -> Vec<Effect> {
-        self.step(Input::Reported { attempt, device: device(1), outcome })
+        self.step(Input::Reported { attempt, device: device(1), outcome, verdict: outcome.verdict(0) })
     }
 
     fn store(&mut self, attempt: AttemptRef) -> Vec<Effect> {
@@ -332,7 +332,7 @@ fn a_cable_that_is_lost_while_measuring_costs_nothing_within_the_stage_grant() {
     let effects = bench.attach_with(1, vec![held], vec![]);
     assert!(matches!(&effects[..], [Effect::Welcome { grants, .. }] if grants.len() == 1), "{effects:?}");
     let next = JobNext::Done(Outcome::Ok);
-    let complete = Effect::Complete { attempt: try_of(1, 1), device: device(1), next };
+    let complete = Effect::Complete { attempt: try_of(1, 1), device: device(1), next, again: false };
     assert_eq!(bench.report(try_of(1, 1), Outcome::Ok), [complete]);
 }
 
@@ -374,7 +374,8 @@ fn another_devices_job_cannot_be_reported_staged_or_refused() {
     let mut bench = Bench::running();
     bench.attach(2);
     let attempt = try_of(1, 1);
-    let effects = bench.step(Input::Reported { attempt, device: device(2), outcome: Outcome::Ok });
+    let effects =
+        bench.step(Input::Reported { attempt, device: device(2), outcome: Outcome::Ok, verdict: Verdict::Done });
     assert!(matches!(effects[..], [Effect::RefuseReport { .. }]), "{effects:?}");
     let refused = Input::Refused { attempt, device: device(2), retryable: true, reason: String::new() };
     assert_eq!(bench.step(refused), []);
@@ -396,7 +397,7 @@ fn infrastructure_is_tried_again_a_bounded_number_of_times() {
     }
     let last = bench.report(try_of(1, RETRY_LIMIT + 1), Outcome::HarnessError);
     let next = JobNext::Done(Outcome::HarnessError);
-    assert_eq!(last, [Effect::Complete { attempt: try_of(1, RETRY_LIMIT + 1), device: device(1), next }]);
+    assert_eq!(last, [Effect::Complete { attempt: try_of(1, RETRY_LIMIT + 1), device: device(1), next, again: false }]);
 }
 
 #[test]
@@ -481,6 +482,50 @@ fn a_cancelled_job_is_not_tried_again() {
         matches!(effects[0], Effect::Complete { next: JobNext::Done(Outcome::CrashSignal(11)), .. }),
         "{effects:?}"
     );
+}
+
+#[test]
+fn a_crash_that_comes_again_on_the_same_device_says_so_and_only_then() {
+    let again = |effects: &[Effect]| {
+        effects.iter().find_map(|effect| if let Effect::Complete { again, .. } = effect { Some(*again) } else { None })
+    };
+    let mut bench = Bench::running();
+    assert_eq!(
+        again(&bench.report(try_of(1, 1), Outcome::CrashSignal(11))),
+        Some(false),
+        "it may have been an accident"
+    );
+    bench.store(try_of(1, 1));
+    bench.start(try_of(1, 2));
+    assert_eq!(again(&bench.report(try_of(1, 2), Outcome::HangTimeout)), Some(true));
+
+    let mut flaky = Bench::running();
+    flaky.report(try_of(1, 1), Outcome::CrashSignal(11));
+    flaky.store(try_of(1, 1));
+    flaky.start(try_of(1, 2));
+    assert_eq!(again(&flaky.report(try_of(1, 2), Outcome::Ok)), Some(false), "the control: the second time it ran");
+}
+
+#[test]
+fn a_class_decides_what_follows_where_its_outcome_knows_less() {
+    let mut bench = Bench::running();
+    // Killed by the ROM: signal 9 alone would be a crash.
+    let effects = bench.step(Input::Reported {
+        attempt: try_of(1, 1),
+        device: device(1),
+        outcome: Outcome::CrashSignal(9),
+        verdict: Verdict::Retry,
+    });
+    assert!(matches!(effects[0], Effect::Complete { next: JobNext::Queued, again: false, .. }), "{effects:?}");
+    let mut bench = Bench::running();
+    // A GPU that was lost: its exit code alone would stand.
+    let effects = bench.step(Input::Reported {
+        attempt: try_of(1, 1),
+        device: device(1),
+        outcome: Outcome::ExitNonzero(70),
+        verdict: Verdict::Repeat,
+    });
+    assert!(matches!(effects[0], Effect::Complete { next: JobNext::Queued, .. }), "{effects:?}");
 }
 
 #[test]

@@ -12,8 +12,10 @@ use async_trait::async_trait;
 
 use crate::device::{DeviceState, Evidence, Labels, Profile};
 use crate::digest::Digest;
+use crate::failure::Failure;
 use crate::ids::{
-    AuditId, DatasetVersionId, DeviceId, JobId, ModelVersionId, PrincipalId, ProjectId, ReservationId, RunId,
+    AuditId, DatasetVersionId, DeviceId, JobId, ModelVersionId, PrincipalId, ProjectId, QuarantineId, ReservationId,
+    RunId,
     SubmissionId, TokenId, VariantId,
 };
 use crate::job::AttemptRef;
@@ -120,6 +122,8 @@ pub trait Read: Send + Sync {
     async fn run_metrics_named(&self, run: RunId, names: &[&str]) -> Result<Vec<(JobId, Metric)>>;
     /// The last finished jobs of a device, newest first.
     async fn device_jobs(&self, device: DeviceId, limit: u32) -> Result<Vec<JobRow>>;
+    /// Quarantines of device, backend and model, newest first; lifted ones only when asked for.
+    async fn quarantines(&self, project: ProjectId, lifted: bool, limit: u32) -> Result<Vec<QuarantineRow>>;
     /// The last finished jobs of a model, newest first.
     async fn model_jobs(&self, project: ProjectId, model: &str, limit: u32) -> Result<Vec<JobRow>>;
 
@@ -275,6 +279,18 @@ pub trait Store: Read {
     async fn complete(&self, completion: &Completion) -> Result<Accepted>;
     /// `leased → queued` (or `→ done`, or `→ quarantined`) without a result, if the attempt still holds its job.
     async fn give_back(&self, attempt: AttemptRef, give_back: &GiveBack) -> Result<bool>;
+    /// Failed attempts that rules older than this version have judged, or none, in a fixed order.
+    async fn unjudged(&self, rules: u32, limit: u32) -> Result<Vec<Unjudged>>;
+    /// Stores what rules of this version say of ended attempts; nothing else of them changes.
+    async fn set_failures(&self, rules: u32, judged: &[(AttemptRef, Option<Failure>)]) -> Result<()>;
+    /// Ends a quarantine. False when there is none, or it was lifted already.
+    async fn lift_quarantine(
+        &self,
+        project: ProjectId,
+        id: QuarantineId,
+        by: PrincipalId,
+        now: Timestamp,
+    ) -> Result<bool>;
     /// `queued → done` as [`device_lost`](crate::outcome::Outcome::DeviceLost), for a job whose device does not come: if
     /// the job still waits after this attempt (0 before its first).
     async fn give_up(&self, after: AttemptRef, reason: &str, now: Timestamp) -> Result<bool>;

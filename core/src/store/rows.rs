@@ -9,9 +9,11 @@ use crate::dataset::scorer::Scorer;
 use crate::dataset::{Binding, Task};
 use crate::device::{DeviceState, Evidence, Labels, Profile};
 use crate::digest::Digest;
+use crate::failure::{Failure, TripleVersions};
 use crate::ids::{
     AuditId, BindingId, DatasetId, DatasetVersionId, DeviceId, EnrolmentId, JobId, ModelId, ModelVersionId,
-    PrincipalId, ProjectId, ReservationId, RunId, RuntimePackageId, SubmissionId, TokenId, TrackId, VariantId,
+    PrincipalId, ProjectId, QuarantineId, ReservationId, RunId, RuntimePackageId, SubmissionId, TokenId, TrackId,
+    VariantId,
 };
 use crate::job::{AttemptRef, JobSpec, JobState};
 use crate::lab::standing::Service;
@@ -554,6 +556,9 @@ pub struct JobRow {
     pub outcome: Option<Outcome>,
     /// Why it ended without a last attempt that says so, else what the last attempt says.
     pub message: Option<String>,
+    /// Why it failed, by the rules of the build that judged it last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
     /// Why the numbers are not valid; empty when they are, or when there are none yet.
     pub invalid: Vec<Reason>,
     pub created_at: Timestamp,
@@ -598,6 +603,8 @@ pub struct AttemptRow {
     pub outcome: Option<Outcome>,
     pub failed_stage: Option<Stage>,
     pub message: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
     pub invalid: Vec<Reason>,
     pub stages: Vec<StageRecord>,
 }
@@ -648,6 +655,10 @@ pub struct Completion {
     /// Why, for a person.
     pub message: Option<String>,
     pub failed_stage: Option<Stage>,
+    /// Why it failed, where it did.
+    pub failure: Option<Failure>,
+    /// Stored with the result: device, backend and model have failed together twice.
+    pub quarantine: Option<NewQuarantine>,
     /// Derived by `core::measure`; replaces what an earlier algorithm derived.
     pub metrics: Vec<Metric>,
     /// Why the numbers are not valid; empty when they are.
@@ -671,10 +682,57 @@ pub enum JobNext {
 pub struct GiveBack {
     pub outcome: Outcome,
     pub message: String,
+    /// Why it failed, where it did.
+    pub failure: Option<Failure>,
     pub next: JobNext,
     /// Whether it cost an agent its life.
     pub agent_death: bool,
     pub now: Timestamp,
+}
+
+/// A failed attempt that older rules have judged, or none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unjudged {
+    pub attempt: AttemptRef,
+    pub outcome: Outcome,
+    pub failed_stage: Option<Stage>,
+    pub message: Option<String>,
+    /// As [`crate::backend::Backend`] displays.
+    pub backend: String,
+}
+
+/// A device, a backend and a model that fail together: no further job of them is made while all versions stay as they are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewQuarantine {
+    pub id: QuarantineId,
+    pub device: DeviceId,
+    /// What the device and the runtime were.
+    pub versions: TripleVersions,
+    pub created_at: Timestamp,
+}
+
+/// As it is kept, with the names of what it is about.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct QuarantineRow {
+    pub id: QuarantineId,
+    pub project: ProjectId,
+    pub device: DeviceId,
+    pub device_name: String,
+    pub variant_id: VariantId,
+    pub model: String,
+    pub version: u32,
+    pub variant: String,
+    /// As [`crate::backend::Backend`] displays.
+    pub backend: String,
+    pub versions: TripleVersions,
+    /// Of the attempt that decided, by the rules that judged it last.
+    pub failure: Option<Failure>,
+    pub job: JobId,
+    pub attempt: u32,
+    pub created_at: Timestamp,
+    pub lifted_at: Option<Timestamp>,
+    /// Name of who lifted it.
+    pub lifted_by: Option<String>,
 }
 
 /// What happened to a result.

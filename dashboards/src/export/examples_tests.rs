@@ -30,6 +30,7 @@ fn job(model: &str) -> JobRow {
         stage: None,
         outcome: Some(Outcome::Ok),
         message: None,
+        failure: None,
         invalid: Vec::new(),
         created_at: now,
         started_at: None,

@@ -300,6 +300,7 @@ pub(crate) fn failure(job: &JobRow, words: Words) -> Vec<String> {
     let mut parts = Vec::new();
     if let Some(outcome) = job.outcome.filter(|outcome| !status::has_result(*outcome)) {
         parts.push(status::class_and_code(outcome));
+        parts.extend(job.failure.as_ref().map(|failure| words.class(failure.class)));
         parts.extend(job.stage.map(|stage| stage.to_string()));
     }
     parts.extend(job.message.as_deref().map(|message| words.phrase(message)));

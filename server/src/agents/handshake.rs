@@ -34,6 +34,8 @@ pub(super) struct Hello {
     pub raw_evidence: Bytes,
     pub held: Vec<Held>,
     pub lost: Vec<AttemptRef>,
+    /// The boot of the process that lost them, and the one of now; empty when not known.
+    pub boots: (String, String),
 }
 
 /// An agent that is known.
@@ -64,8 +66,18 @@ impl Hello {
     }
 
     fn read(hello: v1::Hello) -> Result<Self, Status> {
-        let v1::Hello { protocol_min, protocol_max, agent_version, evidence, profile_json, held, lost, raw_evidence } =
-            hello;
+        let v1::Hello {
+            protocol_min,
+            protocol_max,
+            agent_version,
+            evidence,
+            profile_json,
+            held,
+            lost,
+            raw_evidence,
+            boot_id,
+            boot_before,
+        } = hello;
         let protocol = protocol_max.min(PROTOCOL_MAX);
         if protocol < protocol_min.max(PROTOCOL_MIN) {
             return Err(Status::failed_precondition(format!(
@@ -78,6 +90,7 @@ impl Hello {
             ("profile_json in bytes", profile_json.len(), MAX_PROFILE),
             ("held attempts", held.len(), MAX_HELD),
             ("lost attempts", lost.len(), MAX_HELD),
+            ("names of boots in bytes", boot_id.len().max(boot_before.len()), MAX_VERSION),
         ] {
             if actual > limit {
                 return Err(Status::invalid_argument(format!("{what}: {actual} is over the limit of {limit}")));
@@ -100,6 +113,7 @@ impl Hello {
             profile,
             raw_evidence,
             held: held.into_iter().map(read_held).collect::<Result<_, _>>().map_err(|error| invalid(&error))?,
+            boots: (boot_before, boot_id),
             lost: lost
                 .into_iter()
                 .map(|attempt| attempt_from_wire(Some(attempt)))

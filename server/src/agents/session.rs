@@ -84,6 +84,7 @@ async fn open(
         protocol: hello.protocol,
         held: hello.held,
         lost: hello.lost,
+        boots: hello.boots,
         specs: known.specs,
     };
     context.fleet.attach(attach).await.map_err(|_| Status::unavailable("the server goes away"))?;

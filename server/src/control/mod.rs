@@ -11,6 +11,7 @@ mod find;
 mod models;
 mod pages;
 mod problems;
+mod quarantines;
 mod reservations;
 mod results;
 mod runs;
@@ -82,6 +83,7 @@ services! {
     results_server::ResultsServer,
     tokens_server::TokensServer,
     artifacts_server::ArtifactsServer,
+    quarantines_server::QuarantinesServer,
     audit_server::AuditServer,
 }
 

@@ -30,6 +30,8 @@ pub struct Submissions {
     pub planning: Arc<Semaphore>,
 }
 
+/// Quarantines that a plan looks at: the newest.
+const MAX_QUARANTINES: u32 = 100_000;
 /// Suites that are planned at one time.
 pub const PLANS: usize = 2;
 
@@ -96,6 +98,7 @@ impl Submissions {
             catalog.datasets.extend(self.store.dataset(project, dataset).await?);
         }
         catalog.tracks = self.store.tracks(project).await?;
+        catalog.quarantines = self.store.quarantines(project, false, MAX_QUARANTINES).await?;
         let devices = self.store.devices().await?;
         let max_jobs = self.max_jobs;
         aside(move || expand(&suite, &catalog, &devices, max_jobs).map(|expansion| (suite, expansion))).await

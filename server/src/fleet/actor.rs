@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use seatrial_core::device::Evidence;
+use seatrial_core::failure::Failure;
 use seatrial_core::ids::{DeviceId, JobId, RunId, SessionId};
 use seatrial_core::job::AttemptRef;
 use seatrial_core::lab::standing::Order;
@@ -56,6 +57,8 @@ pub(super) struct Link {
     pub welcome: Option<Welcome>,
     /// Specifications of what it held when it came, until the schedule has said which of it goes on.
     pub held: Vec<(JobId, Arc<Spec>)>,
+    /// The boot of the agent's process before, and the one of now.
+    pub boots: (String, String),
 }
 
 pub(super) struct Welcome {
@@ -191,12 +194,12 @@ impl Actor {
     }
 
     fn attach(&mut self, attach: Attach) {
-        let Attach { device, name, service, evidence, session, outbox, protocol, held, lost, specs } = attach;
+        let Attach { device, name, service, evidence, session, outbox, protocol, held, lost, boots, specs } = attach;
         if self.links.get(&device).is_some_and(|link| contradict(&link.evidence, &evidence)) {
             outbox.close(tonic::Status::already_exists("another device is connected under this one's evidence"));
             return;
         }
-        let link = Link { session, evidence, outbox, welcome: Some(Welcome { name, protocol }), held: specs };
+        let link = Link { session, evidence, outbox, welcome: Some(Welcome { name, protocol }), held: specs, boots };
         if let Some(old) = self.links.insert(device, link) {
             old.outbox.close(tonic::Status::aborted("the device has opened a newer session"));
         }
@@ -237,8 +240,9 @@ impl Actor {
             }
             Heard::Result(result) => {
                 let (attempt, outcome) = (result.completion.attempt, result.outcome);
+                let verdict = result.completion.failure.as_ref().map_or(outcome.verdict(0), Failure::verdict);
                 self.results.entry(attempt).or_default().push_back(result);
-                self.step(Input::Reported { attempt, device, outcome });
+                self.step(Input::Reported { attempt, device, outcome, verdict });
             }
             Heard::Malformed { attempt, reason } => self.step(Input::Malformed { attempt, device, reason }),
             Heard::Leaving => {

@@ -1,10 +1,12 @@
 //! Doing what the schedule says.
 
 use fail::fail_point;
+use seatrial_core::failure;
 use seatrial_core::ids::{DeviceId, SessionId};
 use seatrial_core::job::{AttemptRef, Grant};
 use seatrial_core::lab::standing::Order;
 use seatrial_core::live::Event;
+use seatrial_core::outcome::Outcome;
 use seatrial_core::schedule::{CloseReason, Effect, LEASE_SLACK};
 use seatrial_core::store::{Accepted, Claim, GiveBack, JobNext};
 use seatrial_proto::v1;
@@ -13,6 +15,7 @@ use seatrial_proto::{attempt_to_wire, grant_to_wire};
 
 use super::actor::Actor;
 use super::specs::Attempt;
+use crate::ingest;
 
 /// Where artifacts are, on the same port.
 pub(super) const ARTIFACT_PREFIX: &str = "/artifacts/";
@@ -40,10 +43,12 @@ impl Actor {
             Effect::StopOnDevice { attempt, device, reason } => self.send(device, cancel(attempt, reason)),
             Effect::GiveBack { attempt, outcome, message, next, agent_death } => {
                 tracing::info!(%attempt, %outcome, %message, ?next, "attempt ended without a result");
+                let boots = self.boots_of(attempt);
                 self.ended(attempt);
                 let now = self.shared.clock.now();
                 let asker = self.asker.clone();
-                let give_back = GiveBack { outcome, message, next, agent_death, now };
+                let (message, failure) = lost(outcome, message, boots);
+                let give_back = GiveBack { outcome, message, failure, next, agent_death, now };
                 self.spawn(async move { asker.give_back(attempt, give_back).await });
             }
             Effect::GiveUp { attempt, reason } => {
@@ -51,7 +56,7 @@ impl Actor {
                 let now = self.shared.clock.now();
                 self.spawn(self.asker.clone().give_up(attempt, reason, now));
             }
-            Effect::Complete { attempt, device, next } => self.complete(attempt, device, next),
+            Effect::Complete { attempt, device, next, again } => self.complete(attempt, device, next, again),
             Effect::RefuseReport { attempt, device, reason } => {
                 self.take_result(attempt);
                 self.refuse_report(attempt, device, reason);
@@ -77,6 +82,12 @@ impl Actor {
             tracing::warn!(%device, "the device does not read what it is sent; its session is closed");
             self.detach(device);
         }
+    }
+
+    /// The boots between which an attempt was lost, where its device has come back.
+    fn boots_of(&self, attempt: AttemptRef) -> Option<(String, String)> {
+        let device = self.shared.active.spec_of(attempt)?.device;
+        self.links.get(&device).map(|link| link.boots.clone())
     }
 
     fn assign(&mut self, attempt: AttemptRef, device: DeviceId, grant: Grant) {
@@ -129,7 +140,7 @@ impl Actor {
         }
     }
 
-    fn complete(&mut self, attempt: AttemptRef, device: DeviceId, next: JobNext) {
+    fn complete(&mut self, attempt: AttemptRef, device: DeviceId, next: JobNext, again: bool) {
         let Some(mut result) = self.take_result(attempt) else { return };
         self.shared.now.ended(device, attempt);
         self.stages.remove(&attempt.job);
@@ -137,7 +148,7 @@ impl Actor {
         result.completion.next = next;
         let super::Result { completion, outcome, permit } = *result;
         let holder = self.shared.active.spec_of(attempt);
-        self.spawn(self.asker.clone().complete(completion, outcome, permit, holder));
+        self.spawn(self.asker.clone().complete(completion, outcome, permit, holder, again));
     }
 
     pub(super) fn completed(
@@ -191,6 +202,48 @@ impl Actor {
     }
 }
 
+/// What is said of an attempt without a result, and its class. That the device has rebooted is said in the message, which
+/// is kept: rules that come later have nothing else to judge it by.
+fn lost(outcome: Outcome, mut message: String, boots: Option<(String, String)>) -> (String, Option<failure::Failure>) {
+    let of_the_device = matches!(outcome, Outcome::AgentKilled | Outcome::DeviceLost);
+    let (before, after) = boots.filter(|_| of_the_device).unwrap_or_default();
+    let known = |boot: String| Some(boot).filter(|boot| !boot.is_empty());
+    let (before, after) = (known(before), known(after));
+    let mut evidence = failure::Evidence::untold(outcome, &message);
+    (evidence.boot_before, evidence.boot_after) = (before.as_deref(), after.as_deref());
+    let rebooted = evidence.boot_changed();
+    let failure = ingest::failure(&evidence);
+    if rebooted {
+        message.push_str("; its boot id changed: the device rebooted");
+    }
+    (message, failure)
+}
+
 fn cancel(attempt: AttemptRef, reason: String) -> Word {
     Word::Cancel(v1::Cancel { attempt: Some(attempt_to_wire(attempt)), reason })
+}
+
+#[cfg(test)]
+mod tests {
+    use seatrial_core::failure::Class;
+
+    use super::*;
+
+    #[test]
+    fn an_agent_that_comes_back_in_another_boot_was_killed_by_a_reboot() {
+        let class = |boots: Option<(&str, &str)>| {
+            let boots = boots.map(|(before, after)| (before.to_owned(), after.to_owned()));
+            let (message, failure) = lost(Outcome::AgentKilled, "the agent was killed".to_owned(), boots);
+            let again = ingest::failure(&failure::Evidence::untold(Outcome::AgentKilled, &message));
+            assert_eq!(
+                again,
+                failure.clone().map(|failure| failure::Failure { seen: again.clone().unwrap().seen, ..failure })
+            );
+            failure.unwrap().class
+        };
+        assert_eq!(class(Some(("a", "b"))), Class::DeviceRebooted);
+        for same in [None, Some(("a", "a")), Some(("", "b")), Some(("a", ""))] {
+            assert_eq!(class(same), Class::AgentKilled, "{same:?}");
+        }
+    }
 }

@@ -56,6 +56,8 @@ pub struct Attach {
     pub protocol: u32,
     pub held: Vec<Held>,
     pub lost: Vec<AttemptRef>,
+    /// The boot of the process that lost them, and the one of now; empty when not known.
+    pub boots: (String, String),
     /// Specifications of the held jobs that are open.
     pub specs: Vec<(JobId, Arc<Spec>)>,
 }

@@ -7,12 +7,15 @@ use std::future::Future;
 use std::sync::Arc;
 
 use fail::fail_point;
-use seatrial_core::ids::{DeviceId, RunId};
+use seatrial_core::failure::{self, TripleVersions};
+use seatrial_core::ids::{DeviceId, QuarantineId, RunId};
 use seatrial_core::job::{AttemptRef, JobState};
 use seatrial_core::lab::standing::Order;
 use seatrial_core::outcome::Outcome;
 use seatrial_core::retry::Backoff;
-use seatrial_core::store::{Accepted, Claim, Completion, GiveBack, JobNext, ServiceRow, Store, StoreError};
+use seatrial_core::store::{
+    Accepted, Claim, Completion, GiveBack, JobNext, NewQuarantine, ServiceRow, Store, StoreError,
+};
 use seatrial_core::time::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +23,9 @@ use tokio_util::sync::CancellationToken;
 use super::Spec;
 use super::signatures::Signatures;
 use super::specs::Attempt;
+use crate::ingest;
 use crate::service::{self, Undecided};
+use crate::system::entropy;
 
 /// An answer of the store.
 pub(super) enum Done {
@@ -138,14 +143,20 @@ impl Asker {
         }
     }
 
+    /// `again`: the job has crashed or hung once more on the same device.
     pub(super) async fn complete(
         self,
-        completion: Completion,
+        mut completion: Completion,
         outcome: Outcome,
         permit: OwnedSemaphorePermit,
         holder: Option<Attempt>,
+        again: bool,
     ) -> Option<Done> {
         fail_point!("complete-before");
+        if let Some(holder) = holder.as_ref().filter(|_| again) {
+            let Ok(quarantine) = self.triple(&completion, holder).await else { return None };
+            completion.quarantine = quarantine;
+        }
         let (attempt, device) = (completion.attempt, completion.device);
         let answer = self.ask("store a result", &mut 0, || self.store.complete(&completion)).await;
         fail_point!("complete-after");
@@ -157,6 +168,7 @@ impl Asker {
                 let why = format!("the result could not be stored: {}", Chain(&error));
                 let give_back = GiveBack {
                     outcome: Outcome::HarnessError,
+                    failure: ingest::failure(&failure::Evidence::untold(Outcome::HarnessError, &why)),
                     message: why.clone(),
                     next: JobNext::Done(Outcome::HarnessError),
                     agent_death: false,
@@ -172,6 +184,28 @@ impl Asker {
             self.signatures.settle(&*self.store, attempt.job, holder, found).await;
         }
         Some(Done::Completed { attempt, device, outcome, accepted, unstored })
+    }
+
+    /// What is quarantined together, as it is now; nothing of a device that cannot be read.
+    async fn triple(&self, completion: &Completion, holder: &Attempt) -> Result<Option<NewQuarantine>, Failure> {
+        let device = completion.device;
+        match self.ask("read a device", &mut 0, || self.store.device(device)).await {
+            Ok(Some(row)) => {
+                let spec = &holder.spec.parsed;
+                let versions = TripleVersions::of(&spec.backend, spec.package.as_ref(), &row.profile);
+                let created_at = completion.received_at;
+                tracing::warn!(
+                    device = row.name,
+                    model = spec.model.model,
+                    version = spec.model.version,
+                    backend = %spec.backend,
+                    "quarantined together: it crashed or hung twice"
+                );
+                Ok(Some(NewQuarantine { id: QuarantineId::new(created_at, entropy()), device, versions, created_at }))
+            }
+            Ok(None) | Err(Failure::Final(_)) => Ok(None),
+            Err(Failure::Stopped) => Err(Failure::Stopped),
+        }
     }
 
     pub(super) async fn give_back(&self, attempt: AttemptRef, give_back: GiveBack) -> Option<Done> {

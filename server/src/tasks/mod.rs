@@ -2,6 +2,7 @@
 //! and `/metrics` says how its rounds end. A reconciler takes no input and is idempotent, so that a missed signal costs
 //! one period and never more.
 
+mod failures;
 mod finish;
 mod reopen;
 mod seen;
@@ -19,6 +20,7 @@ use tokio::task::JoinHandle;
 use crate::fleet::{Chain, Fleet};
 use crate::metrics::Metrics;
 
+pub use failures::JudgeFailures;
 pub use finish::FinishRuns;
 pub use reopen::ReadOpenJobs;
 pub use seen::NoteSeenDevices;
@@ -91,11 +93,12 @@ pub fn start(
     metrics: &Metrics,
     others: Vec<Arc<dyn Reconciler>>,
 ) -> Reconcilers {
-    let own: [Arc<dyn Reconciler>; 4] = [
+    let own: [Arc<dyn Reconciler>; 5] = [
         Arc::new(FinishRuns::new(fleet.clone(), store.clone(), clock.clone())),
         Arc::new(ReadOpenJobs::new(fleet.clone(), store.clone(), clock.clone())),
         Arc::new(NoteSeenDevices::new(fleet.clone(), store.clone(), clock.clone())),
         Arc::new(EndServices::new(fleet.clone(), store.clone(), clock.clone())),
+        Arc::new(JudgeFailures::new(store.clone())),
     ];
     let round = Round { store: store.clone(), clock: clock.clone(), holder: holder.into(), metrics: metrics.clone() };
     let tasks = own.into_iter().chain(others).map(|reconciler| tokio::spawn(round.clone().repeat(reconciler)));

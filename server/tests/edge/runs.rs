@@ -87,7 +87,7 @@ pub(crate) async fn submit(runs: &mut RunsClient<Channel>, suite_toml: String) -
 }
 
 /// Every page of a run over `Get`.
-async fn get(runs: &mut RunsClient<Channel>, run: &str) -> (v1::GetRunResponse, usize) {
+pub(crate) async fn get(runs: &mut RunsClient<Channel>, run: &str) -> (v1::GetRunResponse, usize) {
     let (mut whole, mut pages) = (v1::GetRunResponse::default(), 0);
     loop {
         let request = v1::GetRunRequest { run: run.to_owned(), page: whole.next_page.clone() };

@@ -7,8 +7,10 @@ use async_trait::async_trait;
 use seatrial_core::dataset::Binding;
 use seatrial_core::device::{DeviceState, Evidence, Labels, Profile};
 use seatrial_core::digest::Digest;
+use seatrial_core::failure::Failure;
 use seatrial_core::ids::{
-    AuditId, DatasetVersionId, DeviceId, JobId, ModelVersionId, PrincipalId, ProjectId, ReservationId, RunId,
+    AuditId, DatasetVersionId, DeviceId, JobId, ModelVersionId, PrincipalId, ProjectId, QuarantineId, ReservationId,
+    RunId,
     SubmissionId, TokenId, VariantId,
 };
 use seatrial_core::job::AttemptRef;
@@ -127,6 +129,7 @@ failing!(Read {
     metrics(attempt: AttemptRef) -> Vec<Metric>;
     run_metrics_part(run: RunId, part: Part) -> Vec<(JobId, Metric)>;
     run_metrics_named(run: RunId, names: &[&str]) -> Vec<(JobId, Metric)>;
+    quarantines(project: ProjectId, lifted: bool, limit: u32) -> Vec<QuarantineRow>;
     device_jobs(device: DeviceId, limit: u32) -> Vec<JobRow>;
     model_jobs(project: ProjectId, model: &str, limit: u32) -> Vec<JobRow>;
     audit(project: ProjectId, before: Option<AuditId>, limit: u32) -> Vec<AuditEntry>;
@@ -183,6 +186,9 @@ failing!(Store {
     enter_stage(attempt: AttemptRef, stage: Stage, lease_until: Timestamp) -> bool;
     complete(completion: &Completion) -> Accepted;
     give_back(attempt: AttemptRef, give_back: &GiveBack) -> bool;
+    unjudged(rules: u32, limit: u32) -> Vec<Unjudged>;
+    set_failures(rules: u32, judged: &[(AttemptRef, Option<Failure>)]) -> ();
+    lift_quarantine(project: ProjectId, id: QuarantineId, by: PrincipalId, now: Timestamp) -> bool;
     give_up(after: AttemptRef, reason: &str, now: Timestamp) -> bool;
     cancel_run(run: RunId, now: Timestamp) -> Vec<(AttemptRef, DeviceId)>;
     finish_run(run: RunId, gate: Option<&str>, passed: Option<bool>, now: Timestamp) -> bool;

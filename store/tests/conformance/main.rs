@@ -4,6 +4,7 @@
 mod agents;
 mod devices;
 mod durability;
+mod failures;
 mod fixture;
 mod holding;
 mod models;
@@ -53,6 +54,12 @@ conformance! {
         a_token_belongs_to_the_device_that_came_first,
         the_audit_log_gives_back_what_was_written_newest_first,
         a_reconcilers_lease_has_one_holder_until_it_ends,
+    }
+    failures {
+        the_class_of_a_failure_stands_with_its_attempt,
+        a_class_counts_as_what_follows_from_it,
+        failures_of_older_rules_are_found_until_they_are_judged_again,
+        what_fails_together_is_quarantined_once_and_an_operator_lifts_it,
     }
     devices {
         a_device_that_returns_keeps_its_id_and_its_name,

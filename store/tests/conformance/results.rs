@@ -89,6 +89,7 @@ pub(crate) async fn a_result_of_an_ended_lease_is_stale_and_changes_nothing(stor
     let lost = GiveBack {
         outcome: Outcome::DeviceLost,
         message: "no sign of life for 15 s".to_owned(),
+        failure: None,
         next: JobNext::Queued,
         agent_death: false,
         now: after(20),
@@ -130,8 +131,14 @@ pub(crate) async fn a_job_that_is_given_back_counts_why(store: Arc<dyn Store>) {
     let outcomes = [Outcome::DeviceLost, Outcome::TransferCorrupt, Outcome::OomKilled, Outcome::StorageFull];
     for (attempt, outcome) in (1..).zip(outcomes) {
         let held = world.claim(jobs[0], attempt).await;
-        let back =
-            GiveBack { outcome, message: "x".to_owned(), next: JobNext::Queued, agent_death: false, now: after(9) };
+        let back = GiveBack {
+            outcome,
+            message: "x".to_owned(),
+            failure: None,
+            next: JobNext::Queued,
+            agent_death: false,
+            now: after(9),
+        };
         assert!(store.give_back(held, &back).await.unwrap());
     }
     let open = &store.open_jobs().await.unwrap()[0];
@@ -149,6 +156,7 @@ pub(crate) async fn a_job_that_costs_agents_their_lives_is_quarantined(store: Ar
         let death = GiveBack {
             outcome: Outcome::AgentKilled,
             message: "gone".to_owned(),
+            failure: None,
             next,
             agent_death: true,
             now: after(9),
@@ -168,6 +176,7 @@ pub(crate) async fn only_the_holder_gives_a_job_back(store: Arc<dyn Store>) {
     let back = GiveBack {
         outcome: Outcome::DeviceLost,
         message: "x".to_owned(),
+        failure: None,
         next: JobNext::Queued,
         agent_death: false,
         now: T0,

@@ -137,6 +137,8 @@ impl World {
             outcome,
             message: report.message.clone(),
             failed_stage: report.failed_stage,
+            failure: None,
+            quarantine: None,
             report,
             metrics: vec![
                 Metric::new("lat_p50_ms", Reading::Present(Estimate { value: 7.25, interval: Some((7.0, 7.5)) })),
@@ -363,6 +365,7 @@ pub(crate) fn report(outcome: Outcome) -> Report {
         energy: None,
         memory: Reading::Present(Memory { base_kib: 10, peak_kib: Some(30), retained_kib: 12, pss_kib: None }),
         log: "日志 \0 log".to_owned(),
+        system_log: String::new(),
         bounds_hit: vec!["output cut at 262144 bytes".to_owned()],
     }
 }

@@ -30,7 +30,7 @@ use self::tables::{
     AttemptLine, Golden, MetricLine, PercentileLine, SensorPart, Told, accuracy, attempts, comparison, environment,
     golden, golden_note, guides, metric_lines, metrics_table, percentile_lines, sensors, strip, told,
 };
-use self::words::{evidence, figures, now, processes, sentence, sub, tail_note, thinned, trace_note};
+use self::words::{evidence, failure, figures, now, processes, sentence, sub, tail_note, thinned, trace_note};
 use super::paired::{self, Answered, Comparison};
 use super::run::CsrfForm;
 use super::samples::Samples;
@@ -210,6 +210,8 @@ struct View {
     figures: Vec<(String, Html)>,
     failed: bool,
     reported: bool,
+    /// Why it failed, by the rules.
+    failure: Vec<(String, String)>,
     evidence: Vec<(String, String)>,
     stages: Html,
     stages_note: String,
@@ -241,6 +243,8 @@ struct View {
     comparison: Vec<(String, String, String)>,
     attempts: Vec<AttemptLine>,
     log: String,
+    /// The system's own, around the end.
+    system_log: String,
     bounds: Vec<String>,
     metrics: Vec<MetricLine>,
     spec: String,
@@ -352,6 +356,7 @@ fn view(data: &Data, visit: &Visit) -> View {
         figures: figures(data, &numbers, words),
         failed: job.outcome.is_some_and(|outcome| !status::has_result(outcome)),
         reported: data.report.is_some(),
+        failure: failure(data, words),
         evidence: evidence(data, words),
         stages: stages::chart(stage_records(data), failed_stage, words),
         stages_note: processes(data, words),
@@ -381,6 +386,7 @@ fn view(data: &Data, visit: &Visit) -> View {
         comparison: comparison(data, words),
         attempts: attempts(data, moments),
         log: data.report.as_ref().map(|report| report.log.clone()).unwrap_or_default(),
+        system_log: data.report.as_ref().map(|report| report.system_log.clone()).unwrap_or_default(),
         bounds: data.report.as_ref().map(|report| report.bounds_hit.clone()).unwrap_or_default(),
         metrics: metric_lines(data, &numbers, words),
         spec: data.spec.as_ref().and_then(|spec| serde_json::to_string_pretty(spec).ok()).unwrap_or_default(),

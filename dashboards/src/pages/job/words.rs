@@ -218,6 +218,28 @@ pub(super) fn figure(shown: &format::Shown, words: Words) -> Html {
     Html::trusted(format!("{}{}{small}", html::escape(&shown.number), html::escape(&shown.unit)))
 }
 
+/// Why the attempt failed, by the rules: class, blame, what decided, and what to do. Empty of one that did not fail.
+pub(super) fn failure(data: &Data, words: Words) -> Vec<(String, String)> {
+    let attempt = data.attempts.iter().find(|row| row.attempt == data.attempt);
+    let Some(failure) = attempt.and_then(|row| row.failure.as_ref()) else { return Vec::new() };
+    let line = |key: &str, value: String| (words.t(key).into_owned(), value);
+    let class = [failure.class.to_string(), words.class(failure.class)].join(" · ");
+    let rules = words.with("failure.rules", &[("n", &failure.rules.to_string())]);
+    let decided = match &failure.seen {
+        Some(seen) => {
+            let place = [words.source(seen.source), rules].join(words.semicolon());
+            words.with("failure.decided_in", &[("line", &seen.line), ("source", &place)])
+        }
+        None => rules,
+    };
+    let mut lines = vec![line("failure.class", class)];
+    lines.extend(failure.stage.map(|stage| line("job.failed_stage", stage.to_string())));
+    lines.push(line("failure.blame", words.blame(failure.blame)));
+    lines.push(line("failure.decided_by", decided));
+    lines.push(line("failure.what_to_do", words.remedy(failure.class)));
+    lines
+}
+
 /// How each child process ended: what a failed job is judged on.
 pub(super) fn evidence(data: &Data, words: Words) -> Vec<(String, String)> {
     let Some(report) = &data.report else { return Vec::new() };
