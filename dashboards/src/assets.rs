@@ -38,6 +38,11 @@ pub fn style() -> String {
     format!("/assets/{}", ASSETS[0].name)
 }
 
+/// The style sheet itself, for a file that brings everything with it.
+pub(crate) const fn style_text() -> &'static str {
+    STYLE
+}
+
 /// Address of the script.
 #[must_use]
 pub fn script() -> String {

@@ -11,6 +11,7 @@
 pub mod actions;
 pub mod assets;
 pub mod charts;
+mod compat;
 pub mod eta;
 pub mod export;
 pub mod failure;
@@ -61,6 +62,7 @@ pub fn router(state: Dashboards) -> Router {
         .route("/runs/new/count", get(pages::new_run::counted))
         .route("/runs/{number}", get(pages::run::page))
         .route("/runs/{number}/live", get(pages::live::run))
+        .route("/runs/{number}/matrix", get(pages::compat::page))
         .route("/runs/{number}/cancel", post(pages::run::cancel))
         .route("/runs/{number}/{export}", get(pages::run::export))
         .route("/jobs/{id}", get(pages::job::page))

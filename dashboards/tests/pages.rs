@@ -60,6 +60,8 @@ fn paths(lab: &Lab) -> Vec<String> {
         "/runs/609",
         "/runs/0610",
         "/runs/611",
+        "/runs/610/matrix",
+        "/runs/611/matrix?against=610&by=rom&show=failing",
         "/runs/new",
         "/models",
         "/datasets",

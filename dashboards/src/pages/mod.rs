@@ -2,6 +2,7 @@
 
 pub(crate) mod against_cpu;
 pub(crate) mod between;
+pub(crate) mod compat;
 pub(crate) mod dataset;
 pub(crate) mod device;
 pub(crate) mod examples;

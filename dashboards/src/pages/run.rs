@@ -125,6 +125,7 @@ struct Head<'a> {
 #[template(path = "parts/run_matrix.html")]
 struct MatrixPart<'a> {
     frame: &'a Frame,
+    number: i64,
     matrix: &'a Matrix,
     rows: &'a [(String, Html)],
     live: bool,
@@ -239,7 +240,8 @@ pub(crate) fn parts(data: &Data, visit: &Visit, frame: &Frame) -> Result<Parts, 
     let render = |part: &dyn askama::DynTemplate| part.dyn_render().map(Html::trusted);
     let row = |(n, row): (usize, &Row)| Ok((format!("row-{n}"), render(&RowPart { n, row })?));
     let rows: Vec<(String, Html)> = matrix.rows.iter().enumerate().map(row).collect::<Result<_, askama::Error>>()?;
-    let matrix = MatrixPart { frame, matrix: &matrix, rows: &rows, live: run.state == RunState::Running };
+    let matrix =
+        MatrixPart { frame, number: run.number, matrix: &matrix, rows: &rows, live: run.state == RunState::Running };
     let (attention, marked) = attention(data, moments);
     let all = || format!("/runs/{}?show={ATTENTION}#jobs", run.number);
     let now = NowPart {
@@ -471,7 +473,8 @@ fn to_export(data: &Data) -> RunExport {
     RunExport { run: data.run.clone(), jobs: data.jobs.iter().map(job).collect(), misfits: data.misfits.clone() }
 }
 
-/// `/runs/{number}/export.{ending}`, and what the models answered as `predictions.{ending}` and `outputs.{ending}`.
+/// `/runs/{number}/export.{ending}`, what the models answered as
+/// `predictions.{ending}` and `outputs.{ending}`, and the matrix as `matrix.html`.
 pub(crate) async fn export(
     State(state): State<Dashboards>,
     Path((number, name)): Path<(String, String)>,
@@ -479,6 +482,9 @@ pub(crate) async fn export(
 ) -> Result<Response, Failure> {
     let number = parse_number(&number)?;
     let unknown = || Failure::NotFound { what: "gone.export", id: name.chars().take(40).collect() };
+    if name == "matrix.html" {
+        return super::compat::export(&state, &visit, number).await;
+    }
     if let Some(asked) = export::examples::Asked::parse(&name) {
         return super::examples::of_run(&state, &visit, number, asked).await;
     }
