@@ -95,6 +95,7 @@ fn config(folder: &Path, index: usize) -> anyhow::Result<Config> {
         properties: vec![("ro.product.cpu.abilist".to_owned(), String::new())],
         program: vec![std::env::current_exe()?.into(), "inner-phone".into()],
         power: None,
+        is_plugged: true,
         boot_time: Duration::ZERO,
         turn: None,
     })
