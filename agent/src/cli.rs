@@ -101,8 +101,11 @@ pub struct RunArgs {
     #[arg(long, hide = true, value_name = "PROGRAM")]
     pub through: Option<PathBuf>,
     /// Say that this device is simulated
-    #[arg(long, hide = true)]
+    #[arg(long, hide = true, env = "SEATRIAL_SIMULATED")]
     pub simulated: bool,
+    /// File whose lock is the right to measure, where simulated devices share a machine
+    #[arg(long, hide = true, env = "SEATRIAL_TURN", value_name = "FILE")]
+    pub turn: Option<PathBuf>,
     /// What is logged to standard error, as in "info" or "seatrial_agent=debug"
     #[arg(long, env = "SEATRIAL_LOG", default_value = "info")]
     pub log: String,
@@ -211,7 +214,11 @@ fn start(args: RunArgs, child_command: Vec<OsString>) -> Result<(), String> {
         key,
         cache_bytes: args.cache_bytes,
         spool_bytes: args.spool_bytes,
-        preflight: Preflight { load_wait: Duration::from_secs(args.load_wait), ..Preflight::default() },
+        preflight: Preflight {
+            load_wait: Duration::from_secs(args.load_wait),
+            turn: args.turn,
+            ..Preflight::default()
+        },
         child_command: args.through.map(PathBuf::into_os_string).into_iter().chain(child_command).collect(),
         root: args.root,
         launch: args.launch,

@@ -51,10 +51,16 @@ fn only_one(seen: &Evidence, matching: &[&Known]) -> Option<DeviceId> {
     }
 }
 
-/// What people call a device of this profile: a phone by brand and product, a host by its own name.
+/// What people call a device of this profile: a phone by brand and product, a host by its own name. A simulated phone is
+/// called so wherever its name stands: nobody takes its numbers for those of the phone that it looks like.
 #[must_use]
 pub fn name_of(profile: &Profile) -> String {
     let is_phone = profile.android_api.present().is_some();
+    let name = plain_name_of(profile, is_phone);
+    if is_phone && profile.simulated { format!("{name} (simulated)") } else { name }
+}
+
+fn plain_name_of(profile: &Profile, is_phone: bool) -> String {
     let hostname = profile.hostname.present().map(|name| name.trim());
     if let Some(name) = hostname.filter(|name| !is_phone && !name.is_empty() && !is_everybodys(name)) {
         return name.to_owned();
@@ -103,6 +109,9 @@ mod tests {
         let mut profile = crate::placement::fixture::phone(1).profile;
         profile.hostname = Reading::Present("localhost".to_owned());
         let phone = name_of(&profile);
+        profile.simulated = true;
+        assert_eq!(name_of(&profile), format!("{phone} (simulated)"));
+        profile.simulated = false;
         profile.hostname = Reading::Present("bench-7".to_owned());
         assert_eq!(name_of(&profile), phone);
         profile.android_api = Reading::absent("not an Android device");

@@ -8,6 +8,7 @@ mod preflight;
 mod probing;
 mod process;
 mod sensors;
+mod turn;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -43,6 +44,7 @@ use guard::Watchman;
 use journal::Journal;
 pub use preflight::Preflight;
 use process::{Ended, Launch, Watch};
+use turn::{NoTurn, Turn};
 
 /// Bytes of one file of outputs that are kept whole.
 const MAX_REFERENCE_BYTES: u64 = 256 << 20;
@@ -131,7 +133,8 @@ pub type OnNews<'a> = &'a mut dyn FnMut(News);
 pub fn perform(order: &Order, source: &mut dyn Source, stop: &StopSignal, on_news: OnNews<'_>) -> Report {
     let journal = Journal::new(clock::boot());
     let probe = Probe::new(&order.root);
-    Attempt { order, probe, stop, on_news, journal, cpus: None, package: None, scorer: None }.perform(source)
+    Attempt { order, probe, stop, on_news, journal, cpus: None, package: None, scorer: None, turn: None }
+        .perform(source)
 }
 
 /// Why an attempt went no further.
@@ -154,6 +157,8 @@ struct Attempt<'a> {
     package: Option<PlacedPackage>,
     /// What runs the dataset's scorer here.
     scorer: Option<PathBuf>,
+    /// Held until the report is made.
+    turn: Option<Turn>,
 }
 
 impl Attempt<'_> {
@@ -212,10 +217,40 @@ impl Attempt<'_> {
         })?;
         self.package = self.placed_package()?;
         self.scorer = self.placed_scorer()?;
-        match findings.refusal {
-            None => Ok(begun),
-            Some((outcome, message)) => Err(Failure { outcome, stage: Stage::Prepare, message }),
+        if let Some((outcome, message)) = findings.refusal {
+            return Err(Failure { outcome, stage: Stage::Prepare, message });
         }
+        self.take_turn(within.saturating_sub(clock::boot().since(begun)))?;
+        let left = within.saturating_sub(clock::boot().since(begun));
+        let facts = &mut self.journal.environment.facts;
+        self.order.preflight.settle(&self.probe, left, facts, self.stop);
+        self.check_stop(Stage::Prepare)?;
+        Ok(begun)
+    }
+
+    /// Waits until no other simulated phone of this machine measures. It is a part of preparing, which the stream renews:
+    /// a turn costs no lease, and no number has the time in it.
+    fn take_turn(&mut self, within: Duration) -> Result<(), Failure> {
+        let Some(path) = &self.order.preflight.turn else { return Ok(()) };
+        let begun = clock::boot();
+        let failure = |message| Failure { outcome: Outcome::HarnessError, stage: Stage::Prepare, message };
+        match turn::take(path, within, self.stop) {
+            Ok(turn) => self.turn = Some(turn),
+            Err(NoTurn::Stopped) => return self.check_stop(Stage::Prepare),
+            Err(NoTurn::Late(waited)) => {
+                return Err(failure(format!(
+                    "no turn to measure in {} s: others that share {} measured all the time; give preparing a longer \
+                     deadline",
+                    waited.as_secs(),
+                    path.display()
+                )));
+            }
+            Err(NoTurn::Io(error)) => return Err(failure(format!("the turn to measure, {}: {error}", path.display()))),
+        }
+        let waited = clock::boot().since(begun).as_secs_f64();
+        self.journal.note(Stage::Prepare, format!("waited {waited:.1} s for its turn to measure"));
+        self.journal.environment.facts.insert("preflight.turn_s".to_owned(), format!("{waited:.1}"));
+        Ok(())
     }
 
     /// Where the package is, ready to be started. A runner's interpreter is known by name to the job, and by its path to

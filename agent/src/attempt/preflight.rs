@@ -1,7 +1,7 @@
 //! Whether the device is fit to measure: refuse with a reason, wait for it to settle, or note what is wrong.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -35,6 +35,8 @@ pub struct Preflight {
     pub cool_wait: Duration,
     /// Share of a full battery; less is refused while it is not charging.
     pub charge: f64,
+    /// File whose lock is the right to measure, of simulated phones that share a machine.
+    pub turn: Option<PathBuf>,
 }
 
 impl Default for Preflight {
@@ -49,6 +51,7 @@ impl Default for Preflight {
             battery_target: 35.0,
             cool_wait: Duration::from_mins(3),
             charge: 0.15,
+            turn: None,
         }
     }
 }
@@ -65,7 +68,7 @@ pub(super) struct Findings {
 }
 
 impl Preflight {
-    /// Waits no longer than `within` in all.
+    /// Whether it may measure at all; waits for it to cool, no longer than `within`.
     pub(super) fn check(
         &self,
         probe: &Probe,
@@ -74,17 +77,12 @@ impl Preflight {
         within: Duration,
         stop: &StopSignal,
     ) -> Findings {
-        let begun = clock::boot();
         let mut findings = Findings::default();
         findings.refusal = self
             .disk(folder, &mut findings.facts)
             .or_else(|| self.memory(probe, model_bytes, &mut findings.facts))
             .or_else(|| self.charge(probe, &mut findings.facts))
             .or_else(|| self.temperature(probe, self.cool_wait.min(within), &mut findings.facts, stop));
-        if findings.refusal.is_none() {
-            let left = within.saturating_sub(clock::boot().since(begun));
-            self.load(probe, self.load_wait.min(left), &mut findings.facts, stop);
-        }
         findings
     }
 
@@ -192,9 +190,16 @@ impl Preflight {
         }
     }
 
-    /// Load is waited for and then noted: whether it spoiled the samples is judged by the window itself.
-    fn load(&self, probe: &Probe, within: Duration, facts: &mut BTreeMap<String, String>, stop: &StopSignal) {
-        let begun = clock::boot();
+    /// Load is waited for, no longer than `within`, and then noted: whether it spoiled the samples is judged by the window
+    /// itself.
+    pub(super) fn settle(
+        &self,
+        probe: &Probe,
+        within: Duration,
+        facts: &mut BTreeMap<String, String>,
+        stop: &StopSignal,
+    ) {
+        let (begun, within) = (clock::boot(), self.load_wait.min(within));
         loop {
             let before = probe.cpu_times();
             pause(stop, Duration::from_millis(250));

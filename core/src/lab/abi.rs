@@ -15,7 +15,8 @@ pub struct Told {
 }
 
 /// ABIs of agents that would run, best first: those that load the device's own libraries before those that are linked
-/// statically. A phone with a 64-bit kernel and a 32-bit userland lists no 64-bit ABI, and gets none.
+/// statically. A phone with a 64-bit kernel and a 32-bit userland lists no 64-bit ABI, and gets none. One that lists ABIs
+/// and has another system's loader in the place of Android's is a simulated one: what that loads is what it runs.
 #[must_use]
 pub fn agents_for(told: &Told) -> Vec<Abi> {
     let machines: Vec<Machine> = if told.abi_list.is_empty() {
@@ -25,12 +26,13 @@ pub fn agents_for(told: &Told) -> Vec<Abi> {
     };
     let mut abis = Vec::new();
     for machine in machines {
-        if told.abi_list.is_empty() {
-            let loaded =
-                |path: &String| Executable { machine: Ok(machine), interpreter: Some(path.clone()) }.abi().ok();
-            abis.extend(told.loaders.iter().filter_map(loaded));
-        } else {
+        let abi = |path: &String| Executable { machine: Ok(machine), interpreter: Some(path.clone()) }.abi().ok();
+        let loaded: Vec<Abi> = told.loaders.iter().filter_map(abi).collect();
+        let is_android = !told.abi_list.is_empty();
+        if is_android && (loaded.is_empty() || loaded.iter().any(|abi| abi.libc == Libc::Bionic)) {
             abis.push(Abi { machine, libc: Libc::Bionic });
+        } else {
+            abis.extend(loaded);
         }
         abis.push(Abi { machine, libc: Libc::Musl });
     }
@@ -97,6 +99,14 @@ mod tests {
         assert_eq!(board, ["aarch64-linux-gnu", "aarch64-linux-musl"]);
         assert_eq!(of("", "armv7l", &[]), ["arm-linux-musleabihf"]);
         assert_eq!(of("", "x86_64", &["/lib/ld-musl-x86_64.so.1"]), ["x86_64-linux-musl"]);
+    }
+
+    #[test]
+    fn a_phone_that_has_no_loader_of_androids_gets_what_its_own_loads() {
+        assert_eq!(of("x86_64", "x86_64", &["/lib64/ld-linux-x86-64.so.2"]), ["x86_64-linux-gnu", "x86_64-linux-musl"]);
+        let emulator = of("x86_64", "x86_64", &["/system/bin/linker64"]);
+        assert_eq!(emulator, ["x86_64-linux-android", "x86_64-linux-musl"], "the control");
+        assert_eq!(of("arm64-v8a", "aarch64", &[])[0], "aarch64-linux-android", "its loaders may not be told");
     }
 
     #[test]
