@@ -195,6 +195,12 @@ pub(crate) enum Command {
     Artifacts(ArtifactAction),
     /// Print a completion script for a shell
     Completions { shell: Shell },
+    /// (internal) the daemon of a simulated phone
+    #[command(hide = true, name = crate::commands::demo::PHONE, disable_help_flag = true)]
+    DemoPhone {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+        arguments: Vec<std::ffi::OsString>,
+    },
     /// (internal) the agent of a demo: an agent that ends with its parent
     #[command(hide = true, name = crate::commands::agent::DEMO_AGENT, disable_help_flag = true)]
     DemoAgent {
@@ -205,6 +211,9 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
+    /// So many simulated phones of different brands in the place of this machine: 1 to 12 (docs/simulated-phone.md)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=12))]
+    pub phones: Option<u8>,
     /// Exit after the result table instead of leaving the pages open
     #[arg(long)]
     pub once: bool,

@@ -61,7 +61,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 
 /// What was found.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Findings {
     pub facts: BTreeMap<String, String>,
     pub refusal: Option<(Outcome, String)>,
@@ -77,13 +77,13 @@ impl Preflight {
         within: Duration,
         stop: &StopSignal,
     ) -> Findings {
-        let mut findings = Findings::default();
-        findings.refusal = self
-            .disk(folder, &mut findings.facts)
-            .or_else(|| self.memory(probe, model_bytes, &mut findings.facts))
-            .or_else(|| self.charge(probe, &mut findings.facts))
-            .or_else(|| self.temperature(probe, self.cool_wait.min(within), &mut findings.facts, stop));
-        findings
+        let mut facts = BTreeMap::new();
+        let refusal = self
+            .disk(folder, &mut facts)
+            .or_else(|| self.memory(probe, model_bytes, &mut facts))
+            .or_else(|| self.charge(probe, &mut facts))
+            .or_else(|| self.temperature(probe, self.cool_wait.min(within), &mut facts, stop));
+        Findings { facts, refusal }
     }
 
     fn disk(&self, folder: &Path, facts: &mut BTreeMap<String, String>) -> Option<(Outcome, String)> {

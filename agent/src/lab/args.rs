@@ -16,6 +16,9 @@ pub struct LabArgs {
     /// The lab host's own folder: agents for phones, and what phones told when an agent died
     #[arg(long, env = "SEATRIAL_LAB_FOLDER", default_value = "seatrial-lab")]
     pub folder: PathBuf,
+    /// Look after this phone alone, by the adb server's serial; repeated. All of them when absent
+    #[arg(long = "only", value_name = "SERIAL")]
+    pub only: Vec<String>,
     /// Folder of Seatrial on each phone
     #[arg(long, default_value = "/data/local/tmp/seatrial")]
     pub phone_folder: String,
@@ -35,6 +38,9 @@ pub struct LabArgs {
     /// Of each agent: seconds to wait for other load to fall
     #[arg(long)]
     pub load_wait: Option<u64>,
+    /// Word before `run` on phones, where the server's agents are the whole program `seatrial`
+    #[arg(long, hide = true)]
+    pub agent_word: Option<String>,
     /// What is logged to standard error, as in "info" or "seatrial_agent=debug"
     #[arg(long, env = "SEATRIAL_LOG", default_value = "info")]
     pub log: String,
@@ -58,6 +64,8 @@ impl LabArgs {
             authorities: ca,
             certificate,
             key,
+            only: self.only,
+            agent_word: self.agent_word,
             phone_folder: self.phone_folder,
             port_power: self.port_power,
             may_reboot: !self.no_reboot,

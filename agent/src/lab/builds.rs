@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use seatrial_core::agents::AgentBuild;
 use seatrial_core::runtimes::Abi;
+use tokio::sync::Mutex;
 
 use super::server;
 use crate::attempt::StopSignal;
@@ -20,6 +21,8 @@ const WITHIN: Duration = Duration::from_mins(5);
 pub(super) struct Builds {
     cache: Cache,
     folder: PathBuf,
+    /// Several phones may want the same build at once, and what arrives has one place.
+    fetching: Mutex<()>,
 }
 
 /// Why there is no agent.
@@ -33,7 +36,7 @@ pub(super) enum Missing {
 impl Builds {
     pub(super) fn open(folder: &Path) -> std::io::Result<Self> {
         let folder = folder.join("agents");
-        Ok(Self { cache: Cache::open(&folder, ROOM)?, folder })
+        Ok(Self { cache: Cache::open(&folder, ROOM)?, folder, fetching: Mutex::default() })
     }
 
     /// The server's agent for the first of these ABIs for which it has one, as a file of this computer.
@@ -45,6 +48,7 @@ impl Builds {
             prefix: format!("{}/artifacts/", server.address),
             token: server.token.clone(),
         };
+        let _alone = self.fetching.lock().await;
         let patience = Patience { stop: &StopSignal::default(), begun: clock::boot(), within: WITHIN };
         let fetched = self.cache.obtain(best.digest, best.size, &remote, patience).await;
         fetched.map_err(|error| Missing::Failed(error.to_string()))?;

@@ -288,7 +288,9 @@ impl Care {
     fn program(&self, path: &str, port: u16) -> String {
         let folder = format!("{}/agent", self.folder());
         let via = format!("127.0.0.1:{port}");
-        let mut words: Vec<&str> = vec![path, "run", "--server", &self.lab.server_address, "--via", &via];
+        let mut words: Vec<&str> = vec![path];
+        words.extend(self.lab.config.agent_word.as_deref());
+        words.extend(["run", "--server", &self.lab.server_address, "--via", &via]);
         words.extend(["--folder", &folder, "--launch", "adb_shell"]);
         if let Some(authorities) = &self.authorities {
             words.extend(["--ca", authorities]);

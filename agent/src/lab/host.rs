@@ -159,10 +159,12 @@ impl Host {
 
     async fn take_in(&mut self, mut tracking: Tracking) -> Failure {
         loop {
-            let list = match tracking.next().await {
+            let mut list = match tracking.next().await {
                 Ok(list) => list,
                 Err(failure) => return failure,
             };
+            let only = &self.lab.config.only;
+            list.retain(|listed| only.is_empty() || only.contains(&listed.serial));
             let before: Vec<Listed> = self.here().cloned().collect();
             for change in changes(&before, &list) {
                 match change {

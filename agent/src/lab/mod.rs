@@ -38,6 +38,10 @@ pub struct Config {
     pub authorities: Option<PathBuf>,
     pub certificate: Option<PathBuf>,
     pub key: Option<PathBuf>,
+    /// Serials of the phones that are looked after; all when empty.
+    pub only: Vec<String>,
+    /// Before `run` in an agent's command line.
+    pub agent_word: Option<String>,
     /// Where everything of Seatrial is on a phone.
     pub phone_folder: String,
     /// Switches the power of a phone's port.

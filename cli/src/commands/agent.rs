@@ -5,13 +5,14 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use super::demo::PHONE;
 use crate::error::{CliError, Result};
 use crate::exit::Exit;
 use crate::output;
 
 /// The hidden command under which a demo starts its agent.
 pub(crate) const DEMO_AGENT: &str = "demo-agent";
-const AGENT: &str = "agent";
+pub(crate) const AGENT: &str = "agent";
 
 #[derive(Debug, Parser)]
 #[command(name = "seatrial agent", version, about = "Evaluates models on this device for a Seatrial server")]
@@ -20,11 +21,13 @@ struct AgentCommand {
     args: seatrial_agent::cli::Args,
 }
 
-/// Runs the agent when its word comes first, before anything else is set up: a child process of the agent is timed.
+/// Runs the agent when its word comes first, before anything else is set up: a child process of the agent is timed, and
+/// the daemon of a simulated phone lives where hardly anything of this machine is.
 pub(crate) fn intercept(arguments: &[OsString]) -> Option<ExitCode> {
     match arguments.get(1)?.to_str()? {
         AGENT => Some(start(arguments[2..].to_vec())),
         DEMO_AGENT => Some(start_for_demo(arguments[2..].to_vec())),
+        PHONE => Some(seatrial_sim::phone::adbd(arguments.get(2)?.to_str()?)),
         _ => None,
     }
 }

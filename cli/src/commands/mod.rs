@@ -7,7 +7,7 @@ mod audit;
 mod cancel;
 mod completions;
 mod datasets;
-mod demo;
+pub(crate) mod demo;
 mod devices;
 mod export;
 mod follow;
@@ -94,7 +94,7 @@ async fn dispatch(command: Command, context: Context) -> Result<Exit> {
         Command::Completions { shell } => completions::run(shell),
         Command::Serve(args) => serve::run(*args, &context).await,
         Command::Demo(args) => demo::run(args, &context).await,
-        Command::Agent { .. } | Command::DemoAgent { .. } => {
+        Command::Agent { .. } | Command::DemoAgent { .. } | Command::DemoPhone { .. } => {
             Err(CliError::plain("the word `agent` comes first").with_hint("seatrial agent run --help"))
         }
     }

@@ -8,6 +8,7 @@ mod cross;
 mod custom;
 mod databases;
 mod demo;
+mod demo_phones;
 mod disks;
 mod doors;
 mod energy;

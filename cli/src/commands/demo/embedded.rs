@@ -18,6 +18,7 @@ macro_rules! embedded {
 embedded! {
     "demo.toml"
     "suite.toml"
+    "phones.toml"
     "binding.toml"
     "models/digits-mlp.fp32.onnx"
     "models/digits-mlp.int8.onnx"
@@ -41,6 +42,8 @@ const MANIFEST: &str = include_str!("../../../../fixtures/demo/demo.toml");
 #[serde(deny_unknown_fields)]
 pub(super) struct Manifest {
     pub suite: String,
+    /// Suite for simulated phones.
+    pub phones: String,
     /// Folders of dataset packages.
     pub datasets: Vec<String>,
     pub models: Vec<Model>,
@@ -95,7 +98,8 @@ mod tests {
         let manifest = manifest().unwrap();
         let text =
             |name: &str| String::from_utf8(FILES.iter().find(|(found, _)| *found == name).unwrap().1.to_vec()).unwrap();
-        let mut named: BTreeSet<String> = ["demo.toml".to_owned(), manifest.suite.clone()].into();
+        let mut named: BTreeSet<String> =
+            ["demo.toml".to_owned(), manifest.suite.clone(), manifest.phones.clone()].into();
         for model in &manifest.models {
             named.insert(model.binding.clone());
             named.extend(model.variants.iter().map(|variant| variant.file.clone()));
@@ -116,10 +120,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         unpack(folder.path()).unwrap();
         let manifest = manifest().unwrap();
-        let suite = fs_err::read_to_string(folder.path().join(&manifest.suite)).unwrap();
-        let suite = seatrial_core::suite::parse(&suite, &manifest.suite).unwrap();
         let names: Vec<&str> = manifest.models.iter().map(|model| model.name.as_str()).collect();
-        assert!(suite.models().iter().all(|model| names.contains(model)));
+        for name in [&manifest.suite, &manifest.phones] {
+            let suite = fs_err::read_to_string(folder.path().join(name)).unwrap();
+            let suite = seatrial_core::suite::parse(&suite, name).unwrap();
+            assert!(suite.models().iter().all(|model| names.contains(model)), "{name}");
+        }
         for model in &manifest.models {
             BindingFile::read(&folder.path().join(&model.binding)).unwrap();
         }

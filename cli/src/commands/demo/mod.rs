@@ -1,17 +1,23 @@
 //! `seatrial demo`: this machine, evaluated for real. Server, agent, models, labelled data, one suite; then its table
-//! and its pages.
+//! and its pages. With `--phones`, simulated phones at a real adb server in the place of this machine.
 
 mod embedded;
+mod phones;
 mod place;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use seatrial_core::device::Profile;
+use seatrial_core::reading::Reading;
 use seatrial_proto::v1;
 use seatrial_server::{Config, Running, Shutdown, StartError};
-use serde_json::json;
+use serde_json::{Value, json};
 
+pub(crate) use self::phones::PHONE;
+use self::phones::Phones;
 use self::place::Place;
 use super::models::{self, NewVersion};
 use super::{Context, agent, datasets, follow, own_program};
@@ -25,6 +31,8 @@ use crate::upload::model::{BindingFile, MODEL_ROLE, PlannedFile, PlannedVariant}
 
 /// From the start of the agent until it has joined.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// The same for phones: each is booted, gets the agent and starts it, all of them at once.
+const PHONES_JOIN_TIMEOUT: Duration = Duration::from_mins(4);
 const JOIN_POLL: Duration = Duration::from_millis(100);
 /// A demo measures on a machine that is in use: it says so of the numbers rather than to wait for long.
 const LOAD_WAIT_SECONDS: &str = "5";
@@ -33,11 +41,11 @@ const AGENT_GRACE: Duration = Duration::from_secs(5);
 const SERVER_GRACE: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(args: DemoArgs, context: &Context) -> Result<Exit> {
-    let DemoArgs { once, keep, data, port, output } = args;
+    let DemoArgs { phones, once, keep, data, port, output } = args;
     let place = Place::new(data, keep)?;
     place.log_to_file(context.global.verbose)?;
     let mut demo = tokio::select! {
-        started = Demo::start(place, port) => started?,
+        started = Demo::start(place, port, phones) => started?,
         signal = follow::interrupted() => return Err(signal),
     };
     let outcome = tokio::select! {
@@ -51,21 +59,30 @@ pub(super) async fn run(args: DemoArgs, context: &Context) -> Result<Exit> {
     outcome
 }
 
-/// A server in this process, and an agent as a process of its own.
+/// A server in this process, and what it evaluates in processes of their own.
 struct Demo {
     place: Place,
     server: Running,
-    agent: tokio::process::Child,
+    devices: Devices,
+}
+
+enum Devices {
+    /// This machine, by its agent.
+    Host(Box<tokio::process::Child>),
+    Phones(Phones),
 }
 
 impl Demo {
-    async fn start(place: Place, port: u16) -> Result<Self> {
+    async fn start(place: Place, port: u16, phones: Option<u8>) -> Result<Self> {
         embedded::unpack(&place.files())?;
         let listen = SocketAddr::from(([127, 0, 0, 1], port));
         let config = Config { listen, ..Config::embedded(place.server()) };
         let server = seatrial_server::start(config).await.map_err(not_started)?;
-        let agent = start_agent(&place, &server.url())?;
-        Ok(Self { place, server, agent })
+        let devices = match phones {
+            None => Devices::Host(Box::new(start_agent(&place, &server.url())?)),
+            Some(count) => Devices::Phones(Phones::start(&place, count).await?),
+        };
+        Ok(Self { place, server, devices })
     }
 
     fn address(&self) -> String {
@@ -79,14 +96,24 @@ impl Demo {
         let client = Client::connect(&settings).await?;
         let manifest = embedded::manifest()?;
         register(&client, &manifest, &self.place.files()).await?;
-        let device = self.joined(&client).await?;
-        output::note(&format!("device: {}", device.name));
-        let suite_toml = super::read_text(&self.place.files().join(&manifest.suite))?;
-        let request = v1::SubmitRequest { suite_toml, file_name: manifest.suite, ..Default::default() };
+        let suite = match &mut self.devices {
+            Devices::Host(_) => manifest.suite,
+            Devices::Phones(phones) => {
+                phones.look_after(&self.place, &client, &self.server.url()).await?;
+                manifest.phones
+            }
+        };
+        let devices = self.joined(&client).await?;
+        for device in &devices {
+            output::note(&format!("device: {}", described(device)));
+        }
+        let suite_toml = super::read_text(&self.place.files().join(&suite))?;
+        let request = v1::SubmitRequest { suite_toml, file_name: suite, ..Default::default() };
         let submitted = super::run::submit(&client, request).await?;
         output::note(&format!("run {}: {}\n", submitted.number, output::count(submitted.jobs as usize, "job")));
         let ended = follow::progress(&client, &submitted.run, context.colour).await?;
-        show(&ended, output)?;
+        let phones = matches!(self.devices, Devices::Phones(_)).then_some(devices.as_slice());
+        show(&ended, phones, output)?;
         Ok(follow::verdict(&ended))
     }
 
@@ -96,48 +123,90 @@ impl Demo {
         follow::interrupted().await;
     }
 
-    /// Waits until the agent has joined. An agent that ended instead says why in its log.
-    async fn joined(&mut self, client: &Client) -> Result<v1::Device> {
+    /// Waits until every device has joined. An agent or a lab host that ended instead says why in its log.
+    async fn joined(&mut self, client: &Client) -> Result<Vec<v1::Device>> {
+        let (who, log, wanted, patience) = match &self.devices {
+            Devices::Host(_) => ("agent", "agent.log", 1, JOIN_TIMEOUT),
+            Devices::Phones(phones) => ("lab host", "lab.log", phones.count(), PHONES_JOIN_TIMEOUT),
+        };
         let since = Instant::now();
         loop {
             let request = Client::request(v1::ListDevicesRequest { selector: String::new() });
             let devices =
                 client.devices().list(request).await.map_err(client.failed("list the devices"))?.into_inner().devices;
-            if let Some(device) = devices.into_iter().find(|device| device.connected) {
-                return Ok(device);
+            let connected: Vec<_> = devices.into_iter().filter(|device| device.connected).collect();
+            if connected.len() >= wanted {
+                return Ok(connected);
             }
-            let ended = self.agent.try_wait().map_err(|error| CliError::failed("watch the demo's agent", error))?;
+            let failed = |how: String| {
+                let tail = self.place.log_tail(log);
+                Err(CliError::plain(format!("the demo's {who} {how}\n{tail}")))
+            };
+            let ended = match &mut self.devices {
+                Devices::Host(agent) => {
+                    agent.try_wait().map_err(|error| CliError::failed("watch the demo's agent", error))?
+                }
+                Devices::Phones(phones) => phones.ended()?,
+            };
             if let Some(status) = ended {
-                return Err(CliError::plain(format!(
-                    "the demo's agent ended with {status}\n{}",
-                    self.place.agent_log_tail()
-                )));
+                return failed(format!("ended with {status}"));
             }
-            if since.elapsed() > JOIN_TIMEOUT {
-                let waited = JOIN_TIMEOUT.as_secs();
-                return Err(CliError::plain(format!(
-                    "the demo's agent has not joined in {waited} s\n{}",
-                    self.place.agent_log_tail()
-                )));
+            if since.elapsed() > patience {
+                let (joined, waited) = (connected.len(), patience.as_secs());
+                return failed(format!("has brought {joined} of {wanted} devices to the server in {waited} s"));
             }
             tokio::time::sleep(JOIN_POLL).await;
         }
     }
 
-    /// Agent first, so that the server hears of its end; then the server; then the files.
-    async fn stop(mut self) {
-        if let Some(id) = self.agent.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed())) {
-            // The first asks it to finish what it measures, the second not to: nobody would take the report.
-            for signal in [rustix::process::Signal::TERM, rustix::process::Signal::INT] {
-                rustix::process::kill_process(id, signal).ok();
-            }
-        }
-        if tokio::time::timeout(AGENT_GRACE, self.agent.wait()).await.is_err() {
-            self.agent.kill().await.ok();
+    /// Devices first, so that the server hears of their end; then the server; then the files.
+    async fn stop(self) {
+        match self.devices {
+            Devices::Host(agent) => stop_agent(*agent).await,
+            Devices::Phones(phones) => phones.stop().await,
         }
         self.server.shutdown(Shutdown::Soft { deadline: SERVER_GRACE }).await;
         self.place.close();
     }
+}
+
+async fn stop_agent(mut agent: tokio::process::Child) {
+    if let Some(id) = agent.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed())) {
+        // The first asks it to finish what it measures, the second not to: nobody would take the report.
+        for signal in [rustix::process::Signal::TERM, rustix::process::Signal::INT] {
+            rustix::process::kill_process(id, signal).ok();
+        }
+    }
+    if tokio::time::timeout(AGENT_GRACE, agent.wait()).await.is_err() {
+        agent.kill().await.ok();
+    }
+}
+
+/// A device on one line: its name, and of a phone what it is.
+fn described(device: &v1::Device) -> String {
+    let profile: Option<Profile> = serde_json::from_str(&device.profile_json).ok();
+    let Some(profile) = profile.filter(|profile| profile.android_api.present().is_some()) else {
+        return device.name.clone();
+    };
+    let facts = [&profile.os, &profile.soc, &profile.gpu].map(|fact| fact.present().map(String::as_str));
+    std::iter::once(device.name.as_str()).chain(facts.into_iter().flatten()).collect::<Vec<_>>().join(" · ")
+}
+
+fn phone_json(device: &v1::Device) -> Value {
+    let profile: Option<Profile> = serde_json::from_str(&device.profile_json).ok();
+    let fact =
+        |part: fn(&Profile) -> &Reading<String>| profile.as_ref().and_then(|profile| part(profile).present().cloned());
+    json!({
+        "name": device.name,
+        "simulated": profile.as_ref().map(|profile| profile.simulated),
+        "brand": fact(|profile| &profile.brand),
+        "model": fact(|profile| &profile.product),
+        "rom": fact(|profile| &profile.os),
+        "soc": fact(|profile| &profile.soc),
+        "gpu": fact(|profile| &profile.gpu),
+        "gpu_driver": fact(|profile| &profile.gpu_driver),
+        "android_api": profile.as_ref().and_then(|profile| profile.android_api.present()),
+    })
 }
 
 fn not_started(error: StartError) -> CliError {
@@ -148,7 +217,7 @@ fn not_started(error: StartError) -> CliError {
 
 /// In a process group of its own, so that Ctrl-C reaches it only through us.
 fn start_agent(place: &Place, server: &str) -> Result<tokio::process::Child> {
-    let log = place.agent_log()?;
+    let log = place.log("agent.log")?;
     let mut command = tokio::process::Command::new(own_program()?);
     command
         .arg(agent::DEMO_AGENT)
@@ -201,9 +270,17 @@ fn planned(variant: &embedded::Variant, files: &Path) -> Result<PlannedVariant> 
     })
 }
 
-fn show(ended: &v1::GetRunResponse, output: Output) -> Result<()> {
+/// Of simulated phones the JSON tells what they are, and with each job that it is none of a real one.
+fn show(ended: &v1::GetRunResponse, phones: Option<&[v1::Device]>, output: Output) -> Result<()> {
     if output.is_json() {
-        return output::print_json(&json!({ "jobs": ended.jobs.iter().map(json::demo_job).collect::<Vec<_>>() }));
+        let mut jobs: Vec<Value> = ended.jobs.iter().map(json::demo_job).collect();
+        let Some(phones) = phones else { return output::print_json(&json!({ "jobs": jobs })) };
+        let phones: BTreeMap<&str, Value> = phones.iter().map(|phone| (phone.id.as_str(), phone_json(phone))).collect();
+        for (shown, job) in jobs.iter_mut().zip(&ended.jobs) {
+            shown["simulated"] =
+                phones.get(job.device.as_str()).map_or(Value::Null, |phone| phone["simulated"].clone());
+        }
+        return output::print_json(&json!({ "devices": phones.values().collect::<Vec<_>>(), "jobs": jobs }));
     }
     if let Some(summary) = &ended.run {
         output::note(&format!("{}\n", output::run::sentence(summary)));

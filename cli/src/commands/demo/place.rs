@@ -52,12 +52,12 @@ impl Place {
         self.root.join("server")
     }
 
-    pub(super) fn agent(&self) -> PathBuf {
-        self.root.join("agent")
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
     }
 
-    pub(super) fn agent_log(&self) -> Result<std::fs::File> {
-        self.log("agent.log")
+    pub(super) fn agent(&self) -> PathBuf {
+        self.root.join("agent")
     }
 
     /// Logs of the server would run through the progress: they go to a file, unless more was asked for.
@@ -70,15 +70,16 @@ impl Place {
         Ok(())
     }
 
-    fn log(&self, name: &str) -> Result<std::fs::File> {
+    /// A file of its own for what somebody logs.
+    pub(super) fn log(&self, name: &str) -> Result<std::fs::File> {
         let file = fs_err::File::create(self.root.join(name))
             .map_err(|error| CliError::failed("write the demo's logs", error))?;
         Ok(file.into_parts().0)
     }
 
-    /// The end of the agent's log, or why there is none.
-    pub(super) fn agent_log_tail(&self) -> String {
-        match fs_err::read_to_string(self.root.join("agent.log")) {
+    /// The end of a log, or why there is none.
+    pub(super) fn log_tail(&self, name: &str) -> String {
+        match fs_err::read_to_string(self.root.join(name)) {
             Ok(log) => tail(&log, LOG_LINES),
             Err(error) => error.to_string(),
         }

@@ -98,6 +98,36 @@ fn program<Elf: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> object::Result
     Ok(Executable { machine: machine(header.e_machine(endian), header.is_class_64()), interpreter })
 }
 
+/// A program as devices need it: what only debuggers read, behind everything that is loaded, is cut off.
+pub(crate) fn without_debugging(mut bytes: Vec<u8>) -> object::Result<Vec<u8>> {
+    let end = match FileKind::parse(bytes.as_slice()) {
+        Ok(FileKind::Elf32) => end_of_segments::<elf::FileHeader32<Endianness>>(&bytes)?,
+        Ok(FileKind::Elf64) => end_of_segments::<elf::FileHeader64<Endianness>>(&bytes)?,
+        Ok(_) => return Ok(bytes),
+        Err(error) => return Err(error),
+    };
+    bytes.truncate(end);
+    // There are no sections any more: their place, number and names in the header.
+    let is_64 = bytes.get(4) == Some(&elf::ELFCLASS64);
+    let gone = if is_64 { [0x28..0x30, 0x3c..0x40] } else { [0x20..0x24, 0x30..0x34] };
+    for range in gone {
+        if let Some(field) = bytes.get_mut(range) {
+            field.fill(0);
+        }
+    }
+    Ok(bytes)
+}
+
+fn end_of_segments<Elf: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> object::Result<usize> {
+    let header = Elf::parse(bytes)?;
+    let endian = header.endian()?;
+    let ends = header.program_headers(endian, bytes)?.iter().map(|segment| {
+        let (at, size): (u64, u64) = (segment.p_offset(endian).into(), segment.p_filesz(endian).into());
+        at.saturating_add(size)
+    });
+    Ok(ends.max().map_or(bytes.len(), |end| usize::try_from(end).unwrap_or(usize::MAX)))
+}
+
 fn machine(code: u16, is_64: bool) -> Result<Machine, ForeignMachine> {
     match (code, is_64) {
         (elf::EM_X86_64, true) => Ok(Machine::X86_64),
@@ -129,8 +159,24 @@ fn texts(file: &mut (impl Read + Seek)) -> io::Result<BTreeSet<String>> {
 #[cfg(test)]
 mod tests {
     use std::io::Cursor;
+    use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+
+    #[test]
+    fn a_program_without_what_debuggers_read_is_smaller_and_runs() {
+        let own = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        let short = without_debugging(own.clone()).unwrap();
+        assert!(short.len() < own.len(), "{} of {}", short.len(), own.len());
+        assert_eq!(executable(&short).unwrap(), executable(&own).unwrap());
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("short");
+        std::fs::write(&place, short).unwrap();
+        std::fs::set_permissions(&place, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let output = std::process::Command::new(place).args(["--list", "elf"]).output().unwrap();
+        let listed = String::from_utf8(output.stdout).unwrap();
+        assert!(listed.contains("a_program_without_what_debuggers_read"), "{listed}");
+    }
 
     #[test]
     fn a_text_is_found_across_the_border_of_two_looks() {
