@@ -33,6 +33,12 @@ pub enum Command {
     /// Look after the phones of this computer: put the agent on each and keep it running there (docs/devices.md)
     #[cfg(feature = "lab")]
     Lab(Box<crate::lab::LabArgs>),
+    /// Phones of this computer, one by one
+    #[cfg(feature = "lab")]
+    Devices {
+        #[command(subcommand)]
+        action: crate::lab::DevicesAction,
+    },
     /// Show what is known of this device, and what is not and why
     Probe(ProbeArgs),
     /// Engines that are programs of their own
@@ -185,6 +191,8 @@ pub fn main(args: Args, child_command: Vec<OsString>) -> ExitCode {
         Command::Run(args) => start(*args, child_command),
         #[cfg(feature = "lab")]
         Command::Lab(args) => start_lab(*args),
+        #[cfg(feature = "lab")]
+        Command::Devices { action: crate::lab::DevicesAction::Check(args) } => check_phone(&args),
         Command::Probe(args) => probe(&args).map_err(|error| error.to_string()),
         Command::Runner { action: RunnerAction::Check(args) } => check(args),
         Command::Command { action } => crate::command::main(action, child_command),
@@ -238,6 +246,13 @@ fn start_lab(args: crate::lab::LabArgs) -> Result<(), String> {
     start_log(&args.log)?;
     let token = args.server.token()?;
     crate::lab::run(args.into_config(token)).map_err(|error| error.to_string())
+}
+
+#[cfg(feature = "lab")]
+fn check_phone(args: &crate::lab::CheckupArgs) -> Result<(), String> {
+    start_log("info")?;
+    let text = crate::lab::check(args).map_err(|error| error.to_string())?;
+    io::stdout().lock().write_all(text.as_bytes()).map_err(|error| error.to_string())
 }
 
 fn start_log(filter: &str) -> Result<(), String> {

@@ -8,6 +8,7 @@ mod args;
 mod board;
 mod builds;
 mod care;
+mod checkup;
 mod evidence;
 mod found;
 mod host;
@@ -21,6 +22,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use args::LabArgs;
+pub(crate) use checkup::run as check;
+pub use checkup::{CheckupArgs, DevicesAction};
 
 use crate::folder::FolderError;
 use crate::link::LinkError;

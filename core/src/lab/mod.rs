@@ -4,6 +4,7 @@
 pub mod abi;
 pub mod activity;
 pub mod canary;
+pub mod checkup;
 pub mod flaps;
 pub mod ladder;
 pub mod phone;
