@@ -15,6 +15,7 @@ mod phones;
 mod postgres;
 mod programs;
 mod setup;
+mod soak;
 mod sqlx;
 mod stages;
 mod test;
@@ -46,6 +47,9 @@ struct More {
     /// Engines from packages, behind runners (OpenCV, TensorFlow: 1.5 GB), and llama-bench, built from its source
     #[arg(long)]
     engines: bool,
+    /// Twelve simulated phones with random faults: `cargo xtask soak` (an hour and more)
+    #[arg(long)]
+    soak: bool,
 }
 
 #[derive(Subcommand)]
@@ -60,6 +64,8 @@ enum Command {
     },
     /// Run the demo again and again: how far do its numbers move by themselves, and does a disturbed job say so?
     Aa(aa::AaArgs),
+    /// Let things go wrong with simulated phones at random: is no job lost, is none stuck, does every device come back?
+    Soak(soak::SoakArgs),
     /// (internal) take all the CPU time there is until standard input ends
     #[command(hide = true)]
     Hog {
@@ -88,6 +94,7 @@ fn main() -> ExitCode {
     let result = match Args::parse().command {
         Command::Test { only, more } => test::run(only.as_deref(), &more),
         Command::Aa(args) => aa::run(&args),
+        Command::Soak(args) => soak::run(&args),
         Command::Hog { threads } => aa::spin(threads),
         Command::Cross(args) => cross::run(&args),
         Command::Arrows => arrows::check(),

@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use crate::command::{cargo, run as run_command};
 use crate::postgres::Postgres;
 use crate::stages::Stages;
-use crate::{More, aa, arrows, cross, engines, phones, setup};
+use crate::{More, aa, arrows, cross, engines, phones, setup, soak};
 
 /// Tests inject faults; without a test that asks for one, the points do nothing.
 const FAULTS: &str = "seatrial-agent/faults,seatrial-server/faults";
@@ -20,7 +20,7 @@ const DENY_WARNINGS: &str = "--deny__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__"
 const FUZZ_CASES: &str = "100000";
 
 pub fn run(only: Option<&str>, more: &More) -> anyhow::Result<()> {
-    let More { long, fuzz, cross, engines } = *more;
+    let More { long, fuzz, cross, engines, soak } = *more;
     if fuzz {
         run_fuzz()?;
     }
@@ -33,7 +33,10 @@ pub fn run(only: Option<&str>, more: &More) -> anyhow::Result<()> {
     if engines {
         engines::run_all(FAULTS)?;
     }
-    if fuzz || cross || long || engines { Ok(()) } else { run_usual(only) }
+    if soak {
+        soak::run(&soak::SoakArgs::default())?;
+    }
+    if fuzz || cross || long || engines || soak { Ok(()) } else { run_usual(only) }
 }
 
 /// Agents for other processors, each against a real server, and a look at whether one for Android would compile.
