@@ -725,6 +725,8 @@ async fn an_energy_job_shows_its_numbers_with_what_they_are_worth_or_why_there_i
         }
     }
     assert!(page(measured, "en").await.matches("\"faw\"").count() >= 6, "six loads are shaded");
+    assert!(page(measured, "en").await.contains("the numbers are valid"), "the control");
+    assert!(!page(fed, "en").await.contains("the numbers are valid"), "there is none that could be");
     let data = get(Lab::of_energy(), Role::Viewer, &format!("/jobs/{}?format=json", measured.row.id)).await.json();
     assert_eq!(data["energy"]["grade"], "E1");
     let csv = get(Lab::of_energy(), Role::Viewer, &format!("/jobs/{}/readings.csv", measured.row.id)).await;

@@ -162,16 +162,15 @@ impl Conductor {
 
     fn decide(&mut self, now_s: f64) -> Order {
         let Some(calibration) = self.calibration.clone() else { return self.decide_trace(now_s) };
-        let plan = match self.plan {
-            Some(plan) => plan,
-            None => {
-                // What calibrating took is part of what it may take.
-                let longest_s = (self.limits.longest_s - self.trace.seconds()).max(0.0);
-                let limits = Limits { longest_s, ..self.limits };
-                match Plan::of(self.recording.meter.as_ref(), &calibration, limits) {
-                    Ok(plan) => *self.plan.insert(plan),
-                    Err(why) => return self.over(why),
-                }
+        let plan = if let Some(plan) = self.plan {
+            plan
+        } else {
+            // What calibrating took is part of what it may take.
+            let longest_s = (self.limits.longest_s - self.trace.seconds()).max(0.0);
+            let limits = Limits { longest_s, ..self.limits };
+            match Plan::of(self.recording.meter.as_ref(), &calibration, limits) {
+                Ok(plan) => *self.plan.insert(plan),
+                Err(why) => return self.over(why),
             }
         };
         match plan.next(&self.recording, &calibration) {
@@ -185,15 +184,13 @@ impl Conductor {
             return self.over(Reason::new(Code::EndFed, &[]));
         }
         let length = self.limits.trace_phase_s;
-        match TRACE.get(self.trace.phases.len()) {
-            Some(&(kind, _)) => self.begin(Block { kind, least_s: length, most_s: length, least_mah: None }, now_s),
-            None => {
-                self.calibration = Some(calibrate(&self.build, &self.trace));
-                // What is measured begins with a reading of its own.
-                self.recording.battery.extend(self.trace.battery.last().copied());
-                self.decide(now_s)
-            }
+        if let Some(&(kind, _)) = TRACE.get(self.trace.phases.len()) {
+            return self.begin(Block { kind, least_s: length, most_s: length, least_mah: None }, now_s);
         }
+        self.calibration = Some(calibrate(&self.build, &self.trace));
+        // What is measured begins with a reading of its own.
+        self.recording.battery.extend(self.trace.battery.last().copied());
+        self.decide(now_s)
     }
 
     fn begin(&mut self, block: Block, now_s: f64) -> Order {

@@ -29,7 +29,7 @@ impl Bench {
         self.now_s += seconds;
         let load = self.phase.is_some_and(|(kind, _)| kind == PhaseKind::Load);
         // A little noise, so that a period can be seen.
-        let noise = if (self.now_s / 0.5) as u64 % 2 == 0 { 1.0 } else { 0.0 };
+        let noise = if ((self.now_s / 0.5) as u64).is_multiple_of(2) { 1.0 } else { 0.0 };
         let ma = if load { 800.0 } else { 250.0 } + noise;
         self.mah -= ma * seconds / 3600.0;
         self.conductor.heard(BatteryReading {

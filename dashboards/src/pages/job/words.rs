@@ -1,6 +1,7 @@
 //! What the page of a job says in sentences and figures.
 
 use seatrial_core::dataset::Task;
+use seatrial_core::energy::Grade;
 use seatrial_core::job::JobState;
 use seatrial_core::outcome::{Exit, Family, Outcome};
 use seatrial_core::reading::Reading;
@@ -142,7 +143,9 @@ pub(super) fn sub(data: &Data, numbers: &Numbers, words: Words) -> String {
     if let Some(ratio) = numbers.estimate("throttle_ratio").filter(|ratio| ratio.value > 1.1) {
         parts.push(words.with("job.throttled", &[("ratio", &significant(ratio.value))]));
     }
-    if data.job.invalid.is_empty() && data.job.outcome.is_some_and(status::has_result) {
+    // Where no number came about, none is valid.
+    let numberless = data.energy.as_ref().is_some_and(|energy| energy.grade == Grade::E4);
+    if data.job.invalid.is_empty() && data.job.outcome.is_some_and(status::has_result) && !numberless {
         parts.push(words.t("job.valid").into_owned());
     }
     words.sentences(&parts)
@@ -182,9 +185,11 @@ pub(super) fn figures(data: &Data, numbers: &Numbers, words: Words) -> Vec<(Stri
     ];
     let shown = names.into_iter().filter_map(|(name, label)| {
         let shown = numbers.shown(name)?;
-        // A failed job has none of them, and its sentence says why; they stay in the table of all metrics.
+        // A failed job has none of them, and its sentence says why; they stay in the table of all metrics. So it is with
+        // energy: one reason or bound is enough.
         let failed = data.job.outcome.is_some_and(|outcome| !status::has_result(outcome));
-        (shown.absent.is_empty() || !failed).then(|| (words.t(label).into_owned(), figure(&shown, words)))
+        let told = failed || (data.energy.is_some() && name != "energy_per_infer_mj");
+        (shown.absent.is_empty() || !told).then(|| (words.t(label).into_owned(), figure(&shown, words)))
     });
     let mut figures: Vec<(String, Html)> = shown.collect();
     let of_task = TASK_FIGURES.into_iter().filter_map(|name| {
