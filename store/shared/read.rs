@@ -12,9 +12,7 @@ use seatrial_core::store::{
 };
 
 use super::fault::Fault;
-use super::{
-    Database, datasets, devices, evidence, job_rows, models, people, quarantines, runs, runtimes, services,
-};
+use super::{Database, datasets, devices, evidence, job_rows, models, people, quarantines, runs, runtimes, services};
 
 /// Tells the caller what was being done.
 pub(crate) trait Doing<T> {

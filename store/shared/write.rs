@@ -8,8 +8,7 @@ use seatrial_core::digest::Digest;
 use seatrial_core::failure::Failure;
 use seatrial_core::ids::{
     DatasetVersionId, DeviceId, JobId, ModelVersionId, PrincipalId, ProjectId, QuarantineId, ReservationId, RunId,
-    SubmissionId,
-    TokenId, VariantId,
+    SubmissionId, TokenId, VariantId,
 };
 use seatrial_core::job::AttemptRef;
 use seatrial_core::model::{Signature, SignatureStanding};

@@ -6,8 +6,8 @@ use std::time::Duration;
 use seatrial_core::profile::Ending;
 use seatrial_core::time::Clock as _;
 
-use super::tool::run;
 use super::files::Files;
+use super::tool::run;
 use crate::clock::{self, BootClock};
 
 /// A log that does not come within this time is left out.

@@ -15,8 +15,7 @@ use crate::digest::Digest;
 use crate::failure::Failure;
 use crate::ids::{
     AuditId, DatasetVersionId, DeviceId, JobId, ModelVersionId, PrincipalId, ProjectId, QuarantineId, ReservationId,
-    RunId,
-    SubmissionId, TokenId, VariantId,
+    RunId, SubmissionId, TokenId, VariantId,
 };
 use crate::job::AttemptRef;
 use crate::metric::Metric;

@@ -10,8 +10,7 @@ use seatrial_core::digest::Digest;
 use seatrial_core::failure::Failure;
 use seatrial_core::ids::{
     AuditId, DatasetVersionId, DeviceId, JobId, ModelVersionId, PrincipalId, ProjectId, QuarantineId, ReservationId,
-    RunId,
-    SubmissionId, TokenId, VariantId,
+    RunId, SubmissionId, TokenId, VariantId,
 };
 use seatrial_core::job::AttemptRef;
 use seatrial_core::metric::Metric;
