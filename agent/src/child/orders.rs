@@ -99,7 +99,9 @@ mod tests {
         let orders = Orders::default();
         let all = [Order::Begin(PhaseKind::Idle), Order::Begin(PhaseKind::Load), Order::Pause, Order::Finish];
         assert!(!orders.any());
-        all.into_iter().for_each(|order| orders.push(byte(order)));
+        for order in all {
+            orders.push(byte(order));
+        }
         orders.wait();
         for expected in all {
             assert!(orders.any());

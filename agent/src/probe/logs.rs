@@ -27,7 +27,7 @@ pub(super) fn of_the_last(files: &Files, age: Duration) -> String {
     let kernel = read(files, &["dmesg"]).map(|text| newer(&text, Duration::from_nanos(kernel_since)));
     let parts = [("logcat", read(files, &logcat)), ("kernel", kernel)];
     let parts = parts.into_iter().filter_map(|(name, text)| Some((name, text.filter(|text| !text.is_empty())?)));
-    parts.map(|(name, text)| format!("--- {name} ---\n{}\n", tail(&text))).collect()
+    parts.map(|(name, text)| format!("--- {name} ---\n{}\n", tail(&text))).collect::<Vec<_>>().concat()
 }
 
 fn read(files: &Files, words: &[&str]) -> Option<String> {
@@ -76,7 +76,7 @@ mod tests {
     fn of_the_kernels_ring_only_what_is_as_old_as_the_child_counts() {
         let ring = "[    1.000000] booted\n[  100.500000] Out of memory: Killed process 1\n[  200.000000] kgsl: gpu fault\n  at ctx 4";
         assert_eq!(newer(ring, Duration::from_secs(150)), "[  200.000000] kgsl: gpu fault\n  at ctx 4");
-        assert_eq!(newer(ring, Duration::from_secs(300)), "");
+        assert_eq!(newer(ring, Duration::from_mins(5)), "");
         assert_eq!(newer("no stamps at all", Duration::ZERO), "");
     }
 }

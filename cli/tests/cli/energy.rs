@@ -208,7 +208,6 @@ fn is_true(net_w: f64, limit: f64) {
     assert!((0.97..1.15).contains(&(worked_s / told_s)), "{worked_s} s of work, {told_s} s are told");
     let net = &metric(&page, "energy_per_infer_mj")["present"];
     let [value, low, high] = [&net["value"], &net["interval"][0], &net["interval"][1]].map(|it| it.as_f64().unwrap());
-    println!("{value} mJ [{low}, {high}], in truth {truth_mj} mJ: {:+.2} %", (value / truth_mj - 1.0) * 100.0);
     assert!((value / truth_mj - 1.0).abs() <= limit, "{value} mJ [{low}, {high}], in truth {truth_mj} mJ");
     assert!(low < value && value < high);
     assert!(metric(&page, "drain_pct_per_1k")["present"]["value"].as_f64().unwrap() > 0.0);

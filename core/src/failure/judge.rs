@@ -12,7 +12,7 @@ pub fn classify(evidence: &Evidence<'_>, rules: &Rules) -> Option<Failure> {
         return None;
     }
     let texts = Source::ALL.map(|source| (source, tail(evidence.text(source))));
-    let found = rules.rules.iter().find_map(|rule| Some((rule, rule.holds(evidence, &texts)?)));
+    let found = rules.in_order.iter().find_map(|rule| Some((rule, rule.holds(evidence, &texts)?)));
     let (class, blame, seen) = match found {
         Some((rule, Held { seen })) => (rule.class, rule.blame, seen),
         None => (Class::Unknown, None, None),

@@ -21,7 +21,7 @@ pub struct RulesError(String);
 pub struct Rules {
     version: u32,
     classes: BTreeMap<Class, ClassRule>,
-    pub(super) rules: Vec<Rule>,
+    pub(super) in_order: Vec<Rule>,
 }
 
 /// What follows from a class.
@@ -123,7 +123,7 @@ impl Rules {
                 return Err(RulesError(format!("rule {index} ({class}): {unknown:?} is no outcome")));
             }
         }
-        Ok(Self { version, classes, rules })
+        Ok(Self { version, classes, in_order: rules })
     }
 
     /// Goes up with every change of the file, so that a stored class says what it was found by.

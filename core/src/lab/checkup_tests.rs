@@ -50,7 +50,7 @@ fn a_parcel_is_a_number_an_exception_or_nothing() {
 
 #[test]
 fn detached_work_that_was_ended_or_held_back_is_told() {
-    let beats = |times: &[u32]| times.iter().map(|time| format!("{time}.00 3.0\n")).collect::<String>();
+    let beats = |times: &[u32]| times.iter().map(|time| format!("{time}.00 3.0\n")).collect::<Vec<_>>().concat();
     let all: Vec<u32> = (0..=60).collect();
     let of = |times: &[u32], alive| Finding::survival(Point::Detached, &beats(times), 60.0, alive).verdict;
     assert_eq!(of(&all, true), Verdict::Works);

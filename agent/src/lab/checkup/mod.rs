@@ -123,9 +123,10 @@ async fn listed(adb: &AdbServer, serial: &str) -> Result<Listed, CheckupError> {
         serial: serial.to_owned(),
         listed: if words.is_empty() { "none".to_owned() } else { words.join(", ") },
     })?;
-    match found.state {
-        State::Device => Ok(found),
-        state => Err(CheckupError::NotUsable { serial: serial.to_owned(), state }),
+    if matches!(found.state, State::Device) {
+        Ok(found)
+    } else {
+        Err(CheckupError::NotUsable { serial: serial.to_owned(), state: found.state })
     }
 }
 

@@ -69,7 +69,7 @@ struct Demo {
 enum Devices {
     /// This machine, by its agent.
     Host(Box<tokio::process::Child>),
-    Phones(Phones),
+    Phones(Box<Phones>),
 }
 
 impl Demo {
@@ -80,7 +80,7 @@ impl Demo {
         let server = seatrial_server::start(config).await.map_err(not_started)?;
         let devices = match phones {
             None => Devices::Host(Box::new(start_agent(&place, &server.url())?)),
-            Some(count) => Devices::Phones(Phones::start(&place, count).await?),
+            Some(count) => Devices::Phones(Box::new(Phones::start(&place, count).await?)),
         };
         Ok(Self { place, server, devices })
     }

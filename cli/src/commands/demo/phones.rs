@@ -47,7 +47,7 @@ const ADB_SERVER: &str = "[ ! -d /dev/bus/usb ] || mount -t tmpfs none /dev/bus/
 
 /// Everything that a demo with phones has beside its server.
 pub(super) struct Phones {
-    phones: Vec<Switched>,
+    booted: Vec<Switched>,
     adb: Adb,
     replugging: JoinHandle<()>,
     lab: Option<Child>,
@@ -84,7 +84,7 @@ impl Phones {
         output::note(&format!("{booted} booted, at an adb server of their own: {}", adb.client.address()));
         let addresses: Vec<SocketAddr> = phones.iter().map(|phone| phone.address).collect();
         let replugging = tokio::spawn(adb.client.clone().replug(addresses));
-        Ok(Self { phones, adb, replugging, lab: None, lab_folder: place.path("lab") })
+        Ok(Self { booted: phones, adb, replugging, lab: None, lab_folder: place.path("lab") })
     }
 
     /// Gives the server an agent for the phones, which is this program, and starts the lab host that brings it to them.
@@ -97,7 +97,7 @@ impl Phones {
         command.arg("--folder").arg(&self.lab_folder);
         command.args(["--heartbeat", HEARTBEAT_SECONDS, "--load-wait", super::LOAD_WAIT_SECONDS]);
         command.args(["--agent-word", agent::AGENT]);
-        for phone in &self.phones {
+        for phone in &self.booted {
             command.args(["--only", &phone.address.to_string()]);
         }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).process_group(0).kill_on_drop(true);
@@ -106,7 +106,7 @@ impl Phones {
     }
 
     pub(super) fn count(&self) -> usize {
-        self.phones.len()
+        self.booted.len()
     }
 
     /// The lab host, while it is there: how it ended when it did.
@@ -122,7 +122,7 @@ impl Phones {
             lab.kill().await.ok();
         }
         self.replugging.abort();
-        for phone in self.phones {
+        for phone in self.booted {
             phone.off().await;
         }
         self.adb.stop().await;

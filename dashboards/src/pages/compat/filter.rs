@@ -17,18 +17,18 @@ const NONE: &str = "-";
 /// A value of a combination by which it can be filtered.
 type Value = fn(&Entry, &Device) -> Option<String>;
 
-fn told(reading: &Reading<String>) -> Option<String> {
-    Some(reading.present().cloned().unwrap_or_else(|| NONE.to_owned()))
+fn told(reading: &Reading<String>) -> String {
+    reading.present().cloned().unwrap_or_else(|| NONE.to_owned())
 }
 
 /// As the address spells them, with keys of their words.
 const FIELDS: [(&str, &str, Value); 9] = [
     ("model", "col.model", |entry, _| Some(entry.model.clone())),
-    ("brand", "compat.brand", |_, device| told(&device.traits.brand)),
-    ("rom", "compat.rom", |_, device| told(&device.traits.rom)),
-    ("soc", "compat.soc", |_, device| told(&device.traits.soc)),
-    ("gpu", "compat.gpu", |_, device| told(&device.traits.gpu_family)),
-    ("android", "compat.android", |_, device| told(&device.traits.android)),
+    ("brand", "compat.brand", |_, device| Some(told(&device.traits.brand))),
+    ("rom", "compat.rom", |_, device| Some(told(&device.traits.rom))),
+    ("soc", "compat.soc", |_, device| Some(told(&device.traits.soc))),
+    ("gpu", "compat.gpu", |_, device| Some(told(&device.traits.gpu_family))),
+    ("android", "compat.android", |_, device| Some(told(&device.traits.android))),
     ("accelerator", "compat.accelerator", |entry, _| {
         Some(entry.accelerator.present().map_or(NONE, |accelerator| accelerator.as_str()).to_owned())
     }),
@@ -49,10 +49,7 @@ impl Filter {
     }
 
     pub(super) fn wants(&self, entry: &Entry, device: &Device) -> bool {
-        let fails = match entry.standing {
-            Standing::Fallback | Standing::Invalid => true,
-            standing => standing.is_failure(),
-        };
+        let fails = matches!(entry.standing, Standing::Fallback | Standing::Invalid) || entry.standing.is_failure();
         (!self.failing || fails)
             && self.wanted.iter().all(|(value, wanted)| value(entry, device).as_ref() == Some(wanted))
     }

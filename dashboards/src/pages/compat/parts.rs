@@ -156,7 +156,7 @@ fn markup(
         Target::Page(setting) => {
             let id = format!("{model}|{variant}|{}", device.id);
             let href = setting.link_with(&[("cell", Some(&id))]);
-            format!(r##" href="{}#cell""##, escape(&href))
+            format!(r#" href="{}#cell""#, escape(&href))
         }
         Target::File(listed) => {
             let decided = cell.decided();
