@@ -1,21 +1,13 @@
 //! Fidelity: the median that an attempt reports against the same engine called directly, and what timing adds.
-#![expect(unsafe_code, reason = "the direct call is that of the engine's own C interface")]
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::ptr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use clap::Parser as _;
-use ort::AsPointer as _;
-use ort::environment::Environment;
-use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
-use ort::session::Session;
-use ort::session::builder::GraphOptimizationLevel;
-use rand::{Rng as _, SeedableRng as _};
 use seatrial_agent::child::timing::{Samples, Timed, measure};
 use seatrial_agent::local::Options;
 use seatrial_agent::signature::{self, LocalFile};
@@ -24,24 +16,58 @@ use seatrial_core::block;
 use seatrial_core::dataset::Binding;
 use seatrial_core::digest::Digest;
 use seatrial_core::job::{JobSpec, Limits, ModelRef, SPEC_SCHEMA};
-use seatrial_core::measure::warmup::Warmup;
 use seatrial_core::model::{Format, Manifest, ManifestEntry, Precision, Signature};
-use seatrial_core::profile::{MeasurementProfile, ProfileKind, StopRule, WarmupRule};
+use seatrial_core::profile::{MeasurementProfile, ProfileKind, StopRule};
 use seatrial_core::report::BlockKind;
 use seatrial_core::runtimes::{ENGINE_ROLE, Engine, PackageKind, RuntimePackage};
-use tract_onnx::prelude::{Framework as _, InferenceModelExt as _, IntoRunnable as _, Tensor, tvec};
 
-use crate::litert::Direct;
 use crate::ratio::{Goal, Measured, median};
 use crate::runner;
+use crate::together::Together;
 
 const PAIRS: usize = 10;
 const SAMPLES: u32 = 3000;
 
+/// A model as an engine runs it, and what its rows are called.
+struct Subject {
+    model: &'static str,
+    /// Loaded from a package; tract without.
+    engine: Option<Engine>,
+    attempt: &'static str,
+    together: &'static str,
+    control: &'static str,
+}
+
 /// A model of some hundred microseconds, and one of some ten: there 1 % is next to nothing.
-const MODELS: [(&str, &str); 2] = [
-    ("digits-cnn", "median latency of an attempt / direct call"),
-    ("digits-mlp", "the same with the fastest model of the demo"),
+const SUBJECTS: [Subject; 4] = [
+    Subject {
+        model: "digits-cnn",
+        engine: None,
+        attempt: "attempt / direct call: tract",
+        together: "session / direct call, one process: tract",
+        control: "direct call / another, one process: tract",
+    },
+    Subject {
+        model: "digits-mlp",
+        engine: None,
+        attempt: "attempt / direct call: tract, fastest model",
+        together: "session / direct call, one process: fastest",
+        control: "direct call / another, one process: fastest",
+    },
+    Subject {
+        model: "digits-cnn",
+        engine: Some(Engine::Onnxruntime),
+        attempt: "attempt / direct call: ONNX Runtime",
+        together: "session / direct call, one process: ONNX R.",
+        control: "direct call / another, one process: ONNX R.",
+    },
+    Subject {
+        model: "digits-cnn",
+        engine: Some(Engine::Litert),
+        attempt: "attempt / direct call: LiteRT",
+        together: "session / direct call, one process: LiteRT",
+        control: "direct call / another, one process: LiteRT",
+    },
 ];
 
 /// An engine from a package, and its library; `cargo xtask bench` says where that is.
@@ -73,16 +99,15 @@ fn file(model: &str, format: Format) -> PathBuf {
 }
 
 pub fn round() -> anyhow::Result<Vec<Measured>> {
-    let mut rows =
-        MODELS.into_iter().map(|(model, name)| of_model(model, None, name)).collect::<anyhow::Result<Vec<_>>>()?;
-    for (engine, name) in [
-        (Engine::Onnxruntime, "the same with ONNX Runtime from a package"),
-        (Engine::Litert, "the same with LiteRT from a package"),
-    ] {
-        let variable = Loaded::variable(engine);
-        let library =
-            std::env::var_os(variable).map(PathBuf::from).with_context(|| format!("{variable} is not set"))?;
-        rows.push(of_model(MODELS[0].0, Some(Loaded { engine, library: &library }), name)?);
+    let mut rows = Vec::new();
+    for subject in SUBJECTS {
+        let library = subject.engine.map(|engine| {
+            let variable = Loaded::variable(engine);
+            std::env::var_os(variable).map(PathBuf::from).with_context(|| format!("{variable} is not set"))
+        });
+        let library = library.transpose()?;
+        let loaded = subject.engine.zip(library.as_deref()).map(|(engine, library)| Loaded { engine, library });
+        rows.extend(of_subject(&subject, loaded)?);
     }
     rows.push(runner::behind_and_alone()?);
     rows.push(Measured {
@@ -95,9 +120,14 @@ pub fn round() -> anyhow::Result<Vec<Measured>> {
     Ok(rows)
 }
 
-fn of_model(model: &str, loaded: Option<Loaded<'_>>, name: &'static str) -> anyhow::Result<Measured> {
+fn of_subject(subject: &Subject, loaded: Option<Loaded<'_>>) -> anyhow::Result<[Measured; 3]> {
+    let Subject { model, attempt, together, control, .. } = *subject;
+    let row = |name, value, baseline| Measured { name, unit: "µs", value, baseline, goal: Goal::Within(0.01) };
     let (value, baseline) = in_turns(|| attempt_us(model, loaded), || direct_us(model, loaded))?;
-    Ok(Measured { name, unit: "µs", value, baseline, goal: Goal::Within(0.01) })
+    let inner = inner("inner-together", model, loaded)?;
+    let Together { session, direct, another } =
+        serde_json::from_str(&inner).with_context(|| format!("not the medians of one process: {inner}"))?;
+    Ok([row(attempt, value, baseline), row(together, session, direct), row(control, another, direct)])
 }
 
 /// The medians of both over some pairs. Whoever goes first meets another machine than whoever goes second: they take turns.
@@ -120,90 +150,22 @@ pub fn in_turns(
 
 /// The median of a direct call, by a process that does nothing else.
 fn direct_us(model: &str, loaded: Option<Loaded<'_>>) -> anyhow::Result<f64> {
+    inner("inner-direct", model, loaded)?.trim().parse().context("the direct call printed no median")
+}
+
+/// What this program prints as one of its own subjects.
+fn inner(subject: &str, model: &str, loaded: Option<Loaded<'_>>) -> anyhow::Result<String> {
     let output = Command::new(std::env::current_exe()?)
-        .args(["inner-direct", "--samples", &SAMPLES.to_string(), "--model"])
+        .args([subject, "--samples", &SAMPLES.to_string(), "--model"])
         .arg(file(model, format(loaded)))
         .args(loaded.iter().flat_map(|loaded| {
             let Loaded { engine, library } = loaded;
             ["--engine".as_ref(), OsStr::new(engine.as_str()), "--library".as_ref(), library.as_os_str()]
         }))
         .output()
-        .context("cannot start the direct call")?;
-    String::from_utf8_lossy(&output.stdout).trim().parse().context("the direct call printed no median")
-}
-
-/// Calls an engine by its own interface, and prints the median in µs.
-pub fn direct(engine: Option<(Engine, &Path)>, model: &Path, samples: u32) -> anyhow::Result<()> {
-    match engine {
-        None => direct_tract(model, samples),
-        Some((Engine::Onnxruntime, library)) => direct_onnxruntime(library, model, samples),
-        Some((Engine::Litert, library)) => {
-            let mut direct = Direct::open(library, model, noise)?;
-            print_median(samples, || direct.infer())
-        }
-    }
-}
-
-/// Calls tract as its own documentation does, and prints the median in µs.
-fn direct_tract(model: &Path, samples: u32) -> anyhow::Result<()> {
-    let runnable =
-        tract_onnx::onnx().with_ignore_value_info(true).model_for_path(model)?.into_optimized()?.into_runnable()?;
-    let fact = runnable.model().input_fact(0)?;
-    let shape: Vec<usize> = fact.shape.as_concrete().context("the model's input has a free axis")?.to_vec();
-    let input = Tensor::from_shape(&shape, &noise(shape.iter().product()))?;
-    print_median(samples, || {
-        let inputs = tvec!(input.clone().into());
-        let start = Instant::now();
-        let outputs = runnable.run(inputs)?;
-        let time = start.elapsed();
-        drop(outputs);
-        Ok(time)
-    })
-}
-
-/// Calls ONNX Runtime's C interface with bound inputs and outputs, and prints the median in µs.
-fn direct_onnxruntime(library: &Path, model: &Path, samples: u32) -> anyhow::Result<()> {
-    let environment = ort::init_from(library)?.with_name("direct").build()?;
-    let session = onnxruntime_session(&environment, model)?;
-    let shape = session.inputs()[0].dtype().tensor_shape().context("the model's input is no tensor")?;
-    let shape: Vec<usize> = shape.iter().map(|&axis| usize::try_from(axis)).collect::<Result<_, _>>()?;
-    let values = noise(shape.iter().product());
-    let input = ort::value::Tensor::from_array((shape, values))?;
-    let mut binding = session.create_binding()?;
-    binding.bind_input(session.inputs()[0].name(), &input)?;
-    let memory = MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::Default)?;
-    binding.bind_output_to_device(session.outputs()[0].name(), &memory)?;
-    print_median(samples, || {
-        let start = Instant::now();
-        // SAFETY: session and binding are alive, and nobody else uses them.
-        let status = unsafe { (ort::api().RunWithBinding)(session.ptr().cast_mut(), ptr::null(), binding.ptr()) };
-        let time = start.elapsed();
-        anyhow::ensure!(status.0.is_null(), "the direct call failed");
-        Ok(time)
-    })
-}
-
-fn onnxruntime_session(environment: &Environment, model: &Path) -> ort::Result<Session> {
-    Session::builder(environment)?
-        .with_optimization_level(GraphOptimizationLevel::All)?
-        .with_intra_threads(1)?
-        .with_inter_threads(1)?
-        .commit_from_file(model)
-}
-
-/// Of the same kind as what a job without a dataset is given.
-fn noise(count: usize) -> Vec<f32> {
-    let mut random = rand::rngs::StdRng::seed_from_u64(1);
-    (0..count).map(|_| random.random_range(-1.0..1.0)).collect()
-}
-
-fn print_median(samples: u32, mut call: impl FnMut() -> anyhow::Result<Duration>) -> anyhow::Result<()> {
-    // As warm as an attempt is when it begins to measure.
-    let mut warmup = Warmup::new(WarmupRule::default());
-    while !warmup.push(call()?) {}
-    let times = (0..samples).map(|_| call().map(|time| time.as_secs_f64() * 1e6)).collect::<anyhow::Result<_>>()?;
-    println!("{}", median(times));
-    Ok(())
+        .with_context(|| format!("cannot start {subject}"))?;
+    ensure!(output.status.success(), "{subject}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// The median that an isolated attempt reports.
@@ -288,7 +250,7 @@ pub fn entry(role: &str, file_name: &str, path: &Path) -> anyhow::Result<Manifes
 }
 
 /// The end of a library's name, as in `libonnxruntime.so.1.32.0`: an engine that knows its version holds it against this.
-fn version(library: &Path) -> &str {
+pub fn version(library: &Path) -> &str {
     let name = library.file_name().and_then(OsStr::to_str).unwrap_or_default();
     name.split_once(".so.").map_or("of the test's Python", |(_, version)| version)
 }

@@ -8,6 +8,7 @@
 mod agents;
 mod baseline;
 mod cache;
+mod direct;
 mod dispatch;
 mod download;
 mod fidelity;
@@ -18,11 +19,13 @@ mod ingest;
 mod lab;
 mod lab_host;
 mod litert;
+mod onnxruntime;
 mod process;
 mod push;
 mod ratio;
 mod runner;
 mod subject;
+mod together;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -69,22 +72,27 @@ enum Inner {
     #[command(name = "inner-phone", hide = true)]
     Phone { identity: String },
     #[command(name = "inner-direct", hide = true)]
-    Direct {
-        #[arg(long)]
-        model: PathBuf,
-        #[arg(long)]
-        samples: u32,
-        /// The engine whose library this is; tract without
-        #[arg(long, requires = "library")]
-        engine: Option<Engine>,
-        #[arg(long, requires = "engine")]
-        library: Option<PathBuf>,
-    },
+    Direct(Loaded),
+    #[command(name = "inner-together", hide = true)]
+    Together(Loaded),
     #[command(name = "agent", hide = true)]
     Agent {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         rest: Vec<std::ffi::OsString>,
     },
+}
+
+/// A model, and the engine whose library is given; tract without.
+#[derive(clap::Args)]
+struct Loaded {
+    #[arg(long)]
+    model: PathBuf,
+    #[arg(long)]
+    samples: u32,
+    #[arg(long, requires = "library")]
+    engine: Option<Engine>,
+    #[arg(long, requires = "engine")]
+    library: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -95,8 +103,11 @@ fn main() -> ExitCode {
         Some(Inner::Dispatcher) => subject::dispatch(),
         Some(Inner::Push) => push::inside(),
         Some(Inner::Phone { identity }) => return seatrial_sim::phone::adbd(&identity),
-        Some(Inner::Direct { model, samples, engine, library }) => {
-            fidelity::direct(engine.zip(library.as_deref()), &model, samples)
+        Some(Inner::Direct(Loaded { model, samples, engine, library })) => {
+            direct::alone(engine.zip(library.as_deref()), &model, samples)
+        }
+        Some(Inner::Together(Loaded { model, samples, engine, library })) => {
+            together::run(engine.zip(library.as_deref()), &model, samples)
         }
         Some(Inner::Agent { rest }) => return fidelity::agent(rest),
         None => measure(&args),

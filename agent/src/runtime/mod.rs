@@ -1,5 +1,7 @@
 //! Inference engines, one file each. Used only inside a child: nothing else parses a model or loads a library.
 
+#[doc(hidden)]
+pub mod alone;
 #[cfg(feature = "faults")]
 pub(crate) mod fake;
 #[cfg(feature = "litert")]
@@ -194,19 +196,26 @@ pub(crate) fn open(spec: &ChildSpec) -> Result<Box<dyn Runtime + '_>, RuntimeErr
 
 fn load<'a>(package: &'a PlacedPackage, spec: &'a ChildSpec) -> Result<Box<dyn Runtime + 'a>, RuntimeError> {
     match package.kind {
-        #[cfg(feature = "onnxruntime")]
-        PackageKind::Library { engine: Engine::Onnxruntime } => Ok(Box::new(onnxruntime::Onnxruntime::open(package)?)),
-        #[cfg(feature = "litert")]
-        PackageKind::Library { engine: Engine::Litert } => Ok(Box::new(litert::Litert::open(package)?)),
-        #[cfg(not(feature = "onnxruntime"))]
-        PackageKind::Library { engine: Engine::Onnxruntime } => Err(not_built(package)),
-        #[cfg(not(feature = "litert"))]
-        PackageKind::Library { engine: Engine::Litert } => Err(not_built(package)),
+        PackageKind::Library { engine } => library(engine, package),
         PackageKind::Runner { .. } => Ok(Box::new(runner::Runner::open(package, spec)?)),
         PackageKind::Command => {
             let message = format!("{} is a program that measures itself, and no engine", package.runtime);
             Err(RuntimeError::new(Claim::SpecError, message))
         }
+    }
+}
+
+/// An engine whose library this is.
+fn library(engine: Engine, package: &PlacedPackage) -> Result<Box<dyn Runtime>, RuntimeError> {
+    match engine {
+        #[cfg(feature = "onnxruntime")]
+        Engine::Onnxruntime => Ok(Box::new(onnxruntime::Onnxruntime::open(package)?)),
+        #[cfg(feature = "litert")]
+        Engine::Litert => Ok(Box::new(litert::Litert::open(package)?)),
+        #[cfg(not(feature = "onnxruntime"))]
+        Engine::Onnxruntime => Err(not_built(package)),
+        #[cfg(not(feature = "litert"))]
+        Engine::Litert => Err(not_built(package)),
     }
 }
 
