@@ -31,11 +31,20 @@ const NEEDS: &[Need] = &[
 ];
 
 pub fn run_all() -> anyhow::Result<()> {
-    debian_packages(NEEDS)?;
+    for_building()?;
+    for_running()
+}
+
+/// What the tests are built with.
+pub fn for_building() -> anyhow::Result<()> {
     rust_components()?;
-    nextest()?;
-    python()?;
-    Ok(())
+    nextest()
+}
+
+/// What the tests talk to once they run.
+pub fn for_running() -> anyhow::Result<()> {
+    debian_packages(NEEDS)?;
+    python()
 }
 
 /// The interpreter of the virtual environment in which reference figures are computed.
@@ -141,7 +150,8 @@ pub fn environment(folder: &Path, files: &[PathBuf]) -> anyhow::Result<()> {
     }
     run(command("python3").args(["-m", "venv", "--clear"]).arg(folder))?;
     let mut install = command(python);
-    install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+    // What is imported is compiled then; most of what is installed never is.
+    install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]);
     for file in files {
         install.arg("-r").arg(file);
     }

@@ -19,6 +19,9 @@ const DENY_WARNINGS: &str = "--deny__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__"
 /// Cases of each property when that is all that is run. The usual run has proptest's 256.
 const FUZZ_CASES: &str = "100000";
 
+/// Histories of the schedule under faults. The usual run has 600.
+const FUZZ_SEEDS: &str = "20000";
+
 pub fn run(only: Option<&str>, more: &More) -> anyhow::Result<()> {
     let More { long, fuzz, cross, engines, soak } = *more;
     if fuzz {
@@ -56,7 +59,8 @@ fn run_cross() -> anyhow::Result<()> {
     cross::check_android()
 }
 
-/// Properties over bytes from outside are those of a test file `fuzz.rs`, of a module `fuzz`, and of HTTP ranges.
+/// Properties over bytes from outside are those of a test file `fuzz.rs`, of a module `fuzz`, and of HTTP ranges; beside
+/// them, histories of the schedule.
 fn run_fuzz() -> anyhow::Result<()> {
     setup::run_all()?;
     run_command(
@@ -66,15 +70,32 @@ fn run_fuzz() -> anyhow::Result<()> {
                 "--profile",
                 "fuzz",
                 "-E",
-                "binary(fuzz) | test(/(^|::)fuzz::/) | test(=artifacts::range::tests::no_header_leads_outside)",
+                "binary(fuzz) | test(/(^|::)fuzz::/) | test(=artifacts::range::tests::no_header_leads_outside) \
+                 | test(=schedule::simulation::under_any_faults_no_job_has_two_leases_and_once_they_stop_every_job_ends)",
             ])
-            .env("PROPTEST_CASES", FUZZ_CASES),
+            .env("PROPTEST_CASES", FUZZ_CASES)
+            .env("SEATRIAL_SIMULATION_SEEDS", FUZZ_SEEDS),
     )
 }
 
 fn run_usual(only: Option<&str>) -> anyhow::Result<()> {
     let mut stages = Stages::new(only);
-    setup::run_all()?;
+    if !is_ci() {
+        setup::run_all()?;
+        return run_stages(&mut stages, || Ok(()));
+    }
+    setup::for_building()?;
+    // Downloads wait for the network, and the compiler waits for neither.
+    let installing = std::thread::spawn(setup::for_running);
+    run_stages(&mut stages, || installing.join().map_err(|_| anyhow::anyhow!("installing panicked"))?)
+}
+
+fn is_ci() -> bool {
+    std::env::var_os("CI").is_some()
+}
+
+/// `installed` returns once everything is there that tests talk to.
+fn run_stages(stages: &mut Stages, installed: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
     stages.run("format", || run_command(cargo().args(["fmt", "--all", "--check"])))?;
     stages.run("arrows", arrows::check)?;
     stages.run("build and lints", || {
@@ -91,6 +112,7 @@ fn run_usual(only: Option<&str>) -> anyhow::Result<()> {
     stages.run("documentation tests", || {
         run_command(linting()?.args(["test", "--workspace", "--doc", "--features", FAULTS, "--locked", "--quiet"]))
     })?;
+    installed()?;
     let mut summary = String::new();
     stages.run("tests", || {
         summary = nextest()?;
@@ -109,6 +131,10 @@ fn linting() -> anyhow::Result<Command> {
     cargo.env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver");
     if setup::has_known_compiler()? {
         cargo.env("CLIPPY_ARGS", DENY_WARNINGS);
+    }
+    if is_ci() {
+        // A clean clone is compiled once: what would make the second time quicker costs the first.
+        cargo.env("CARGO_INCREMENTAL", "0");
     }
     Ok(cargo)
 }
@@ -153,7 +179,7 @@ fn nextest() -> anyhow::Result<String> {
         bail!("the test runner ended without a summary");
     }
     let skipped = std::fs::read_to_string(skipped.path()).context("cannot read which tests were skipped")?;
-    Ok(account_for_skipped(&skipped, std::env::var_os("CI").is_some())? + &summary)
+    Ok(account_for_skipped(&skipped, is_ci())? + &summary)
 }
 
 /// Tests that take a right which this machine does not give are named with the reason; CI has to give it.

@@ -297,13 +297,15 @@ fn devices_share_the_specification_of_their_combination() {
 
 #[test]
 fn specifications_are_bounded_in_bytes_together() {
-    let mut catalog = catalog();
-    let large = Binding { label_map: Some(vec![4_000_000_000; 2_000_000]), ..Binding::default() }; // 22 MB of JSON
-    catalog.models[0].versions[0].bindings.push((None, large));
     let suite = suite::parse(&suite_of("\"digits-cnn\"", ""), "s.toml").unwrap();
-    let few = expand(&suite, &catalog, &[phone(1)], MAX_CELLS).unwrap();
-    assert_eq!(few.jobs.len(), 4);
-    let error = render(&expand(&suite, &catalog, &[phone(1), phone(2)], MAX_CELLS).unwrap_err());
+    let of_labels = |count| {
+        let mut catalog = catalog();
+        let binding = Binding { label_map: Some(vec![4_000_000_000; count]), ..Binding::default() };
+        catalog.models[0].versions[0].bindings.push((None, binding));
+        expand(&suite, &catalog, &[phone(1), phone(2)], MAX_CELLS)
+    };
+    assert_eq!(of_labels(20_000).unwrap().jobs.len(), 8);
+    let error = render(&of_labels(2_000_000).unwrap_err()); // 22 MB of JSON each
     assert!(error.contains("take more than 134217728 bytes together"), "{error}");
 }
 

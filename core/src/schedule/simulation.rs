@@ -730,7 +730,7 @@ fn from_environment(name: &str, default: u64) -> u64 {
 fn under_any_faults_no_job_has_two_leases_and_once_they_stop_every_job_ends() {
     let events = from_environment("SEATRIAL_SIMULATION_EVENTS", 300);
     let mut seen = BTreeSet::new();
-    for seed in 0..from_environment("SEATRIAL_SIMULATION_SEEDS", 1500) {
+    for seed in 0..from_environment("SEATRIAL_SIMULATION_SEEDS", 600) {
         let (fault, effects) = run(seed, events, Broken::Nothing);
         seen.extend(effects);
         if let Some(fault) = fault {
@@ -743,8 +743,8 @@ fn under_any_faults_no_job_has_two_leases_and_once_they_stop_every_job_ends() {
 #[test]
 fn the_oracle_notices_every_protection_that_is_taken_away() {
     for broken in [Broken::Fencing, Broken::Clock, Broken::GivingBack, Broken::OneAtATime] {
-        let caught = (0..200).filter(|&seed| run(seed, 300, broken).0.is_some()).count();
-        assert!(caught > 0, "nobody noticed in 200 histories that {broken:?} was taken away");
+        let caught = (0..200).any(|seed| run(seed, 300, broken).0.is_some());
+        assert!(caught, "nobody noticed in 200 histories that {broken:?} was taken away");
     }
 }
 
