@@ -532,6 +532,9 @@ fn a_program_is_told_to_keep_the_models_bits_unless_the_suite_asks_for_fewer() {
     assert_eq!(own.precision, Read::Present(AS_IN_THE_MODEL.to_owned()));
     let unknown = call("benchncnn", &asked).unwrap();
     assert_eq!(unknown.precision.reason(), Some("benchncnn does not tell it"));
+    let npu = Asked { accelerator: Accelerator::Npu, inputs: Some("list"), ..asked };
+    let compiled = call("qnn-net-run", &npu).unwrap();
+    assert_eq!(compiled.precision.reason(), Some("qnn-net-run does not tell it"), "whatever it was compiled to");
     for name in ["llama-bench", "benchncnn"] {
         assert_eq!(call(name, &half).unwrap_err(), CallError::NoPrecision(Precision::Fp16), "{name}");
     }
