@@ -36,7 +36,9 @@ class TensorFlow(Runner):
             self.owner, self.function, inputs, outputs = saved(request)
         self.inputs = [described(name, spec) for name, spec in inputs]
         self.names = [name for name, _ in outputs]
+        # Each operator computes in the types that the graph gives it.
         return Loaded(inputs=self.inputs, outputs=[described(name, spec) for name, spec in outputs],
+                      precision="as in the model",
                       threads=tf.config.threading.get_intra_op_parallelism_threads())  # fmt: skip
 
     def set_inputs(self, inputs):

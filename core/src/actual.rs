@@ -26,7 +26,8 @@ pub struct Actual {
     pub rest: Vec<String>,
     /// As [`Precision`] spells it, or [`AS_IN_THE_MODEL`].
     pub precision: Reading<String>,
-    /// Threads that computed while inferences were timed, counted by their CPU time; a runner's and a program's own word.
+    /// Threads that computed while inferences were timed, counted by their CPU time; a runner's and a program's own word, as
+    /// far as their CPU time does not refute it.
     pub threads: Reading<u16>,
     /// CPUs that the inference threads were allowed.
     pub affinity: Reading<Vec<u16>>,
@@ -46,6 +47,13 @@ pub struct ComputeDevice {
     /// It is a program that computes on the CPU.
     pub software: bool,
 }
+
+/// So much more CPU time is borne than the threads that were asked for can have had: a share of it, and at least a part of one
+/// thread's, for what looks after them and for pools that spin while they wait (TensorFlow's on small convolutions: 0.11 of
+/// one); and in ms what ticks of 10 ms hide at both ends of a window, of user's and system's time each.
+const BORNE_CPU: f64 = 0.1;
+const BORNE_THREAD: f64 = 0.25;
+const BORNE_CPU_MS: f64 = 50.0;
 
 /// The precision of an engine that computes in whatever the model's file says.
 pub const AS_IN_THE_MODEL: &str = "as in the model";
@@ -111,6 +119,32 @@ impl Actual {
         };
         let otherwise = [self.beside(wanted), self.in_another_precision(wanted), self.on_more_threads(wanted)];
         self.fallback = elsewhere.or_else(|| otherwise.into_iter().flatten().next());
+    }
+
+    /// Holds the threads that a program of its own says it uses against its CPU time: no thread has more of it than goes by.
+    /// `cpu_ms` is of that process, and `wall_ms` what went by while it computed. Fewer than are told cannot be seen so.
+    ///
+    /// For an engine that is asked to compute on the CPU: beside an accelerator its driver has threads of its own.
+    pub fn refute_threads(&mut self, asked: u16, cpu_ms: f64, wall_ms: f64) {
+        let threads = f64::from(asked);
+        let borne_ms = (threads + (threads * BORNE_CPU).max(BORNE_THREAD)) * wall_ms + BORNE_CPU_MS;
+        if wall_ms <= 0.0 || cpu_ms <= borne_ms {
+            return;
+        }
+        let computed = (cpu_ms / wall_ms).ceil().clamp(f64::from(asked) + 1.0, f64::from(u16::MAX)) as u16;
+        let told = match &self.threads {
+            Reading::Present(told) => format!("tells of {told}"),
+            Reading::Absent(_) => "does not tell how many it uses".to_owned(),
+        };
+        self.fallback.get_or_insert_with(|| {
+            format!(
+                "threads asked for: {asked}; the engine {told} and had {cpu_ms:.0} ms of CPU time in {wall_ms:.0} ms, which \
+                 takes {computed}"
+            )
+        });
+        if self.threads.present().is_none_or(|&told| told < computed) {
+            self.threads = Reading::Present(computed);
+        }
     }
 
     fn elsewhere(&self, asked: Accelerator) -> Option<String> {
@@ -277,6 +311,34 @@ mod tests {
         assert_eq!(settled(on(2), two, ""), None);
         assert_eq!(settled(on(1), two, ""), None, "fewer only cost time");
         assert_eq!(settled(on(8), Wanted { threads: 2, ..GPU }, ""), None, "beside an accelerator they are no matter");
+    }
+
+    #[test]
+    fn more_cpu_time_than_the_threads_asked_for_can_have_had_is_no_pass_whatever_the_engine_tells() {
+        let refuted = |told: Reading<u16>, asked, cpu_ms, wall_ms| {
+            let mut actual = Actual { threads: told, ..Actual::unknown("not told") };
+            actual.refute_threads(asked, cpu_ms, wall_ms);
+            actual.settle(Wanted { threads: asked, ..CPU }, None);
+            (actual.threads.present().copied(), actual.fallback)
+        };
+        let said = refuted(Reading::Present(1), 1, 1_930.0, 1_000.0);
+        let why = "threads asked for: 1; the engine tells of 1 and had 1930 ms of CPU time in 1000 ms, which takes 2";
+        assert_eq!(said, (Some(2), Some(why.to_owned())));
+        let silent = refuted(Reading::absent("not told"), 2, 31_000.0, 10_000.0);
+        assert_eq!(silent.0, Some(4));
+        assert!(silent.1.unwrap().contains("does not tell how many it uses"));
+        let open = refuted(Reading::Present(8), 1, 1_930.0, 1_000.0);
+        assert_eq!(open.0, Some(8), "it says so itself");
+        for (cpu_ms, wall_ms, why) in [
+            (1_240.0, 1_000.0, "one thread, and what looks after it"),
+            (290.0, 210.0, "ticks hide so much of a short window"),
+            (700.0, 1_000.0, "on a busy machine nobody has all that he wants"),
+            (500.0, 0.0, "nothing went by"),
+        ] {
+            assert_eq!(refuted(Reading::Present(1), 1, cpu_ms, wall_ms), (Some(1), None), "{why}");
+        }
+        let two = refuted(Reading::Present(2), 2, 1_990.0, 1_000.0);
+        assert_eq!(two, (Some(2), None), "the control: as many as were asked for");
     }
 
     #[test]

@@ -201,6 +201,7 @@ fn doubt(gate: &Gate, job: &JobRow) -> Option<(FindingKind, Reason)> {
         | Family::Hung
         | Family::WrongOutput
         | Family::CannotLoad
+        | Family::NotBelieved
         | Family::LabOrRom
         | Family::Misspecified
         | Family::Cancelled => Some((FindingKind::Failed, failure(job).into())),

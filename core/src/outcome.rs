@@ -17,6 +17,9 @@ pub enum Outcome {
     UnsupportedOp,
     LoadFail,
     CompileFail,
+    /// It ran and nothing died, and what it says cannot be true: it broke its protocol, or gave other outputs or times than
+    /// it can have.
+    ProtocolFail,
     CrashSignal(i32),
     ExitNonzero(i32),
     /// Exit code 0 without the sentinel: some drivers end the process so.
@@ -47,6 +50,8 @@ pub enum Family {
     Hung,
     WrongOutput,
     CannotLoad,
+    /// What an engine says of itself cannot be true.
+    NotBelieved,
     LabOrRom,
     /// Model, dataset and suite do not fit each other: nobody ended it, and it is no pass.
     Misspecified,
@@ -87,7 +92,7 @@ pub const AGENT_DEATH_LIMIT: u32 = 2;
 
 impl Outcome {
     /// Every class once; signals and exit codes with a placeholder.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Ok,
         Self::OkFallback,
         Self::NumericsFail,
@@ -96,6 +101,7 @@ impl Outcome {
         Self::UnsupportedOp,
         Self::LoadFail,
         Self::CompileFail,
+        Self::ProtocolFail,
         Self::CrashSignal(0),
         Self::ExitNonzero(0),
         Self::DriverExit0,
@@ -125,6 +131,7 @@ impl Outcome {
             Self::UnsupportedOp => "unsupported_op",
             Self::LoadFail => "load_fail",
             Self::CompileFail => "compile_fail",
+            Self::ProtocolFail => "protocol_fail",
             Self::CrashSignal(_) => "crash_signal",
             Self::ExitNonzero(_) => "exit_nonzero",
             Self::DriverExit0 => "driver_exit0",
@@ -156,6 +163,7 @@ impl Outcome {
             | Self::UnsupportedOp
             | Self::LoadFail
             | Self::CompileFail
+            | Self::ProtocolFail
             | Self::DriverExit0
             | Self::OomKilled
             | Self::HangTimeout
@@ -203,6 +211,7 @@ impl Outcome {
             Self::HangTimeout => Family::Hung,
             Self::NumericsFail | Self::AccuracyFail => Family::WrongOutput,
             Self::UnsupportedBackend | Self::UnsupportedOp | Self::LoadFail | Self::CompileFail => Family::CannotLoad,
+            Self::ProtocolFail => Family::NotBelieved,
             Self::DeviceLost
             | Self::AgentKilled
             | Self::InstallBlocked
@@ -234,6 +243,7 @@ impl Outcome {
             | Self::UnsupportedOp
             | Self::LoadFail
             | Self::CompileFail
+            | Self::ProtocolFail
             | Self::ExitNonzero(_)
             | Self::BatteryLow
             | Self::InstallBlocked
@@ -287,6 +297,8 @@ pub enum Claim {
     Hang,
     /// That process broke its protocol, or said what cannot be true.
     Protocol,
+    /// The engine gave another output than its model declares.
+    OtherOutput,
     /// That process ended by this signal.
     EngineSignal(i32),
     /// That process ended with this code, in the middle of its work.
@@ -351,7 +363,8 @@ const fn claimed(claim: Claim, code: i32) -> Outcome {
         Claim::UnsupportedOp => Outcome::UnsupportedOp,
         Claim::LoadFail => Outcome::LoadFail,
         Claim::CompileFail => Outcome::CompileFail,
-        Claim::RunFail | Claim::Protocol => Outcome::ExitNonzero(code),
+        Claim::RunFail => Outcome::ExitNonzero(code),
+        Claim::Protocol | Claim::OtherOutput => Outcome::ProtocolFail,
         Claim::NumericsFail => Outcome::NumericsFail,
         Claim::AccuracyFail => Outcome::AccuracyFail,
         Claim::StorageFull => Outcome::StorageFull,
@@ -419,8 +432,19 @@ mod tests {
         assert_eq!(classify(&limited), Outcome::OomKilled);
         assert_eq!(classify(&said(Claim::EngineExit(0))), Outcome::DriverExit0, "a code of 0 is no better");
         assert_eq!(classify(&said(Claim::Hang)), Outcome::HangTimeout);
-        assert_eq!(classify(&said(Claim::Protocol)), Outcome::ExitNonzero(70));
         assert_eq!(classify(&said(Claim::OutOfMemory)), Outcome::OomKilled);
+    }
+
+    #[test]
+    fn what_cannot_be_believed_is_an_outcome_of_its_own_since_nothing_died() {
+        let said = |claim| Evidence { exit: Exit::Code(70), sentinel: false, claim: Some(claim), ..clean() };
+        for claim in [Claim::Protocol, Claim::OtherOutput] {
+            let outcome = classify(&said(claim));
+            assert_eq!((outcome, outcome.family()), (Outcome::ProtocolFail, Family::NotBelieved), "{claim:?}");
+            assert_eq!(outcome.verdict(0), Verdict::Done, "it would say the same again");
+        }
+        let failed = classify(&said(Claim::RunFail));
+        assert_eq!(failed, Outcome::ExitNonzero(70), "the control: an engine that says of itself that it failed");
     }
 
     #[test]

@@ -245,6 +245,8 @@ codes! {
     Waited, "waited", "the child waited for a CPU during {share} of the time it could have run ({ms} ms), limit {limit}";
     CrowdedOut, "crowded_out", "others took {share} of the {cpus} CPUs that {threads} threads share, limit {limit}";
     Descheduled, "descheduled", "the child was taken off its CPU {rate} times a second ({switches} times), limit {limit}";
+    TimesUntold, "times_untold", "{ms} ms of what the runner ran for lie outside of its samples, {borne} ms are borne, and it waited {waited} ms for a CPU: whether its times are true cannot be told";
+    TimesUnseen, "times_unseen", "{ms} ms of what the runner ran for lie outside of its samples, {borne} ms are borne, and the kernel does not tell how long it waited for a CPU: whether its times are true cannot be told";
     StoodStill, "stood_still", "the child ran during {share} of its window, at least {least} is normal for a model on the CPU";
     MajorFaults, "major_faults", "{faults} page faults were served from disk, limit {limit}: memory is short";
     NoEvidence, "no_evidence", "nothing is known of what else ran on the device";

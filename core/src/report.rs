@@ -329,6 +329,19 @@ pub struct Window {
     #[serde(default)]
     pub foreign_allowed_ms: Option<f64>,
     pub major_faults: Option<u64>,
+    /// Of an engine that times itself: time that is missing from its samples, where it cannot be told why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unaccounted: Option<Unaccounted>,
+}
+
+/// More time lies outside of the samples of an engine that times itself than is borne, and it may have waited for a CPU in it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Unaccounted {
+    /// In ms, as all of these.
+    pub missing_ms: f64,
+    pub borne_ms: f64,
+    /// How long threads of its process and its caller's wanted a CPU and had none; absent where the kernel does not tell.
+    pub waited_ms: Option<f64>,
 }
 
 /// More inferences were timed than there was room for: every `every`-th of them is a sample, from the first on.

@@ -36,6 +36,7 @@ const fn looks(family: Family) -> (&'static str, &'static str, &'static str) {
         Family::Hung => ("hang", "s-failed", "outcome.hung"),
         Family::WrongOutput => ("numeric", "s-failed", "outcome.wrong_output"),
         Family::CannotLoad => ("cannot", "s-failed", "outcome.cannot_load"),
+        Family::NotBelieved => ("numeric", "s-failed", "outcome.not_believed"),
         Family::LabOrRom => ("lab", "s-failed", "outcome.lab_or_rom"),
         Family::Misspecified => ("cannot", "s-failed", "outcome.spec_error"),
         Family::Cancelled => ("misfit", "s-misfit", "outcome.cancelled"),
@@ -56,6 +57,7 @@ pub const fn is_failure(outcome: Outcome) -> bool {
         | Family::Hung
         | Family::WrongOutput
         | Family::CannotLoad
+        | Family::NotBelieved
         | Family::LabOrRom
         | Family::Misspecified => true,
         Family::Ok | Family::Fallback | Family::Cancelled => false,
@@ -72,6 +74,7 @@ pub const fn is_of_the_model(outcome: Outcome) -> bool {
         | Family::Hung
         | Family::WrongOutput
         | Family::CannotLoad
+        | Family::NotBelieved
         | Family::Misspecified => true,
         Family::LabOrRom | Family::Cancelled => false,
     }
@@ -106,6 +109,7 @@ pub fn code(outcome: Outcome) -> String {
         | Outcome::UnsupportedOp
         | Outcome::LoadFail
         | Outcome::CompileFail
+        | Outcome::ProtocolFail
         | Outcome::ThermalAbort
         | Outcome::BatteryLow
         | Outcome::DeviceLost
@@ -278,6 +282,19 @@ mod tests {
         );
         let quiet = |end: &Outcome| outcome(*end, words).class == "s-misfit";
         assert_eq!(Outcome::ALL.into_iter().filter(quiet).collect::<Vec<_>>(), [Outcome::Cancelled]);
+    }
+
+    #[test]
+    fn what_is_not_believed_is_a_failure_of_the_engine_and_no_process_has_died() {
+        let said = Language::ALL.map(|language| outcome(Outcome::ProtocolFail, Words(language)).word);
+        assert_eq!(said, ["not believed".to_owned(), "不可信".to_owned()]);
+        assert!(is_failure(Outcome::ProtocolFail) && is_of_the_model(Outcome::ProtocolFail));
+        assert_eq!(class_and_code(Outcome::ProtocolFail), "protocol_fail");
+        assert_eq!(
+            outcome(Outcome::ExitNonzero(70), Words(Language::English)).word,
+            "process died",
+            "the control: one that ended"
+        );
     }
 
     #[test]

@@ -113,6 +113,39 @@ async fn invalid_and_wrong_results_are_not_paired_and_valid_ones_on_an_accelerat
 }
 
 #[tokio::test]
+async fn a_job_that_the_lab_or_somebody_ended_hides_no_result_of_an_accelerator_or_of_the_cpu() {
+    let with_newest = |outcome: Outcome| {
+        let mut lab = Lab::with_outputs();
+        on_bench(&mut lab, "int8", "litert gpu ×1").for_each(|job| end(job, Outcome::Ok));
+        let mut ended = Vec::new();
+        for backend in ["tract cpu ×1", "litert gpu ×1"] {
+            let quick = on_bench(&mut lab, "int8", backend).filter(|job| job.row.profile == "quick");
+            let mut jobs: Vec<&mut Job> = quick.collect();
+            jobs.sort_by_key(|job| job.row.created_at);
+            assert!(jobs.len() > 1, "an older one stands behind it");
+            let newest = jobs.pop().unwrap();
+            end(newest, outcome);
+            newest.attempts.iter_mut().for_each(|(_, _, metrics)| metrics.clear());
+            ended.push(Value::from(newest.row.id.to_string()));
+        }
+        (bench(&lab), Arc::new(lab), ended)
+    };
+    for outcome in [Outcome::Cancelled, Outcome::DeviceLost, Outcome::CrashSignal(11)] {
+        let (query, lab, ended) = with_newest(outcome);
+        let data = data(&lab, &query).await;
+        let pair = list(&data, "against_cpu").iter().find(|pair| {
+            let job = &pair["accelerated"]["job"];
+            (&job["device_name"], &job["variant"], &job["profile"])
+                == (&"bench-host".into(), &"int8".into(), &"quick".into())
+        });
+        let pair = pair.unwrap_or_else(|| panic!("{outcome}: {data:#}"));
+        let shown = ended.contains(&pair["accelerated"]["job"]["id"]);
+        let of_the_model = outcome == Outcome::CrashSignal(11);
+        assert_eq!((shown, pair["cpu"].is_null()), (of_the_model, of_the_model), "{outcome}: {pair:#}");
+    }
+}
+
+#[tokio::test]
 async fn the_page_of_a_job_says_how_the_one_ended_that_it_is_held_against() {
     let mut lab = Lab::with_outputs();
     on_bench(&mut lab, "fp32", "litert gpu ×1").for_each(|job| end(job, Outcome::OkFallback));

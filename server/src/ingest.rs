@@ -20,7 +20,7 @@ use seatrial_core::reason::Reason;
 use seatrial_core::report::{
     Block, BlockKind, MAX_BOUNDS_HIT, MAX_FACTS, MAX_GOLDEN, MAX_OUTPUT_VALUES, MAX_SHORT_TEXT, MAX_STAGES,
     MAX_SYSTEM_LOG, MAX_TENSORS, MAX_TEXT, MAX_TOLD, Memory, ProcessRecord, ProgramRun, REPORT_SCHEMA, Report,
-    SensorTrace, StageRecord, Thinned, Told, Window,
+    SensorTrace, StageRecord, Thinned, Told, Unaccounted, Window,
 };
 use seatrial_core::schedule::LONGEST_ATTEMPT;
 use seatrial_core::stage::Stage;
@@ -311,6 +311,7 @@ fn check_window(window: &Window, of: &impl Fn(&str) -> String) -> Result<(), Ref
         busiest_thread_ms,
         foreign_allowed_ms,
         major_faults: _,
+        unaccounted,
     } = window;
     duration_ms(&of("wall_ms"), *wall_ms)?;
     duration_ms(&of("monotonic_ms"), *monotonic_ms)?;
@@ -326,6 +327,11 @@ fn check_window(window: &Window, of: &impl Fn(&str) -> String) -> Result<(), Ref
         if let Some(value) = value {
             not_negative(&of(what), *value)?;
         }
+    }
+    if let Some(Unaccounted { missing_ms, borne_ms, waited_ms }) = unaccounted {
+        duration_ms(&of("missing_ms"), *missing_ms)?;
+        not_negative(&of("borne_ms"), *borne_ms)?;
+        not_negative(&of("waited_ms"), waited_ms.unwrap_or(0.0))?;
     }
     Ok(())
 }

@@ -110,6 +110,7 @@ pub fn ended(outcome: Outcome) -> Report {
         | Outcome::UnsupportedOp
         | Outcome::LoadFail
         | Outcome::CompileFail
+        | Outcome::ProtocolFail
         | Outcome::ThermalAbort
         | Outcome::BatteryLow
         | Outcome::DeviceLost

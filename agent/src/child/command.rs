@@ -10,7 +10,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use seatrial_core::actual::Actual;
-use seatrial_core::backend::Accelerator;
+use seatrial_core::backend::{Accelerator, Backend};
 use seatrial_core::command::{
     Asked, CallError, Called, Left, MAX_OUTPUT_BYTES, MAX_RULE_BYTES, Reading as ProgramReading, Rule,
 };
@@ -51,7 +51,9 @@ impl Worker<'_> {
         let begun = clock::boot();
         let ran = self.start(&path, &called.arguments, &called.environment, &output, Some(&rule))?;
         let wall = clock::boot().since(begun);
-        self.result.window = Some(Snapshot::take(allowed.present().map(Vec::as_slice), None).of_program(&before));
+        let after = Snapshot::take(allowed.present().map(Vec::as_slice), None);
+        self.result.window = Some(after.of_program(&before));
+        let cpu_ms = after.programs_cpu_since(&before);
 
         let exit = exit(ran.status);
         let viewer = match (&package.viewer, &called.viewer) {
@@ -73,7 +75,8 @@ impl Worker<'_> {
                 || format!("{name} wrote more than is read: it is not known whether it said that it fell back");
             reading.fallback.get_or_insert_with(unknown);
         }
-        self.conclude(&rule, reading, exit, milliseconds(wall), allowed, called.precision)
+        let spent = Spent { wall_ms: milliseconds(wall), cpu_ms };
+        self.conclude(&rule, reading, exit, spent, allowed, called.precision)
     }
 
     fn called(&mut self, rule: &Rule, package: &PlacedPackage, output: &Path) -> Result<Called, Failure> {
@@ -198,7 +201,7 @@ impl Worker<'_> {
         rule: &Rule,
         reading: ProgramReading,
         exit: Exit,
-        wall_ms: f64,
+        spent: Spent,
         affinity: Reading<Vec<u16>>,
         precision: Reading<String>,
     ) -> Result<(), Failure> {
@@ -207,7 +210,7 @@ impl Worker<'_> {
         let run = ProgramRun {
             name: rule.name.clone(),
             version,
-            wall_ms,
+            wall_ms: spent.wall_ms,
             told: told
                 .map(|figure| Told { name: figure.name, unit: figure.unit.to_string(), value: figure.value })
                 .collect(),
@@ -224,6 +227,10 @@ impl Worker<'_> {
             fallback,
             ..Actual::unknown("a program that measures itself does not tell it")
         };
+        let Backend { accelerator, threads: asked, .. } = self.spec.job.backend;
+        if accelerator == Accelerator::Cpu {
+            self.result.actual.refute_threads(asked.max(1), spent.cpu_ms, spent.wall_ms);
+        }
         if let Reading::Present(samples) = samples_ns {
             let samples: Vec<i64> = samples.into_iter().map(|ns| i64::try_from(ns).unwrap_or(i64::MAX)).collect();
             self.keep_block(BlockKind::LatencyNs, &samples)?;
@@ -254,6 +261,14 @@ fn opened(package: &PlacedPackage) -> Result<(PathBuf, Rule), Failure> {
         .map_err(|error| unreadable(error.to_string()))?;
     let rule = Rule::parse(&text, name).map_err(|problems| unreadable(seatrial_core::suite::render(&problems)))?;
     Ok((path, rule))
+}
+
+/// What a program took from its start to its end.
+#[derive(Debug, Clone, Copy)]
+struct Spent {
+    wall_ms: f64,
+    /// Of all its threads.
+    cpu_ms: f64,
 }
 
 struct Ran {

@@ -34,7 +34,7 @@ use seatrial_core::measure::warmup::Warmup;
 use seatrial_core::outcome::Claim;
 use seatrial_core::reading::Reading;
 use seatrial_core::reason::Code;
-use seatrial_core::report::{BlockKind, Memory, Thinned, max_evidence_bytes};
+use seatrial_core::report::{BlockKind, Memory, Thinned, Window, max_evidence_bytes};
 use seatrial_core::runtimes::PackageKind;
 use seatrial_core::stage::Stage;
 use seatrial_core::time::Monotonic;
@@ -265,14 +265,24 @@ impl Worker<'_> {
             self.progress.write(stop::share(&rule, samples, elapsed));
         });
         let after = Snapshot::take(allowed.as_deref(), engine);
-        self.result.window = Some(after.since(&before));
-        // An engine in a process of its own tells them itself, and has threads there that wait for each other.
-        if engine.is_none() {
-            self.result.actual.threads = match self.spec.job.backend.accelerator {
-                Accelerator::Cpu => after.threads_since(&before),
-                Accelerator::Gpu | Accelerator::Npu => Reading::absent(Code::ThreadsOfDriver.template()),
-            };
+        let unaccounted = session.outside().and_then(|outside| outside.unaccounted);
+        let window = Window { unaccounted, ..after.since(&before) };
+        let Backend { accelerator, threads: asked, .. } = self.spec.job.backend;
+        match (accelerator, engine) {
+            (Accelerator::Cpu, None) => self.result.actual.threads = after.threads_since(&before),
+            // It tells them itself, and has threads there that wait for each other: their CPU time is held against its word.
+            (Accelerator::Cpu, Some(_)) => {
+                let computing_ms = samples.computing_ms().min(window.monotonic_ms);
+                if let Some(cpu_ms) = after.engine_cpu_since(&before) {
+                    self.result.actual.refute_threads(asked.max(1), cpu_ms, computing_ms);
+                }
+            }
+            (Accelerator::Gpu | Accelerator::Npu, None) => {
+                self.result.actual.threads = Reading::absent(Code::ThreadsOfDriver.template());
+            }
+            (Accelerator::Gpu | Accelerator::Npu, Some(_)) => {}
         }
+        self.result.window = Some(window);
         self.progress.clear();
         self.result.thinned = samples.thinned();
         if let Some(Thinned { every, inferences, .. }) = self.result.thinned {

@@ -66,6 +66,12 @@ impl Samples {
         (every > 1).then_some(Thinned { every, inferences, total_ns, least_ns, most_ns })
     }
 
+    /// How long inferences took with what lies around each, in ms: of paced ones without the rest between them. Nothing that
+    /// wakes up for one takes a millisecond more.
+    pub fn computing_ms(&self) -> f64 {
+        self.total_ns as f64 / 1e6 + self.inferences as f64
+    }
+
     /// In ns, in order.
     pub fn latencies(&self) -> &[u64] {
         &self.latencies
@@ -291,6 +297,7 @@ mod tests {
         assert_eq!((apart.0, samples.latencies(), samples.starts()), (1, &[5_000; 3][..], &[0, 24_000, 48_000][..]));
         assert_eq!(samples.thinned().map(|thinned| (thinned.every, thinned.inferences)), Some((4, 10)));
         assert_eq!(once(&mut apart), Ok(Duration::from_micros(5)));
+        assert!((samples.computing_ms() - 10.05).abs() < 1e-9, "10 of 5 µs, and a millisecond around each");
     }
 
     fn rule(samples: u32) -> StopRule {

@@ -1,7 +1,7 @@
 //! Evidence of what else happened around the timed samples.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use seatrial_core::reading::Reading;
@@ -30,6 +30,8 @@ pub(super) struct Snapshot {
     awake: Monotonic,
     /// Of this process and of the engine's.
     own_cpu_ms: f64,
+    /// Of the engine's process alone, when it is another and still there.
+    engine_cpu_ms: Option<f64>,
     /// Of processes that this one started and waited for.
     started_cpu_ms: f64,
     device: Option<CpuTimes>,
@@ -53,13 +55,14 @@ impl Snapshot {
     /// it is another.
     pub(super) fn take(cpus: Option<&[u16]>, engine: Option<u32>) -> Self {
         let stat = read("/proc/stat");
+        let engine_cpu_ms = engine.and_then(|engine| Ticks::of(Some(engine))).map(|ticks| ticks.cpu_ms);
         Self {
             threads: threads(&of_process(engine, "task")),
             major_faults: Ticks::of(engine).map(|ticks| ticks.major_faults),
             device: stat.as_deref().and_then(CpuTimes::parse),
             allowed: stat.as_deref().zip(cpus).and_then(|(stat, cpus)| CpuTimes::parse_cpus(stat, cpus)),
-            own_cpu_ms: clock::process_cpu().as_secs_f64() * 1e3
-                + engine.and_then(|engine| Ticks::of(Some(engine))).map_or(0.0, |ticks| ticks.cpu_ms),
+            own_cpu_ms: clock::process_cpu().as_secs_f64() * 1e3 + engine_cpu_ms.unwrap_or(0.0),
+            engine_cpu_ms,
             started_cpu_ms: Ticks::of(None).map_or(0.0, |ticks| ticks.started_ms),
             awake: clock::awake(),
             boot: clock::boot(),
@@ -93,7 +96,18 @@ impl Snapshot {
                 (busy_ms - own_cpu_ms).max(0.0)
             }),
             major_faults: difference(self.major_faults, earlier.major_faults),
+            unaccounted: None,
         }
+    }
+
+    /// CPU time of the engine's own process since an earlier moment, in ms.
+    pub(super) fn engine_cpu_since(&self, earlier: &Self) -> Option<f64> {
+        Some(self.engine_cpu_ms? - earlier.engine_cpu_ms?)
+    }
+
+    /// CPU time of programs that this process has started and waited for since an earlier moment, in ms.
+    pub(super) fn programs_cpu_since(&self, earlier: &Self) -> f64 {
+        self.started_cpu_ms - earlier.started_cpu_ms
     }
 
     /// How many threads of this process have computed since an earlier moment.
@@ -114,7 +128,7 @@ impl Snapshot {
     /// What happened while a program ran that this process started and waited for. The kernel tells its CPU time and
     /// nothing of its threads; its page faults are those of loading too.
     pub(super) fn of_program(&self, earlier: &Self) -> Window {
-        let started_ms = self.started_cpu_ms - earlier.started_cpu_ms;
+        let started_ms = self.programs_cpu_since(earlier);
         let with_program = Self { own_cpu_ms: self.own_cpu_ms + started_ms.max(0.0), ..self.clone() };
         Window {
             involuntary_switches: None,
@@ -155,17 +169,54 @@ pub(crate) fn of_process(process: Option<u32>, name: &str) -> String {
     process.map_or_else(|| format!("/proc/self/{name}"), |process| format!("/proc/{process}/{name}"))
 }
 
-/// How long the main thread of a process, or of this one, has wanted a CPU in its life and had none; zero where the kernel
-/// does not tell.
-pub(crate) fn waited(process: Option<u32>) -> Duration {
-    let schedule = read(&of_process(process, "schedstat")).unwrap_or_default();
-    let waited = schedule.split_whitespace().nth(1).and_then(|text| text.parse().ok());
-    Duration::from_nanos(waited.unwrap_or_default())
+/// How long threads of another process and of this one have wanted a CPU and had none, from one moment on.
+#[derive(Debug)]
+pub(crate) struct Waits {
+    process: u32,
+    before: [BTreeMap<i32, u64>; 2],
+}
+
+impl Waits {
+    /// From now on.
+    pub(crate) fn begin(process: u32) -> Self {
+        Self { process, before: Self::read(process) }
+    }
+
+    /// Of all threads together that still live; `None` where the kernel does not tell.
+    pub(crate) fn over(&self) -> Option<Duration> {
+        let now = Self::read(self.process);
+        if now.iter().any(BTreeMap::is_empty) {
+            return None;
+        }
+        let waited = now.iter().zip(&self.before).flat_map(|(now, before)| {
+            now.iter().map(|(id, waited)| waited.saturating_sub(before.get(id).copied().unwrap_or_default()))
+        });
+        Some(Duration::from_nanos(waited.sum()))
+    }
+
+    /// Nanoseconds by thread.
+    fn read(process: u32) -> [BTreeMap<i32, u64>; 2] {
+        [Some(process), None].map(|process| {
+            tasks(&of_process(process, "task")).filter_map(|(id, task)| Some((id, schedule(&task)[1]?))).collect()
+        })
+    }
 }
 
 fn threads(folder: &str) -> BTreeMap<i32, Thread> {
+    tasks(folder).map(|(id, task)| (id, Thread::read(&task))).collect()
+}
+
+/// The folders of a process's threads.
+fn tasks(folder: &str) -> impl Iterator<Item = (i32, PathBuf)> {
     let tasks = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    tasks.filter_map(|task| Some((task.file_name().to_str()?.parse().ok()?, Thread::read(&task.path())))).collect()
+    tasks.filter_map(|task| Some((task.file_name().to_str()?.parse().ok()?, task.path())))
+}
+
+/// Time of a thread on a CPU and time waiting for one, in ns (Documentation/scheduler/sched-stats.rst).
+fn schedule(task: &Path) -> [Option<u64>; 2] {
+    let text = std::fs::read_to_string(task.join("schedstat")).unwrap_or_default();
+    let mut fields = text.split_whitespace().map(|text| text.parse().ok());
+    [fields.next().flatten(), fields.next().flatten()]
 }
 
 impl Thread {
@@ -176,14 +227,12 @@ impl Thread {
 
     fn read(task: &Path) -> Self {
         let status = std::fs::read_to_string(task.join("status")).unwrap_or_default();
-        // Time on a CPU, time waiting for one, slices (Documentation/scheduler/sched-stats.rst).
-        let schedule = std::fs::read_to_string(task.join("schedstat")).unwrap_or_default();
-        let mut schedule = schedule.split_whitespace().map(|text| text.parse().ok());
+        let [ran_ns, waited_ns] = schedule(task);
         Self {
             involuntary: field(&status, "nonvoluntary_ctxt_switches:"),
             voluntary: field(&status, "voluntary_ctxt_switches:"),
-            ran_ns: schedule.next().flatten(),
-            waited_ns: schedule.next().flatten(),
+            ran_ns,
+            waited_ns,
         }
     }
 
@@ -293,5 +342,15 @@ mod tests {
         engine.wait().unwrap();
         assert!(window.busiest_thread_ms > Some(50.0) && window.own_cpu_ms > 0.0, "{window:?}");
         assert!(window.major_faults.is_some() && window.involuntary_switches.is_some(), "{window:?}");
+    }
+
+    #[test]
+    fn waits_are_those_of_a_process_and_of_this_one_and_none_of_one_that_is_not_there() {
+        let waits = Waits::begin(std::process::id());
+        let told = std::path::Path::new("/proc/self/task").exists() && read("/proc/self/schedstat").is_some();
+        assert_eq!(waits.over().is_some(), told);
+        let mut gone = std::process::Command::new("true").spawn().unwrap();
+        gone.wait().unwrap();
+        assert_eq!(Waits::begin(gone.id()).over(), None, "nothing is known of what has ended");
     }
 }

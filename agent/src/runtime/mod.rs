@@ -26,6 +26,7 @@ use seatrial_core::device::RuntimeOffer;
 use seatrial_core::model::{Format, Precision, Signature};
 use seatrial_core::operators::OperatorProfile;
 use seatrial_core::outcome::Claim;
+use seatrial_core::report::Unaccounted;
 use seatrial_core::runtimes::{Engine, PackageKind};
 use seatrial_core::tensor::Tensor;
 
@@ -89,7 +90,7 @@ pub trait Session: Timed<Error = RuntimeError> {
 }
 
 /// An engine's own process.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Outside {
     pub process: u32,
     /// Resident memory before it loaded the model.
@@ -98,6 +99,8 @@ pub struct Outside {
     pub load_reads: Option<u64>,
     /// For the record.
     pub facts: BTreeMap<String, String>,
+    /// Of its last request: time that is missing from its samples, where it cannot be told why.
+    pub unaccounted: Option<Unaccounted>,
 }
 
 /// Files of a variant, beside each other.

@@ -66,7 +66,7 @@ const BROKEN: &[(&str, &str)] = &[
     ),
     (
         "samples are believable",
-        "good = Session.tell\nSession.tell = lambda self, n, samples, *rest: good(self, n, [one // 10 for one in samples], *rest)",
+        "good = Session.tell\nSession.tell = lambda self, n, samples, *rest: good(self, n, [one * 4 // 5 for one in samples], *rest)",
     ),
     (
         "a least duration is kept",
@@ -137,11 +137,17 @@ fn options(program: &Path, only: Option<&str>) -> Options {
     }
 }
 
+/// Times alone are not judged on a busy machine, and it says so.
+fn is_busy(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Open(why) if why.starts_with(check::BUSY))
+}
+
 #[test]
 fn a_runner_of_the_sdk_keeps_every_rule() {
     let (_home, program) = runner("");
     let findings = check::run(&options(&program, None)).unwrap();
-    let fallen: Vec<&Finding> = findings.iter().filter(|finding| finding.verdict != Verdict::Kept).collect();
+    let fallen = findings.iter().filter(|finding| finding.verdict != Verdict::Kept && !is_busy(&finding.verdict));
+    let fallen: Vec<&Finding> = fallen.collect();
     assert!(fallen.is_empty(), "{fallen:#?}");
     assert_eq!(findings.len(), BROKEN.len(), "every check has a runner that breaks its rule");
 }
@@ -152,6 +158,9 @@ fn a_runner_that_breaks_a_rule_is_told_which_and_what_to_do() {
         let (_home, program) = runner(broken);
         let findings = check::run(&options(&program, Some(name))).unwrap();
         let [finding] = findings.as_slice() else { panic!("{name} is one check: {findings:?}") };
+        if is_busy(&finding.verdict) {
+            continue;
+        }
         assert!(matches!(finding.verdict, Verdict::Broken(_)), "{name}: {:?}", finding.verdict);
         let text = check::table(&findings);
         assert!(text.contains("failed  ") && text.contains(&format!("do: {}", finding.rule)), "{text}");

@@ -178,6 +178,36 @@ fn an_exit_code_and_a_signal_are_the_programs_own() {
 }
 
 #[test]
+fn a_program_with_more_cpu_time_than_its_threads_can_have_had_is_no_pass() {
+    const TRIES: u32 = 3;
+    // The shell counts in as many processes at once as it is told, waits for them, and tells what a program would.
+    let counting = |processes: &str| {
+        let script = format!(
+            "for p in {processes}; do (n=0; while [ $n -lt 400000 ]; do n=$((n+1)); done) & done; wait; \
+             echo printer 9.1; echo avg 12.5 ms"
+        );
+        let arguments = format!("\"-c\", \"{script}\"");
+        run_with(&Case { tool: "sh", arguments: &arguments, ..Case::cat(WELL) }, RULES, |spec, _| {
+            spec.limits.deadlines.insert(Stage::Measure, Duration::from_mins(1));
+        })
+    };
+    for _ in 0..TRIES {
+        let report = counting("1 2");
+        let window = report.processes[0].window.as_ref().unwrap_or_else(|| panic!("{}", report.log));
+        if window.own_cpu_ms < 1.5 * window.monotonic_ms + 50.0 {
+            // A busy machine left it no second CPU, and so it computed on one.
+            continue;
+        }
+        assert_eq!(report.outcome, Outcome::OkFallback, "{window:?} {}", message(&report));
+        assert!(message(&report).contains("threads asked for: 1; the engine "), "{}", message(&report));
+        assert_eq!(report.actual.threads, Reading::Present(2));
+        break;
+    }
+    let one = counting("1");
+    assert_eq!(one.outcome, Outcome::Ok, "the control: {}\n{}", message(&one), one.log);
+}
+
+#[test]
 fn a_program_that_does_not_end_is_ended_at_the_deadline_of_its_stage() {
     let hanging = Case { tool: "sleep", arguments: "\"1000\"", ..Case::cat(WELL) };
     let report = run_with(&hanging, RULES, |spec, _| {

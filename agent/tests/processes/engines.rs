@@ -168,7 +168,8 @@ fn an_engine_that_answers_with_no_numbers_fails_numerically() {
 #[test]
 fn an_engine_that_answers_in_another_shape_than_its_model_declares_is_no_result() {
     let report = Bench::new().fails("other shape", |_| {});
-    assert_eq!(report.outcome, Outcome::ExitNonzero(70), "{}", message(&report));
+    assert_eq!(report.outcome, Outcome::ProtocolFail, "{}", message(&report));
+    assert!(message(&report).contains("not what the model declares"), "{}", message(&report));
     assert!(message(&report).contains("takes 8 bytes, got 12"), "{}", message(&report));
 }
 

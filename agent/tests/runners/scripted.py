@@ -5,6 +5,7 @@ Its model has four inputs and doubles the first two. `BEHAVIOUR` or `BEHAVIOUR i
 not said to be in load is done at the third inference or with what is told of it.
 """
 
+import hashlib
 import math
 import os
 import signal
@@ -12,13 +13,14 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 
 import seatrial_runner
 from seatrial_runner import Loaded, Runner, RunnerError, Value, data, fields, message, number, packed, tensor
 
-# Of an inference, in nanoseconds.
-WORK = 200_000
+# Of an inference, in nanoseconds; of a script that begins with `slow`.
+WORK, SLOW = 200_000, 5_000_000
 
 
 class Scripted(Runner):
@@ -39,6 +41,8 @@ class Scripted(Runner):
             raise MemoryError
         elif script == "compile fail":
             raise RunnerError("internal", "the shader does not compile", stage="compile")
+        elif script == "two threads":
+            threading.Thread(target=compute, daemon=True).start()
         elif script == "no model":
             raise RunnerError("bad_input", "the file is no model")
         fallback = "3 of 10 nodes have no kernel" if script == "fallback" else ""
@@ -57,11 +61,12 @@ class Scripted(Runner):
 
     def infer(self):
         begun = time.perf_counter_ns()
+        work = SLOW if self.script.startswith("slow ") else WORK
         self.count += 1
         if self.count == 3 and self.script in BEHAVIOURS:
             misbehave(self.script, self.session)
         self.result = [2 * value for value in self.values[:2]]
-        while time.perf_counter_ns() - begun < WORK:
+        while time.perf_counter_ns() - begun < work:
             pass
 
     def outputs(self):
@@ -95,10 +100,24 @@ class Session(seatrial_runner.Session):
 LIES = {
     "long samples": lambda ns, starts: ([3 * one for one in ns], [3 * one for one in starts]),
     "short samples": lambda ns, starts: ([one // 10 for one in ns], starts),
+    "slow shaved samples": lambda ns, starts: ([shaved(one) for one in ns], starts),
+    "slow shaved samples and starts": lambda ns, starts: ([shaved(one) for one in ns], [shaved(one) for one in starts]),
     "equal samples": lambda ns, starts: ([WORK for _ in ns], starts),
     "overlapping samples": lambda ns, starts: (ns, [one // 2 for one in starts]),
     "fewer samples": lambda ns, starts: (ns[:10], starts[:10]),
 }
+
+
+def shaved(time):
+    return time * 92 // 100
+
+
+def compute():
+    """As a library that uses more threads than it was told: hashing lets the interpreter's lock go."""
+    block = bytes(32 << 20)
+    while True:
+        hashlib.sha256(block)
+
 
 # By how many bytes a frame is said to be longer than it is.
 PROMISES = {"short promise": -3, "long promise": 3}

@@ -79,6 +79,8 @@ words! {
     Seccomp = "seccomp",
     OtherSignal = "other_signal",
     SilentExit = "silent_exit",
+    /// Nothing died, and what it says cannot be true.
+    Protocol = "protocol",
     // What kept a program from starting.
     NoexecMount = "noexec_mount",
     SelinuxDenial = "selinux_denial",

@@ -12,7 +12,7 @@ use super::{android, stats};
 use crate::backend::Accelerator;
 use crate::profile::ProfileKind;
 use crate::reason::{Code, Reason};
-use crate::report::{SensorTrace, Window};
+use crate::report::{SensorTrace, Unaccounted, Window};
 
 /// Sensor names that the rules look at, as the probes spell them.
 pub mod sensor {
@@ -119,6 +119,7 @@ pub fn judge(window: &Window, conditions: &Conditions<'_>, limits: &Limits) -> V
     reasons.extend(asleep(window, limits));
     reasons.extend(foreign_cpu(window, limits));
     reasons.extend(descheduled(window, conditions, limits));
+    reasons.extend(unaccounted(window));
     reasons.extend(stood_still(window, conditions, limits));
     reasons.extend(major_faults(window, conditions, limits));
     reasons.extend(no_evidence(window));
@@ -240,6 +241,16 @@ fn switched_out(window: &Window, limits: &Limits) -> Option<Reason> {
     (rate > limits.involuntary_per_cpu_second).then(|| {
         let limit = whole(limits.involuntary_per_cpu_second);
         Reason::new(Code::Descheduled, &[("rate", &whole(rate)), ("switches", &switches), ("limit", &limit)])
+    })
+}
+
+/// Neither believed nor called a lie.
+fn unaccounted(window: &Window) -> Option<Reason> {
+    let Unaccounted { missing_ms, borne_ms, waited_ms } = window.unaccounted?;
+    let (ms, borne) = (whole(missing_ms), whole(borne_ms));
+    Some(match waited_ms {
+        Some(waited) => Reason::new(Code::TimesUntold, &[("ms", &ms), ("borne", &borne), ("waited", &whole(waited))]),
+        None => Reason::new(Code::TimesUnseen, &[("ms", &ms), ("borne", &borne)]),
     })
 }
 

@@ -20,6 +20,7 @@ fn quiet() -> Window {
         busiest_thread_ms: Some(9_970.0),
         foreign_allowed_ms: Some(1_600.0),
         major_faults: Some(0),
+        unaccounted: None,
     }
 }
 
@@ -54,6 +55,23 @@ fn reasons_of_sensors(sensors: &[SensorTrace]) -> Vec<Reason> {
 fn trace(sensor: &str, unit: &str, values: &[f64]) -> SensorTrace {
     let points = values.iter().enumerate().map(|(i, &value)| (1_000 * (i as u32 + 1), value)).collect();
     SensorTrace { sensor: sensor.to_owned(), unit: unit.to_owned(), points: Reading::Present(points) }
+}
+
+#[test]
+fn time_that_is_missing_from_a_runners_samples_and_cannot_be_told_makes_them_invalid() {
+    let missing = |waited_ms| Window {
+        unaccounted: Some(Unaccounted { missing_ms: 512.4, borne_ms: 210.0, waited_ms }),
+        ..quiet()
+    };
+    let told = reasons(&missing(Some(430.0)));
+    assert_eq!(
+        told.iter().map(Reason::text).collect::<Vec<_>>(),
+        [
+            "process 0: 512 ms of what the runner ran for lie outside of its samples, 210 ms are borne, and it waited 430 ms \
+             for a CPU: whether its times are true cannot be told"
+        ]
+    );
+    assert_eq!(reasons(&missing(None))[0].code(), Some(Code::TimesUnseen));
 }
 
 #[test]

@@ -91,6 +91,7 @@ pub(super) fn process(index: u8, load_ms: f64) -> ProcessRecord {
             busiest_thread_ms: Some(9_955.0),
             foreign_allowed_ms: Some(100.0),
             major_faults: Some(0),
+            unaccounted: None,
         }),
     }
 }

@@ -84,6 +84,7 @@ const fn says_something(standing: Standing) -> bool {
         | Standing::Invalid
         | Standing::Fallback
         | Standing::CannotLoad
+        | Standing::NotBelieved
         | Standing::WrongOutput
         | Standing::Hung
         | Standing::Died => true,

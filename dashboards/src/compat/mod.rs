@@ -40,6 +40,7 @@ pub(crate) enum Standing {
     Misspecified,
     LabOrRom,
     CannotLoad,
+    NotBelieved,
     WrongOutput,
     Hung,
     Died,
@@ -58,6 +59,7 @@ impl Standing {
                 Family::Hung => Self::Hung,
                 Family::WrongOutput => Self::WrongOutput,
                 Family::CannotLoad => Self::CannotLoad,
+                Family::NotBelieved => Self::NotBelieved,
                 Family::LabOrRom => Self::LabOrRom,
                 Family::Misspecified => Self::Misspecified,
                 Family::Cancelled => Self::Cancelled,
@@ -77,6 +79,7 @@ impl Standing {
             Self::Misspecified => "misspecified",
             Self::LabOrRom => "lab_or_rom",
             Self::CannotLoad => "cannot_load",
+            Self::NotBelieved => "not_believed",
             Self::WrongOutput => "wrong_output",
             Self::Hung => "hung",
             Self::Died => "died",
@@ -86,9 +89,13 @@ impl Standing {
     /// Whether it has ended without what was asked for, by whosever doing.
     pub(crate) const fn is_failure(self) -> bool {
         match self {
-            Self::Misspecified | Self::LabOrRom | Self::CannotLoad | Self::WrongOutput | Self::Hung | Self::Died => {
-                true
-            }
+            Self::Misspecified
+            | Self::LabOrRom
+            | Self::CannotLoad
+            | Self::NotBelieved
+            | Self::WrongOutput
+            | Self::Hung
+            | Self::Died => true,
             Self::Misfit | Self::Ok | Self::Cancelled | Self::Open | Self::Invalid | Self::Fallback => false,
         }
     }
@@ -105,6 +112,7 @@ impl Standing {
             Self::Misspecified => ("cannot", "hx", "s-failed", "outcome.spec_error"),
             Self::LabOrRom => ("lab", "hx", "s-failed", "outcome.lab_or_rom"),
             Self::CannotLoad => ("cannot", "hx", "s-failed", "outcome.cannot_load"),
+            Self::NotBelieved => ("numeric", "hx", "s-failed", "outcome.not_believed"),
             Self::WrongOutput => ("numeric", "hx", "s-failed", "outcome.wrong_output"),
             Self::Hung => ("hang", "hx", "s-failed", "outcome.hung"),
             Self::Died => ("failed", "hx", "s-failed", "outcome.died"),

@@ -53,9 +53,12 @@ fn verdict(job: &JobRow) -> Verdict {
     match outcome.family() {
         Family::Ok if job.invalid.is_empty() => Verdict::Passed { allowed: None },
         Family::Ok => Verdict::Failure { kind: "invalid".to_owned(), message: Reason::joined(&job.invalid) },
-        Family::Fallback | Family::Died | Family::Hung | Family::WrongOutput | Family::CannotLoad => {
-            Verdict::Failure { kind, message }
-        }
+        Family::Fallback
+        | Family::Died
+        | Family::Hung
+        | Family::WrongOutput
+        | Family::CannotLoad
+        | Family::NotBelieved => Verdict::Failure { kind, message },
         Family::LabOrRom | Family::Misspecified => Verdict::Error { kind, message },
         Family::Cancelled => Verdict::Skipped { message: format!("{kind}: {message}") },
     }

@@ -62,7 +62,9 @@ pub(crate) async fn read(
 ) -> Result<Vec<Pair>, Failure> {
     // Of one profile: a long run in the heat is no match for a short one. And of one precision.
     let mut newest: BTreeMap<Place<'_>, BTreeMap<&str, &JobRow>> = BTreeMap::new();
-    for job in jobs.iter().filter(|job| job.version == version && job.outcome.is_some()) {
+    // What somebody ended, or the lab, says nothing of either, and hides nothing.
+    let says = |job: &&JobRow| job.version == version && job.outcome.is_some_and(status::is_of_the_model);
+    for job in jobs.iter().filter(says) {
         let asked = job.backend.split(' ').find_map(|word| word.parse().ok());
         let place = newest.entry((&job.device_name, &job.variant, &job.profile, asked)).or_default();
         place.entry(&job.backend).or_insert(job);

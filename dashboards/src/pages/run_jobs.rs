@@ -50,6 +50,7 @@ impl Kind {
                 | Family::Hung
                 | Family::WrongOutput
                 | Family::CannotLoad
+                | Family::NotBelieved
                 | Family::LabOrRom
                 | Family::Misspecified => Self::Failed,
             },

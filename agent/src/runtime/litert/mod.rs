@@ -752,7 +752,7 @@ impl Session for Loaded {
             let shape: Option<Vec<usize>> = shape.collect();
             let shape = shape.unwrap_or_else(|| vec![bytes.len() / spec.dtype.size()]);
             let tensor = Tensor::new(spec.dtype, shape, bytes)
-                .map_err(|error| RuntimeError::new(Claim::RunFail, format!("output {:?}: {error}", spec.name)))?;
+                .map_err(|error| RuntimeError::new(Claim::OtherOutput, format!("output {:?}: {error}", spec.name)))?;
             Ok((spec.name.clone(), tensor))
         };
         self.signature.outputs.iter().zip(&self.outputs).map(read).collect()

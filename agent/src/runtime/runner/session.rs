@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use seatrial_core::actual::{Actual, ComputeDevice};
 use seatrial_core::backend::Accelerator;
-use seatrial_core::measure::plausible::Claimed;
+use seatrial_core::measure::plausible::{self, Belief, Claimed};
 use seatrial_core::model::{Signature, TensorSpec};
 use seatrial_core::operators::MAX_REST;
 use seatrial_core::outcome::Claim;
@@ -20,7 +20,7 @@ use seatrial_proto::v1::{self, RunnerStage};
 use super::client::{Client, Step, only, unexpected_answer};
 use super::tensors;
 use crate::child::timing::{Heard, OwnLoop, Timed};
-use crate::child::window;
+use crate::child::window::{self, Waits};
 use crate::data::NamedTensor;
 use crate::runtime::{Outside, RuntimeError, Session};
 
@@ -51,7 +51,8 @@ impl Loaded {
         let load_reads = before.zip(reads()).map(|(before, after)| after.saturating_sub(before));
         let build = &client.hello().build;
         let facts = (!build.is_empty()).then(|| ("runner_build".to_owned(), build.clone()));
-        let outside = Outside { process, base_kib, load_reads, facts: facts.into_iter().collect::<BTreeMap<_, _>>() };
+        let facts = facts.into_iter().collect::<BTreeMap<_, _>>();
+        let outside = Outside { process, base_kib, load_reads, facts, unaccounted: None };
         let declared = specs(&loaded.outputs)?;
         Ok(Self {
             client,
@@ -159,10 +160,11 @@ impl OwnLoop for Loaded {
             interval_ns: interval.map_or(0, nanos),
         };
         let stage = if self.inferred { RunnerStage::Measure } else { RunnerStage::FirstInference };
-        let process = self.outside.process;
         let (mut claimed, mut last, mut outputs) = (Claimed::default(), v1::Samples::default(), Vec::new());
-        let waited = || window::waited(Some(process)).saturating_add(window::waited(None));
-        let (waited_before, begun) = (waited(), Instant::now());
+        claimed.moved = tensors::bytes(&request.inputs, &self.folder);
+        self.outside.unaccounted = None;
+        let waits = plausible::is_accounted(rule).then(|| Waits::begin(self.outside.process));
+        let begun = Instant::now();
         self.client.ask(stage, Request::Run(request), &mut |answer| {
             if let Answer::Outputs(v1::Outputs { tensors, .. }) = answer {
                 outputs = tensors;
@@ -179,9 +181,12 @@ impl OwnLoop for Loaded {
             Ok(Step::More)
         })?;
         claimed.wall = begun.elapsed();
-        claimed.waited = waited().saturating_sub(waited_before);
-        if let Some(why) = claimed.refuted(rule, interval.is_some()) {
-            return Err(lied(why));
+        claimed.waited = waits.and_then(|waits| waits.over());
+        claimed.moved += tensors::bytes(&outputs, &self.folder);
+        match claimed.judge(rule, interval.is_some()) {
+            Belief::Believed => {}
+            Belief::Untold(unaccounted) => self.outside.unaccounted = Some(unaccounted),
+            Belief::Refuted(why) => return Err(lied(why)),
         }
         self.inferred = true;
         self.outputs = outputs;

@@ -56,6 +56,18 @@ pub(super) fn value(
     })
 }
 
+/// Bytes of all of these, in the frame or in a file.
+pub(super) fn bytes(values: &[v1::TensorValue], folder: &Path) -> u64 {
+    let size = |value: &v1::TensorValue| match &value.content {
+        Some(Content::Bytes(bytes)) => bytes.len() as u64,
+        Some(Content::File(file)) if is_flat(file) => {
+            std::fs::symlink_metadata(folder.join(file)).map_or(0, |file| file.len().min(MAX_OUTPUT))
+        }
+        Some(Content::File(_)) | None => 0,
+    };
+    values.iter().map(size).sum()
+}
+
 /// What a runner says is an output, as far as its bytes bear it out.
 pub(super) fn from_wire(value: &v1::TensorValue, folder: &Path) -> Result<NamedTensor, String> {
     let name = &value.name;

@@ -37,6 +37,7 @@ pub(super) fn sentence(data: &Data, numbers: &Numbers, words: Words) -> String {
             Family::Hung => "job.hung",
             Family::WrongOutput => "job.wrong_output",
             Family::CannotLoad => "job.cannot_load",
+            Family::NotBelieved => "job.not_believed",
             Family::LabOrRom | Family::Ok | Family::Fallback => "job.lab_or_rom",
             Family::Misspecified => "job.misspecified",
             Family::Cancelled => "job.cancelled",

@@ -18,6 +18,7 @@ use seatrial_proto::v1::{self, Feature};
 use super::client::Client;
 use super::tensors;
 use super::{Program, RUNNER};
+use crate::child::window::Waits;
 use crate::data::{self, NamedTensor};
 use crate::local::Scratch;
 use crate::runtime::RuntimeError;
@@ -55,6 +56,9 @@ pub enum Verdict {
     /// Could not be checked.
     Open(String),
 }
+
+/// What begins the reason why times could not be checked.
+pub const BUSY: &str = "the machine is busy: try again when it is idle";
 
 /// One check and how it went.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -247,7 +251,10 @@ impl Bench<'_> {
             max_repeat: rule.max_samples,
             ..run
         };
+        let mut moved = tensors::bytes(&wanted.inputs, &self.folder);
+        let waits = Waits::begin(self.client()?.process.id());
         let Exchange { answers, last, wall } = self.exchange(Request::Run(wanted))?;
+        let waited = waits.over();
         let Answer::Outputs(outputs) = last else {
             return broken(format!("a run is answered with {}", said(&last)));
         };
@@ -263,7 +270,8 @@ impl Bench<'_> {
                 return broken(format!("samples are mixed with {}", said(answer)));
             }
         }
-        claimed.wall = wall;
+        moved += tensors::bytes(&outputs.tensors, &self.folder);
+        (claimed.wall, claimed.waited, claimed.moved) = (wall, waited, moved);
         Ok(Ran { claimed, starts, progress, outputs })
     }
 
