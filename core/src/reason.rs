@@ -255,6 +255,8 @@ codes! {
     ClockLimited, "clock_limited", "{sensor} was lowered from {from} to {to} {unit}";
     ThermalStatus, "thermal_status", "the system's thermal status was {status} of 6; from {limit} on it holds clocks back";
     ScreenChanged, "screen_changed", "the screen was switched on or off while it was measured";
+    BrightnessChanged, "brightness_changed", "the brightness of the screen went from {from} to {to} while the device's power was measured";
+    BrightnessFollows, "brightness_follows", "the screen was on and its brightness follows the light: set it by hand";
     BatterySaver, "battery_saver", "the battery saver was on, which holds clocks back";
     ClockChanged, "clock_changed", "the clock went from {from} to {to} MHz ({change}), limit ±{limit}";
     Drifted, "drifted", "the last third of the samples was {share} slower than the first ({last} against {first} ms), limit {limit}";

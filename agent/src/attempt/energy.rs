@@ -108,10 +108,10 @@ impl<'a> Measuring<'a> {
         }
     }
 
-    /// Twenty times a second.
-    pub(super) fn look(&mut self, orders: &mut dyn Write) {
+    /// Twenty times a second. Whether a phase begins, or the last one is over.
+    pub(super) fn look(&mut self, orders: &mut dyn Write) -> bool {
         let now_s = self.now_s();
-        let Some(Running { conductor, poller }) = &mut self.running else { return };
+        let Some(Running { conductor, poller }) = &mut self.running else { return false };
         let fetched = poller.fetch();
         fetched.battery.into_iter().for_each(|reading| conductor.heard(reading));
         fetched.meter.into_iter().for_each(|(at_s, value)| conductor.metered(at_s, value));
@@ -121,10 +121,15 @@ impl<'a> Measuring<'a> {
             let phase = Phase { kind, start_s: seconds(start), end_s: seconds(end), inferences };
             conductor.ended(phase, now_s);
         }
-        if let Some(order) = conductor.next(now_s) {
+        let order = conductor.next(now_s);
+        if let Some(order) = order {
             tell(orders, order);
         }
         poller.every(conductor.poll_s());
+        match order {
+            Some(Order::Begin(_) | Order::Finish) => true,
+            Some(Order::Pause) | None => false,
+        }
     }
 
     /// How far it is, once it goes on.

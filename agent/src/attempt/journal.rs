@@ -53,7 +53,7 @@ pub(super) struct Journal {
     bounds_hit: Vec<String>,
     pub(super) sensors: Traces,
     /// Of what is asked between processes only. They are few, and none may go to make room.
-    states: Traces,
+    pub(super) states: Traces,
     pub(super) environment: Environment,
     pub(super) loaded: Vec<Digest>,
 }

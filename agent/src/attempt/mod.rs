@@ -8,6 +8,7 @@ mod preflight;
 mod probing;
 mod process;
 mod sensors;
+mod states;
 mod turn;
 
 use std::ffi::OsString;
@@ -44,6 +45,7 @@ use guard::Watchman;
 use journal::Journal;
 pub use preflight::Preflight;
 use process::{Ended, Launch, Watch};
+use states::States;
 use turn::{NoTurn, Turn};
 
 /// Bytes of one file of outputs that are kept whole.
@@ -361,7 +363,8 @@ impl Attempt<'_> {
             let (kept, hook) = (self.order.gauge.as_ref(), self.order.meter.as_ref());
             Measuring::new(&self.probe, kept, hook, limits, begun, &spec.out)
         });
-        let trace = &mut self.journal.sensors;
+        let (trace, states) = (&mut self.journal.sensors, &mut self.journal.states);
+        let mut asking = States::new(launch.probe, begun);
         let mut last = Stage::Prepare;
         let ended = process::run(&launch, &mut |watch| match watch {
             Watch::Stage(stage) => {
@@ -376,7 +379,13 @@ impl Attempt<'_> {
             Watch::Look(orders) => {
                 if let Some(measuring) = measuring.as_mut().filter(|_| last == Stage::Energy) {
                     measuring.begin(orders);
-                    measuring.look(orders);
+                    if let Some((at, readings)) = asking.answered() {
+                        states.sample(&readings, at);
+                    }
+                    // What it costs to ask is in what a phase leaves out at its beginning.
+                    if measuring.look(orders) {
+                        asking.ask();
+                    }
                 }
                 None
             }
@@ -400,6 +409,9 @@ impl Attempt<'_> {
             stage: last,
             message: format!("child process {index}: {error}"),
         });
+        if let Some((at, readings)) = asking.last() {
+            self.journal.states.sample(&readings, at);
+        }
         self.journal.energy = measuring.map(Measuring::finish).or(self.journal.energy.take());
         let ended = ended?;
         let verdict = self.judge(index, role, &ended, last).and_then(|()| self.take_references(&ended));

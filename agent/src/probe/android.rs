@@ -29,9 +29,13 @@ pub(super) fn readings(files: &Files) -> Vec<SensorReading> {
     };
     let screen = and_then(ask(files, &["dumpsys", "power"]), android::screen_is_on);
     let saver = and_then(ask(files, &["settings", "get", "global", "low_power"]), android::saver_is_on);
+    let of_screen = |key: &str| ask(files, &["settings", "get", "system", key]);
+    let follows = and_then(of_screen("screen_brightness_mode"), android::brightness_follows);
     let mut readings = vec![
         reading(sensor::THERMAL_STATUS, status),
         reading(sensor::SCREEN, state(screen)),
+        reading(sensor::BRIGHTNESS, and_then(of_screen("screen_brightness"), android::brightness)),
+        reading(sensor::BRIGHTNESS_FOLLOWS, state(follows)),
         reading(sensor::BATTERY_SAVER, state(saver)),
     ];
     readings.extend(skin.into_iter().map(|(name, celsius)| SensorReading {
@@ -52,7 +56,7 @@ fn ask(files: &Files, words: &[&str]) -> Reading<String> {
     }
 }
 
-fn and_then(text: Reading<String>, parse: impl Fn(&str) -> Reading<bool>) -> Reading<bool> {
+fn and_then<T>(text: Reading<String>, parse: impl Fn(&str) -> Reading<T>) -> Reading<T> {
     match text {
         Reading::Present(text) => parse(&text),
         Reading::Absent(reason) => Reading::Absent(reason),
@@ -82,10 +86,13 @@ mod tests {
             power) echo '  Display Power: state=OFF';;
             thermalservice) printf 'Thermal Status: 2\\nCurrent temperatures from HAL:\\n\\tTemperature{mValue=36.5, mType=3, mName=SKIN, mStatus=0}\\n';;
         esac";
-        let (_home, files) = phone(dumpsys, "echo 1");
+        let settings = "case $3 in screen_brightness) echo 102;; *) echo 1;; esac";
+        let (_home, files) = phone(dumpsys, settings);
         let readings = readings(&files);
         assert_eq!(value(&readings, sensor::THERMAL_STATUS), Reading::Present(2.0));
         assert_eq!(value(&readings, sensor::SCREEN), Reading::Present(0.0));
+        assert_eq!(value(&readings, sensor::BRIGHTNESS), Reading::Present(102.0));
+        assert_eq!(value(&readings, sensor::BRIGHTNESS_FOLLOWS), Reading::Present(1.0));
         assert_eq!(value(&readings, sensor::BATTERY_SAVER), Reading::Present(1.0));
         assert_eq!(value(&readings, "skin/SKIN"), Reading::Present(36.5));
     }
@@ -94,7 +101,7 @@ mod tests {
     fn what_a_rom_refuses_is_absent_with_its_words() {
         let (_home, files) = phone("echo Permission denied; exit 1", "exit 255");
         let readings = readings(&files);
-        assert_eq!(readings.len(), 3);
+        assert_eq!(readings.len(), 5);
         let reason = value(&readings, sensor::THERMAL_STATUS).reason().unwrap().to_owned();
         assert_eq!(reason, "dumpsys thermalservice ended with 1: Permission denied");
     }

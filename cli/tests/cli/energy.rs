@@ -5,6 +5,7 @@
 //! machine other tests leave to it.
 
 use std::collections::HashMap;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -64,6 +65,11 @@ impl Battery {
         std::os::unix::fs::symlink("/proc", root.join("proc")).unwrap();
         std::os::unix::fs::symlink("/sys/devices", root.join("sys/devices")).unwrap();
         std::fs::write(supply.join("type"), "Battery\n").unwrap();
+        // Of Android's services one alone, which tells of the screen.
+        let dumpsys = root.join("system/bin/dumpsys");
+        std::fs::create_dir_all(dumpsys.parent().unwrap()).unwrap();
+        std::fs::write(&dumpsys, "#!/bin/sh\n[ $1 = power ] && echo '  Display Power: state=ON'\n").unwrap();
+        std::fs::set_permissions(&dumpsys, std::fs::Permissions::from_mode(0o755)).unwrap();
         let mut phone = PhonePower::new(DRAW, Pack::default(), GAUGE, 7);
         phone.plug(charger);
         phone.run(5.0, 0.0);
@@ -200,6 +206,11 @@ fn is_true(net_w: f64, limit: f64) {
     };
     let (calibrating, measuring) = (loads("trace"), loads("recording"));
     assert_eq!((calibrating.len(), measuring.len()), (1, LOADS));
+    let sensors = page["report"]["sensors"].as_array().unwrap();
+    let screen = sensors.iter().find(|trace| trace["sensor"] == "android/screen").unwrap();
+    let looks = screen["points"]["present"].as_array().unwrap();
+    assert!(looks.len() > 3 + 2 * LOADS, "the screen was looked at in every phase: {screen:#}");
+    assert!(looks.iter().all(|point| point[1] == 1.0), "{screen:#}");
     let inferences: u64 = measuring.iter().map(|phase| phase["inferences"].as_u64().unwrap()).sum();
     let truth_mj = net_w * seconds(&measuring) * 1e3 / inferences as f64;
     // The battery saw the work in these phases, and little beside it: the load of the model, and each border late.

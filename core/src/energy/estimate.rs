@@ -6,7 +6,7 @@ use super::bootstrap::{self, LEAST_PAIRS, MOST_PAIRS, Part, Resamples, Z_975};
 use super::calibrate::Calibration;
 use super::check::{self, CrossCheck};
 use super::grade::Grade;
-use super::plan::{LEAST_COUNTS, Route, SHORTEST_S, Timing};
+use super::plan::{LEAST_COUNTS, Limits, Route, Timing};
 use super::recording::{PhaseKind, Recording};
 use super::signal::{Signals, Trace};
 use super::source::Source;
@@ -114,7 +114,7 @@ fn measured(
     let route = Route::of(recording.meter.as_ref(), calibration)?;
     let signals = Signals::of(route, recording, calibration)?;
     let cross_check = check::check(route, recording, calibration, &signals)?;
-    let settle_s = Timing::of(route, recording.meter.as_ref(), calibration, SHORTEST_S).settle_s;
+    let settle_s = Timing::of(route, recording.meter.as_ref(), calibration, &Limits::default()).settle_s;
     let of = |trace: &Trace| Measured::new(trace, pairs(recording, trace, settle_s), seed);
     let power = of(&signals.power);
     let net_w = power.rate(NET);

@@ -59,12 +59,23 @@ fn metric(name: &str, figure: &Figure) -> Metric {
     let value = match figure {
         Figure::Number(estimate) => Reading::Present(*estimate),
         Figure::AtMost(most) => {
-            let most = format!("{most:.3}");
+            let most = rounded_up(*most);
             Reading::absent(Reason::new(Code::BelowResolution, &[("most", &most), ("unit", &unit)]).text())
         }
         Figure::Absent(why) => Reading::absent(why.text()),
     };
     Metric::new(name, value)
+}
+
+/// With four digits: a bound that is told is never below the one that was found, however small it is.
+#[must_use]
+pub fn rounded_up(most: f64) -> String {
+    if !most.is_normal() {
+        return most.to_string();
+    }
+    let decimals = (3 - most.abs().log10().floor() as i32).clamp(0, 12);
+    let scale = 10_f64.powi(decimals);
+    format!("{:.*}", decimals as usize, (most * scale - 1e-9).ceil() / scale)
 }
 
 #[cfg(test)]
@@ -82,12 +93,14 @@ mod tests {
         };
         let metrics = of(&energy);
         assert_eq!(metrics.len(), NAMES.len());
-        assert_eq!(metrics[0].value.reason(), Some("below resolution: at most 12.346 mJ"));
+        assert_eq!(metrics[0].value.reason(), Some("below resolution: at most 12.35 mJ"));
         assert_eq!(metrics[1].value.present().map(|it| it.value), Some(80.0));
         assert_eq!(metrics[2].value.reason(), Some(why.text()));
         let grade = |grade| of(&Energy { grade, ..energy.clone() }).pop().unwrap();
         assert_eq!(grade(Grade::E1).value.present().map(|it| it.value), Some(1.0));
         assert_eq!(grade(Grade::E4).value.reason(), Some(why.text()), "no number is no grade");
+        let told = [0.000_412_31, 0.1, 2.0, 43_210.7].map(rounded_up);
+        assert_eq!(told, ["0.0004124", "0.1000", "2.000", "43211"], "a bound of a few µJ is none of zero");
         for metric in &metrics {
             assert!(crate::metric::kind(&metric.name).is_some_and(|kind| kind.unit == metric.unit), "{metric:?}");
         }

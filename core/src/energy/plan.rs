@@ -51,6 +51,9 @@ pub struct Limits {
     /// Shortest phase after it has settled, in s: from half a minute on longer ones gain little.
     #[serde(default = "shortest")]
     pub shortest_phase_s: f64,
+    /// Updates of the gauge in a phase after it has settled, at least: a slow gauge has longer phases.
+    #[serde(default = "updates")]
+    pub least_updates: u32,
     /// Longest phase, in s.
     pub longest_phase_s: f64,
     /// Longest measurement with its calibration, in s.
@@ -69,6 +72,7 @@ impl Default for Limits {
         Self {
             most_pairs: 12,
             shortest_phase_s: SHORTEST_S,
+            least_updates: UPDATES,
             longest_phase_s: 600.0,
             longest_s: 3600.0,
             least_level_percent: 20.0,
@@ -82,14 +86,18 @@ const fn shortest() -> f64 {
     SHORTEST_S
 }
 
+const fn updates() -> u32 {
+    UPDATES
+}
+
 const fn trace_phase() -> f64 {
     TRACE_PHASE_S
 }
 
 /// Updates of the gauge in a phase at least, after it has settled.
-const UPDATES: f64 = 10.0;
+const UPDATES: u32 = 10;
 /// A phase at least, after it has settled, in s: half of the error of 10 s, and longer ones gain little more.
-pub const SHORTEST_S: f64 = 30.0;
+const SHORTEST_S: f64 = 30.0;
 /// Counts of a charge counter in all phases of one kind together, where there is nothing else: 5 % of one count.
 pub const LEAST_COUNTS: u32 = 20;
 /// Update period of a counter that is not known, in s: the slowest gauges of phones.
@@ -110,7 +118,7 @@ pub struct Timing {
 
 impl Timing {
     #[must_use]
-    pub fn of(route: Route, meter: Option<&Meter>, calibration: &Calibration, shortest_s: f64) -> Self {
+    pub fn of(route: Route, meter: Option<&Meter>, calibration: &Calibration, limits: &Limits) -> Self {
         let known = |value: &super::calibrate::Known<f64>| value.present().map(|found| found.value);
         let (period, lag) = match route {
             Route::Meter => (meter.map_or(0.0, |meter| meter.period_s), 0.0),
@@ -120,7 +128,8 @@ impl Timing {
             Route::Counter => (known(&calibration.period_s).unwrap_or(SLOW_PERIOD_S), 0.0),
         };
         let settle_s = (2.0 * period).max(SETTLED * lag);
-        Self { settle_s, phase_s: settle_s + shortest_s.max(UPDATES * period), poll_s: (period / 2.0).clamp(0.1, 2.5) }
+        let seen_s = limits.shortest_phase_s.max(f64::from(limits.least_updates) * period);
+        Self { settle_s, phase_s: settle_s + seen_s, poll_s: (period / 2.0).clamp(0.1, 2.5) }
     }
 }
 
@@ -164,7 +173,7 @@ impl Plan {
     /// `meter` where there is one, with its period; its trace may still be empty.
     pub fn of(meter: Option<&Meter>, calibration: &Calibration, limits: Limits) -> Result<Self, Reason> {
         let route = Route::of(meter, calibration)?;
-        Ok(Self { route, timing: Timing::of(route, meter, calibration, limits.shortest_phase_s), limits })
+        Ok(Self { route, timing: Timing::of(route, meter, calibration, &limits), limits })
     }
 
     /// What comes after what was seen. The same recording gives the same step.
@@ -188,10 +197,14 @@ impl Plan {
         if paired && pairs >= LEAST_PAIRS && self.precise(seen, calibration).is_some_and(|width| width <= precision) {
             return end(Code::EndPrecise, &[("pairs", &pairs)]);
         }
-        let left_s = longest_s - seen.seconds();
         let kind = if paired { PhaseKind::Load } else { PhaseKind::Idle };
-        // A load needs the idle after it.
-        let room_s = if paired { left_s / 2.0 } else { left_s };
+        // A load needs the idle after it, and the first idle both: without a pair there is not even a bound.
+        let to_a_pair = match (seen.phases.is_empty(), paired) {
+            (true, _) => 3.0,
+            (false, true) => 2.0,
+            (false, false) => 1.0,
+        };
+        let room_s = (longest_s - seen.seconds()) / to_a_pair;
         if room_s < self.timing.phase_s {
             let minutes = format!("{:.0}", longest_s / 60.0);
             return end(Code::EndLongest, &[("minutes", &minutes)]);

@@ -75,6 +75,33 @@ fn a_counter_alone_runs_until_it_has_moved_enough_or_the_longest_phase_is_over()
 }
 
 #[test]
+fn a_phase_holds_as_many_updates_as_the_suite_asks_for() {
+    let calibration = Calibration { period_s: known(2.0), lag_s: known(0.0), ..Made::default().calibration() };
+    let length = |least_updates| {
+        let limits = Limits { shortest_phase_s: 6.0, least_updates, ..Limits::default() };
+        Plan::of(None, &calibration, limits).unwrap().timing.phase_s
+    };
+    assert_eq!([10, 5, 2].map(length), [24.0, 14.0, 10.0], "and never less than its seconds");
+}
+
+#[test]
+fn a_counter_that_hardly_moves_leaves_time_for_one_pair_whatever_it_is_given() {
+    let made = Made { counter_step_mah: Some(50.0), ..Made::default() };
+    let calibration = made.counter_only();
+    for longest_s in [400.0, 825.0] {
+        let plan = Plan::of(None, &calibration, Limits { longest_s, ..Limits::default() }).unwrap();
+        let mut seen = Recording::default();
+        while let Step::Run(block) = plan.next(&seen, &calibration) {
+            let start_s = seen.seconds();
+            let phase =
+                crate::energy::Phase { kind: block.kind, start_s, end_s: start_s + block.most_s, inferences: 1 };
+            seen.phases.push(phase);
+        }
+        assert_eq!(seen.phases.len(), 3, "{longest_s} s: {:?}", seen.phases);
+    }
+}
+
+#[test]
 fn it_ends_for_a_charger_a_low_battery_or_the_time() {
     let made = Made::default();
     let calibration = made.calibration();

@@ -72,6 +72,24 @@ pub fn screen_is_on(text: &str) -> Reading<bool> {
     }
 }
 
+/// How bright the screen is set to be, by what `settings get system screen_brightness` prints.
+#[must_use]
+pub fn brightness(text: &str) -> Reading<f64> {
+    let told = text.trim();
+    let steps = told.parse().ok().filter(|steps: &f64| steps.is_finite());
+    Reading::from_option(steps, format!("settings get system screen_brightness gives {told:?}"))
+}
+
+/// Whether the brightness follows the light, by what `settings get system screen_brightness_mode` prints.
+#[must_use]
+pub fn brightness_follows(text: &str) -> Reading<bool> {
+    match text.trim() {
+        "0" => Reading::Present(false),
+        "1" => Reading::Present(true),
+        other => Reading::Absent(format!("settings get system screen_brightness_mode gives {other:?}")),
+    }
+}
+
 /// Whether the battery saver is on, by what `settings get global low_power` prints.
 #[must_use]
 pub fn saver_is_on(text: &str) -> Reading<bool> {

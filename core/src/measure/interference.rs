@@ -31,6 +31,10 @@ pub mod sensor {
     pub const THERMAL_STATUS: &str = "android/thermal_status";
     /// Read between processes: 1 while the screen is on.
     pub const SCREEN: &str = "android/screen";
+    /// Read between processes: how bright the screen is set to be, in steps of the system.
+    pub const BRIGHTNESS: &str = "android/brightness";
+    /// Read between processes: 1 where the brightness follows the light.
+    pub const BRIGHTNESS_FOLLOWS: &str = "android/brightness_automatic";
     /// Read between processes: 1 while the battery saver is on.
     pub const BATTERY_SAVER: &str = "android/battery_saver";
     /// `skin/SKIN`: temperature of the skin in °C, read between processes.
@@ -44,6 +48,9 @@ pub mod sensor {
 pub struct Limits {
     /// CPU time of everything else, stolen time included, as a share of all CPUs' time.
     pub foreign_cpu: f64,
+    /// The same over the idle and the load of an energy measurement, of which a latency's share is too strict: what a
+    /// device does by itself falls out of the difference.
+    pub foreign_cpu_beside_energy: f64,
     /// Time that others kept one thread of the child from its CPU, as a share of the time that the busiest thread
     /// wanted to run.
     pub waiting: f64,
@@ -70,6 +77,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             foreign_cpu: 0.05,
+            foreign_cpu_beside_energy: 0.10,
             waiting: 0.05,
             involuntary_per_cpu_second: 50.0,
             running: 0.90,
@@ -117,20 +125,21 @@ pub fn judge(window: &Window, conditions: &Conditions<'_>, limits: &Limits) -> V
     reasons.extend(too_few(conditions));
     reasons.extend(too_short(window));
     reasons.extend(asleep(window, limits));
-    reasons.extend(foreign_cpu(window, limits));
+    reasons.extend(foreign_cpu(window, limits.foreign_cpu));
     reasons.extend(descheduled(window, conditions, limits));
     reasons.extend(unaccounted(window));
     reasons.extend(stood_still(window, conditions, limits));
     reasons.extend(major_faults(window, conditions, limits));
     reasons.extend(no_evidence(window));
     reasons.extend(hot(conditions, limits));
-    reasons.extend(screen_changed(conditions));
-    reasons.extend(saver(conditions));
+    let states = States::of(conditions);
+    reasons.extend(screen_changed(states));
+    reasons.extend(saver(states));
     // Throttling is what a sustained run looks for, and a paced run leaves the clock to the governor.
     match conditions.profile {
         ProfileKind::Quick | ProfileKind::Full => {
             reasons.extend(throttled(conditions));
-            reasons.extend(thermal_status(conditions));
+            reasons.extend(thermal_status(states));
             reasons.extend(clock_changed(conditions, limits));
             reasons.extend(drifted(conditions, limits));
         }
@@ -140,13 +149,21 @@ pub fn judge(window: &Window, conditions: &Conditions<'_>, limits: &Limits) -> V
     reasons.into_iter().map(|reason| reason.of_process(process)).collect()
 }
 
-/// Why a window is no evidence of what a device draws: it slept, or others computed. Load and rest in turn change the
-/// clock and the temperature by themselves.
+/// Why a window is no evidence of what a device draws: it slept, others computed, its screen was another in one phase than
+/// in the next, or its saver was on. Load and rest in turn change the clock and the temperature by themselves. `span_ms` is
+/// the stage as offsets since the attempt began; `None` takes sensors over the whole attempt.
 #[must_use]
-pub fn judge_energy(window: &Window, limits: &Limits) -> Vec<Reason> {
-    let mut reasons: Vec<Reason> = asleep(window, limits).into_iter().collect();
-    reasons.extend(foreign_cpu(window, limits));
-    reasons
+pub fn judge_energy(
+    window: Option<&Window>,
+    sensors: &[SensorTrace],
+    span_ms: Option<(f64, f64)>,
+    limits: &Limits,
+) -> Vec<Reason> {
+    let states = States { sensors, span_ms };
+    let slept = window.and_then(|window| asleep(window, limits));
+    let foreign = window.and_then(|window| foreign_cpu(window, limits.foreign_cpu_beside_energy));
+    let screen = screen_changed(states).or_else(|| brightness(states));
+    slept.into_iter().chain(foreign).chain(screen).chain(saver(states)).collect()
 }
 
 fn percent(share: f64) -> String {
@@ -184,9 +201,9 @@ fn asleep(window: &Window, limits: &Limits) -> Option<Reason> {
     (asleep_ms > limits.asleep_ms).then(|| Reason::new(Code::Slept, &[("ms", &whole(asleep_ms))]))
 }
 
-fn foreign_cpu(window: &Window, limits: &Limits) -> Option<Reason> {
-    let foreign = window.foreign_cpu.filter(|&share| share > limits.foreign_cpu)?;
-    let (share, limit) = (percent(foreign), percent(limits.foreign_cpu));
+fn foreign_cpu(window: &Window, limit: f64) -> Option<Reason> {
+    let foreign = window.foreign_cpu.filter(|&share| share > limit)?;
+    let (share, limit) = (percent(foreign), percent(limit));
     Some(match window.stolen_cpu.filter(|&stolen| stolen >= 0.005) {
         Some(stolen) => {
             let stolen = percent(stolen / foreign);
@@ -319,19 +336,32 @@ fn hot(conditions: &Conditions<'_>, limits: &Limits) -> Vec<Reason> {
         .collect()
 }
 
-/// Readings of what is asked only between processes: the last before the window, those within, and the first after it.
-fn around(name: &str, conditions: &Conditions<'_>) -> Vec<f64> {
-    let Some(trace) = conditions.sensors.iter().find(|trace| trace.sensor == name) else { return Vec::new() };
-    let (from, until) = conditions.span_ms.unwrap_or((f64::NEG_INFINITY, f64::INFINITY));
-    let before = finite(trace).take_while(|&(at_ms, _)| at_ms < from).last();
-    let within = finite(trace).filter(|&(at_ms, _)| (from..=until).contains(&at_ms));
-    let after = finite(trace).find(|&(at_ms, _)| at_ms > until);
-    before.into_iter().chain(within).chain(after).map(|(_, value)| value).collect()
+/// What is asked only while nothing is timed, and the window that it is asked around.
+#[derive(Debug, Clone, Copy)]
+struct States<'a> {
+    sensors: &'a [SensorTrace],
+    span_ms: Option<(f64, f64)>,
+}
+
+impl<'a> States<'a> {
+    const fn of(conditions: &Conditions<'a>) -> Self {
+        Self { sensors: conditions.sensors, span_ms: conditions.span_ms }
+    }
+
+    /// The last reading before the window, those within, and the first after it.
+    fn around(self, name: &str) -> Vec<f64> {
+        let Some(trace) = self.sensors.iter().find(|trace| trace.sensor == name) else { return Vec::new() };
+        let (from, until) = self.span_ms.unwrap_or((f64::NEG_INFINITY, f64::INFINITY));
+        let before = finite(trace).take_while(|&(at_ms, _)| at_ms < from).last();
+        let within = finite(trace).filter(|&(at_ms, _)| (from..=until).contains(&at_ms));
+        let after = finite(trace).find(|&(at_ms, _)| at_ms > until);
+        before.into_iter().chain(within).chain(after).map(|(_, value)| value).collect()
+    }
 }
 
 /// What the system says of its heat.
-fn thermal_status(conditions: &Conditions<'_>) -> Option<Reason> {
-    let worst = around(sensor::THERMAL_STATUS, conditions).into_iter().reduce(f64::max)?;
+fn thermal_status(states: States<'_>) -> Option<Reason> {
+    let worst = states.around(sensor::THERMAL_STATUS).into_iter().reduce(f64::max)?;
     (worst >= android::THERMAL_STATUS_LIMIT).then(|| {
         let (status, limit) = (whole(worst), whole(android::THERMAL_STATUS_LIMIT));
         Reason::new(Code::ThermalStatus, &[("status", &status), ("limit", &limit)])
@@ -339,13 +369,28 @@ fn thermal_status(conditions: &Conditions<'_>) -> Option<Reason> {
 }
 
 /// Many ROMs cap clocks while the screen is off.
-fn screen_changed(conditions: &Conditions<'_>) -> Option<Reason> {
-    let states = around(sensor::SCREEN, conditions);
-    states.windows(2).any(|pair| pair[0] != pair[1]).then(|| Reason::new(Code::ScreenChanged, &[]))
+fn screen_changed(states: States<'_>) -> Option<Reason> {
+    let screen = states.around(sensor::SCREEN);
+    screen.windows(2).any(|pair| pair[0] != pair[1]).then(|| Reason::new(Code::ScreenChanged, &[]))
 }
 
-fn saver(conditions: &Conditions<'_>) -> Option<Reason> {
-    let is_on = around(sensor::BATTERY_SAVER, conditions).into_iter().any(|state| state > 0.0);
+/// A screen that is on, or of which nobody tells, draws as it is bright. One that is off draws nothing.
+fn brightness(states: States<'_>) -> Option<Reason> {
+    let is_off = states.around(sensor::SCREEN).first() == Some(&0.0);
+    if is_off {
+        return None;
+    }
+    let steps = states.around(sensor::BRIGHTNESS);
+    if let Some(pair) = steps.windows(2).find(|pair| pair[0] != pair[1]) {
+        let [from, to] = [pair[0], pair[1]].map(whole);
+        return Some(Reason::new(Code::BrightnessChanged, &[("from", &from), ("to", &to)]));
+    }
+    let follows = states.around(sensor::BRIGHTNESS_FOLLOWS).into_iter().any(|state| state > 0.0);
+    follows.then(|| Reason::new(Code::BrightnessFollows, &[]))
+}
+
+fn saver(states: States<'_>) -> Option<Reason> {
+    let is_on = states.around(sensor::BATTERY_SAVER).into_iter().any(|state| state > 0.0);
     is_on.then(|| Reason::new(Code::BatterySaver, &[]))
 }
 

@@ -388,6 +388,39 @@ fn a_screen_that_is_switched_and_a_battery_saver_invalidate() {
 }
 
 #[test]
+fn a_screen_that_is_another_in_one_phase_than_in_the_next_spoils_what_the_device_drew() {
+    let judged = |sensors: &[SensorTrace]| {
+        let reasons = judge_energy(Some(&quiet()), sensors, Some((1_000.0, 11_000.0)), &Limits::default());
+        reasons.into_iter().map(|reason| reason.text().to_owned()).collect::<Vec<_>>()
+    };
+    let steady = |sensor: &str, value| at(sensor, &[(600, value), (4_000, value), (12_000, value)]);
+    let (on, off) = (steady("android/screen", 1.0), steady("android/screen", 0.0));
+    let by_hand = steady("android/brightness_automatic", 0.0);
+    let bright = |later| at("android/brightness", &[(600, 102.0), (4_000, 102.0), (8_000, later)]);
+    assert!(judged(&[on.clone(), bright(102.0), by_hand.clone()]).is_empty(), "the control");
+    let changed = "the brightness of the screen went from 102 to 180 while the device's power was measured";
+    assert_eq!(judged(&[on.clone(), bright(180.0), by_hand.clone()]), [changed]);
+    assert_eq!(judged(&[bright(180.0)]), [changed], "nobody tells whether it is on");
+    assert!(judged(&[off.clone(), bright(180.0)]).is_empty(), "a screen that is off is not bright");
+    let follows = "the screen was on and its brightness follows the light: set it by hand";
+    assert_eq!(judged(&[on, bright(102.0), steady("android/brightness_automatic", 1.0)]), [follows]);
+    let switched = at("android/screen", &[(600, 1.0), (4_000, 0.0), (8_000, 1.0)]);
+    assert_eq!(judged(&[switched]), ["the screen was switched on or off while it was measured"]);
+    let saving = steady("android/battery_saver", 1.0);
+    assert_eq!(judged(&[off, saving]), ["the battery saver was on, which holds clocks back"]);
+    assert!(judged(&[at("android/screen", &[(12_000, 1.0), (13_000, 0.0)])]).is_empty(), "after it was over");
+}
+
+#[test]
+fn a_device_that_does_a_little_by_itself_draws_it_in_idle_as_well() {
+    let judged = |foreign_cpu| {
+        let window = Window { foreign_cpu: Some(foreign_cpu), ..quiet() };
+        judge_energy(Some(&window), &[], None, &Limits::default()).len()
+    };
+    assert_eq!([0.05, 0.09, 0.11].map(judged), [0, 0, 1]);
+}
+
+#[test]
 fn a_clock_that_was_limited_before_the_window_began_is_limited_in_all_of_it() {
     let limit = |points: &[(u32, f64)]| SensorTrace {
         points: Reading::Present(points.to_vec()),

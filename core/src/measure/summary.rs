@@ -270,10 +270,10 @@ fn energy(spec: &JobSpec, report: &Report, invalid: &mut Vec<Reason>) -> Vec<Met
     let energy = record.energy(spec.seed);
     if energy.grade != Grade::E4 {
         invalid.extend(energy.flags.iter().cloned());
-        let limits = interference::Limits::default();
-        let windows = report.processes.iter().filter(|process| process.role == ProcessRole::Energy);
-        invalid
-            .extend(windows.filter_map(|it| it.window.as_ref()).flat_map(|it| interference::judge_energy(it, &limits)));
+        let process = report.processes.iter().find(|process| process.role == ProcessRole::Energy);
+        let window = process.and_then(|process| process.window.as_ref());
+        let span = process.and_then(|process| span(report, Stage::Energy, process.index));
+        invalid.extend(interference::judge_energy(window, &report.sensors, span, &interference::Limits::default()));
     }
     energy::metrics::of(&energy)
 }
@@ -292,7 +292,7 @@ fn interfered(spec: &JobSpec, report: &Report, series: &[Series]) -> Vec<Reason>
             min_samples: spec.profile.stop.min_samples,
             series: each,
             sensors: &report.sensors,
-            span_ms: measure_span(report, each.process),
+            span_ms: span(report, Stage::Measure, each.process),
             affinity,
             threads: spec.backend.threads,
             measures_itself: record.is_some_and(|record| record.program.is_some()),
@@ -322,10 +322,9 @@ fn sensors_dropped(report: &Report) -> Option<Reason> {
     (sensors > 0).then(|| Reason::new(Code::SensorsDropped, &[("sensors", &sensors)]))
 }
 
-/// Offsets in ms between which a process measured.
-fn measure_span(report: &Report, process: u8) -> Option<(f64, f64)> {
-    let record =
-        report.stages.iter().find(|record| record.stage == Stage::Measure && record.process == Some(process))?;
+/// When a process was in a stage, in ms since the attempt began.
+fn span(report: &Report, stage: Stage, process: u8) -> Option<(f64, f64)> {
+    let record = report.stages.iter().find(|record| record.stage == stage && record.process == Some(process))?;
     let start_ms = record.start_us as f64 / 1e3;
     Some((start_ms, start_ms + record.duration_us? as f64 / 1e3))
 }

@@ -218,6 +218,10 @@ pub(super) struct ProfileTable {
     #[serde(default)]
     #[schemars(range(min = 5.0, max = 300.0))]
     pub phase_seconds: Option<f64>,
+    /// For "energy": updates of the gauge in each phase after it has settled, at least.
+    #[serde(default)]
+    #[schemars(range(min = 4, max = 100))]
+    pub phase_updates: Option<u32>,
     /// For "energy": length in seconds of each of the three phases by which an unknown gauge is calibrated.
     #[serde(default)]
     #[schemars(range(min = 10.0, max = 120.0))]

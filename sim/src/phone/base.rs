@@ -50,6 +50,10 @@ pub(super) const BATTERY: &str = "Current Battery Service state:
   technology: Li-poly
 ";
 
+/// Settings, each where the description has none: a screen whose brightness somebody has set.
+pub(super) const SETTINGS: &[(&str, &str)] =
+    &[("system/screen_brightness", "102"), ("system/screen_brightness_mode", "0")];
+
 /// Answers of commands, each where the description has none.
 pub(super) const ANSWERS: &[(&str, &str)] = &[
     ("dumpsys/battery", BATTERY),

@@ -102,6 +102,7 @@ impl World {
         if !root.join("sys/class/power_supply").is_dir() {
             write_all(&root, base::SUPPLY)?;
         }
+        write_all(&root.join("data/system/settings"), base::SETTINGS)?;
         write_all(&root.join("data/system/settings"), &description.evidence.settings)?;
         copy_if_there(description, "settings", &root.join("data/system/settings"))?;
         fs::write(root.join("etc/passwd"), "root:x:0:0::/:/system/bin/sh\nshell:x:2000:2000::/:/system/bin/sh\n")?;

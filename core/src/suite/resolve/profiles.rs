@@ -71,6 +71,7 @@ fn into_table(entry: ProfileEntry) -> ProfileTable {
             interval_ms: None,
             max_pairs: None,
             phase_seconds: None,
+            phase_updates: None,
             calibration_seconds: None,
             warmup: None,
         },
@@ -98,12 +99,14 @@ fn resolve_profile(
         interval_ms,
         max_pairs,
         phase_seconds,
+        phase_updates,
         calibration_seconds,
         warmup,
     } = table;
     let of_energy = [
         ("max_pairs", max_pairs.is_some()),
         ("phase_seconds", phase_seconds.is_some()),
+        ("phase_updates", phase_updates.is_some()),
         ("calibration_seconds", calibration_seconds.is_some()),
     ];
     for (key, _) in of_energy.into_iter().filter(|(_, is_set)| *is_set) {
@@ -163,7 +166,7 @@ fn resolve_energy(
     let base = MeasurementProfile::of(ProfileKind::Energy);
     let timed = table.min_samples.is_some() || table.max_samples.is_some() || table.min_seconds.is_some();
     if timed || table.processes.is_some() || table.interval_ms.is_some() {
-        let hint = "set max_seconds, max_pairs, phase_seconds or calibration_seconds".to_owned();
+        let hint = "set max_seconds, max_pairs, phase_seconds, phase_updates or calibration_seconds".to_owned();
         let message = format!("`{path}`: \"energy\" keeps no samples, and how long it takes follows from the gauge");
         reporter.at(path, message, Some(hint));
     }
@@ -171,6 +174,7 @@ fn resolve_energy(
     let energy = base.energy.map(|base| EnergyLimits {
         most_pairs: table.max_pairs.unwrap_or(base.most_pairs),
         shortest_phase_s: table.phase_seconds.unwrap_or(base.shortest_phase_s),
+        least_updates: table.phase_updates.unwrap_or(base.least_updates),
         trace_phase_s: table.calibration_seconds.unwrap_or(base.trace_phase_s),
         longest_s: table.max_seconds.unwrap_or(base.longest_s.min(room)),
         ..base

@@ -2,7 +2,7 @@
 
 use seatrial_core::energy::calibrate::{CurrentUnit, Known, Sign};
 use seatrial_core::energy::check::CrossCheck;
-use seatrial_core::energy::plan::{Route, SHORTEST_S, Timing};
+use seatrial_core::energy::plan::{Limits, Route, Timing};
 use seatrial_core::energy::recording::PhaseKind;
 use seatrial_core::energy::signal::{Signals, Trace};
 use seatrial_core::energy::source::State;
@@ -129,7 +129,7 @@ fn chart(record: &EnergyRecord, energy: &Energy, words: Words) -> Html {
         return Html::default();
     };
     let Ok(signals) = Signals::of(route, &record.recording, &record.calibration) else { return Html::default() };
-    let settle_s = Timing::of(route, meter, &record.calibration, SHORTEST_S).settle_s;
+    let settle_s = Timing::of(route, meter, &record.calibration, &Limits::default()).settle_s;
     let band = |phase: &seatrial_core::energy::Phase| Band {
         from: phase.start_s,
         until: phase.end_s,
