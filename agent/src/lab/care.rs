@@ -211,7 +211,10 @@ impl Care {
             Err(Missing::Failed(why)) => return Err(Fault::of(Trouble::Elsewhere, &why)),
         };
         let folder = format!("{}/bin", self.folder());
+        // The semaphore is never closed: whoever waits gets a permit.
+        let turn = self.lab.pushes.acquire().await;
         let stored = self.link().store(&path, &folder, 0o755, &Limits::for_bytes(build.size)).await.map_err(of_link)?;
+        drop(turn);
         if !stored.was_there {
             tracing::info!(serial = self.listed.serial, version = build.version, abi = %build.abi, "agent installed");
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::system::uname;
 use seatrial_adb::{AdbServer, Change, Failure, Limits, Listed, Tracking, changes};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::board::Board;
@@ -25,6 +25,8 @@ const MOST: usize = 128;
 const ADB_WITHIN: Duration = Duration::from_secs(5);
 /// Between two tries to reach an adb server that is away.
 const ADB_PAUSE: Duration = Duration::from_secs(2);
+/// Agents that are pushed at a time.
+const PUSHES: usize = 3;
 /// How often the server is asked which devices it hears.
 const VIEW_EVERY: Duration = Duration::from_secs(15);
 
@@ -39,6 +41,8 @@ pub(super) struct Lab {
     /// Host and port of the server, as the adb server's computer reaches it.
     pub(super) authority: String,
     pub(super) builds: Builds,
+    /// The right to push an agent: its deadline follows from its size, and phones share the computer's ports and CPUs.
+    pub(super) pushes: Semaphore,
     pub(super) ports: PortPower,
     pub(super) board: Board,
     /// Devices that the server hears; `None` while it does not say.
@@ -72,6 +76,7 @@ pub(super) async fn run(config: Config) -> Result<(), LabError> {
         server_address: server.address.clone(),
         authority: server.authority(),
         builds: Builds::open(&folder).map_err(io("opening the folder of agents"))?,
+        pushes: Semaphore::new(PUSHES),
         ports: PortPower::find(config.port_power.as_deref(), std::env::var_os("PATH")),
         board: Board::new(),
         folder,
