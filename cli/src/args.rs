@@ -214,6 +214,9 @@ pub(crate) struct DemoArgs {
     /// So many simulated phones of different brands in the place of this machine: 1 to 12 (docs/simulated-phone.md)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=12))]
     pub phones: Option<u8>,
+    /// Do not measure what an inference costs each phone's battery, which takes some minutes a phone
+    #[arg(long, requires = "phones")]
+    pub without_energy: bool,
     /// Exit after the result table instead of leaving the pages open
     #[arg(long)]
     pub once: bool,

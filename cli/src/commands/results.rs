@@ -85,7 +85,7 @@ pub(super) fn add_page(whole: &mut Option<v1::GetRunResponse>, page: v1::GetRunR
     }
 }
 
-async fn get_job(client: &Client, job: &str) -> Result<v1::GetJobResponse> {
+pub(super) async fn get_job(client: &Client, job: &str) -> Result<v1::GetJobResponse> {
     let doing = format!("show job {job}");
     let request = Client::request(v1::GetJobRequest { job: job.to_owned() });
     Ok(client.results().get_job(request).await.map_err(client.failed(&doing))?.into_inner())

@@ -3,14 +3,22 @@
 use seatrial_proto::v1;
 use serde_json::{Map, Value, json};
 
+use super::numbers;
 use super::time::rfc3339;
 
-/// A metric as `{"value", "unit", "lo", "hi"}`, or `{"absent": reason}`.
+/// A metric as `{"value", "unit", "lo", "hi"}`, or `{"absent": reason}`, with `at_most` and its unit where that much is known.
 pub(crate) fn metric(metric: &v1::Metric) -> Value {
     let v1::Metric { name: _, unit, value, lo, hi, absent } = metric;
     match (value, absent) {
         (Some(value), _) => json!({ "value": value, "unit": unit, "lo": lo, "hi": hi }),
-        (None, reason) => json!({ "absent": reason.as_deref().unwrap_or("not measured") }),
+        (None, reason) => {
+            let mut told = json!({ "absent": reason.as_deref().unwrap_or("not measured") });
+            if let Some(most) = numbers::bound(metric) {
+                told["at_most"] = json!(most);
+                told["unit"] = json!(unit);
+            }
+            told
+        }
     }
 }
 
@@ -26,6 +34,7 @@ pub(crate) fn demo_job(job: &v1::Job) -> Value {
         "variant": job.variant,
         "device": job.device_name,
         "backend": job.backend,
+        "profile": job.profile,
         "outcome": job.outcome,
         "invalid": job.invalid,
         "metrics": metrics(&job.metrics),
@@ -156,5 +165,8 @@ mod tests {
         assert_eq!(metric(&present), json!({ "value": 1.5, "unit": "ms", "lo": null, "hi": null }));
         let absent = v1::Metric { absent: Some("the dataset has no labels".to_owned()), ..Default::default() };
         assert_eq!(metric(&absent), json!({ "absent": "the dataset has no labels" }));
+        let why = "below resolution: at most 0.0004124 mJ".to_owned();
+        let bound = v1::Metric { unit: "mJ".to_owned(), absent: Some(why.clone()), ..Default::default() };
+        assert_eq!(metric(&bound), json!({ "absent": why, "at_most": 0.000_412_4, "unit": "mJ" }));
     }
 }

@@ -1,6 +1,8 @@
 //! Numbers in tables: the digits are those of the pages, one column has one unit.
 
+use seatrial_core::energy::metrics::rounded_up;
 use seatrial_core::metric::Estimate;
+use seatrial_core::reason::{Code, Reason};
 use seatrial_dashboards::format;
 use seatrial_proto::v1;
 
@@ -39,6 +41,14 @@ impl Scale {
     }
 }
 
+/// What a value that is below resolution is not above, in the metric's own unit.
+pub(crate) fn bound(metric: &v1::Metric) -> Option<f64> {
+    let reason = metric.absent.as_deref().filter(|_| metric.value.is_none()).and_then(Reason::read)?;
+    let most =
+        reason.arguments().find(|(name, _)| *name == "most").filter(|_| reason.code() == Some(Code::BelowResolution));
+    most?.1.parse().ok()
+}
+
 /// A value and its interval: `12.3` and `[12.1–12.6]`. The interval is empty where there is none; the value is a dash
 /// where there is none, and the reason stands elsewhere.
 pub(crate) fn parts(metric: &v1::Metric, scale: Scale) -> (String, String) {
@@ -47,8 +57,11 @@ pub(crate) fn parts(metric: &v1::Metric, scale: Scale) -> (String, String) {
     (shown.number, shown.interval)
 }
 
-/// `12.3 [12.1–12.6]`.
+/// `12.3 [12.1–12.6]`, or `≤ 12.35` where no more is known.
 pub(crate) fn estimate(metric: &v1::Metric, scale: Scale) -> String {
+    if let Some(most) = bound(metric) {
+        return format!("≤ {}", rounded_up(most * scale.factor));
+    }
     let (value, interval) = parts(metric, scale);
     if interval.is_empty() { value } else { format!("{value} {interval}") }
 }
@@ -74,6 +87,9 @@ mod tests {
         assert_eq!(estimate(&metric(None, None), milliseconds), "–");
         assert_eq!(estimate(&metric(Some(12.345), Some((12.1, 12.6))), milliseconds), "12.3 [12.1–12.6]");
         assert_eq!(estimate(&metric(Some(16.0), None), milliseconds), "16.0");
+        let absent = Some("below resolution: at most 0.0123 mJ".to_owned());
+        let below = v1::Metric { absent, ..metric(None, None) };
+        assert_eq!(estimate(&below, Scale { unit: "µJ", factor: 1e3 }), "≤ 12.30");
     }
 
     #[test]

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use comfy_table::{Cell, Table};
+use seatrial_core::energy::metrics::GRADE;
 use seatrial_proto::v1;
 
 use super::first;
-use super::numbers::{Scale, estimate};
+use super::numbers::{Scale, bound, estimate};
 use super::progress::subject;
 use super::table::{Align, attention, failure, outcome, plain, quiet, row, table};
 use super::time::{ago, between, length};
@@ -17,11 +18,12 @@ struct NumberColumn {
     head: &'static str,
 }
 
-const NUMBERS: [NumberColumn; 13] = [
+const NUMBERS: [NumberColumn; 14] = [
     NumberColumn { metric: "model_size_mb", head: "size" },
     NumberColumn { metric: "lat_p50_ms", head: "p50" },
     NumberColumn { metric: "lat_p90_ms", head: "p90" },
     NumberColumn { metric: "energy_per_infer_mj", head: "energy" },
+    NumberColumn { metric: GRADE, head: "grade" },
     NumberColumn { metric: "top1", head: "top-1" },
     NumberColumn { metric: "map", head: "mAP" },
     NumberColumn { metric: "miou", head: "mIoU" },
@@ -99,10 +101,13 @@ fn differs(jobs: &[v1::Job], read: fn(&v1::Job) -> String) -> bool {
 }
 
 fn scale(jobs: &[v1::Job], metric: &str) -> Option<Scale> {
-    let found: Vec<&v1::Metric> =
-        jobs.iter().filter_map(|job| find(job, metric)).filter(|found| found.value.is_some()).collect();
-    let values: Vec<f64> = found.iter().filter_map(|metric| metric.value).collect();
-    found.first().map(|first| Scale::of(metric, &first.unit, &values))
+    let found: Vec<(&v1::Metric, f64)> = jobs
+        .iter()
+        .filter_map(|job| find(job, metric))
+        .filter_map(|found| Some((found, found.value.or_else(|| bound(found))?)))
+        .collect();
+    let values: Vec<f64> = found.iter().map(|(_, value)| *value).collect();
+    found.first().map(|(first, _)| Scale::of(metric, &first.unit, &values))
 }
 
 fn find<'a>(job: &'a v1::Job, metric: &str) -> Option<&'a v1::Metric> {
@@ -111,7 +116,12 @@ fn find<'a>(job: &'a v1::Job, metric: &str) -> Option<&'a v1::Metric> {
 
 fn number(job: &v1::Job, metric: &str, scale: Scale) -> Cell {
     match find(job, metric) {
-        Some(found) if found.value.is_some() => plain(estimate(found, scale)),
+        Some(found) if metric == GRADE => match found.value {
+            Some(grade) => plain(format!("E{grade:.0}")),
+            None if has_numbers(job) => quiet("E4"),
+            None => quiet("–"),
+        },
+        Some(found) if found.value.is_some() || bound(found).is_some() => plain(estimate(found, scale)),
         Some(_) | None => quiet("–"),
     }
 }
@@ -134,7 +144,8 @@ fn has_numbers(job: &v1::Job) -> bool {
     matches!(job.outcome.as_deref(), Some("ok" | "ok_fallback"))
 }
 
-/// Two lines for each job that failed or whose numbers are invalid: which, and why.
+/// Two lines for each job that failed, whose numbers are invalid, or that was to measure energy and has none: which, and
+/// why.
 pub(crate) fn remarks(jobs: &[v1::Job]) -> Vec<String> {
     let many = differs(jobs, |job| job.device_name.clone());
     let lines = jobs.iter().filter_map(|job| {
@@ -147,7 +158,12 @@ pub(crate) fn remarks(jobs: &[v1::Job]) -> Vec<String> {
 
 fn remark(job: &v1::Job) -> Option<String> {
     if has_numbers(job) {
-        return (!job.invalid.is_empty()).then(|| format!("invalid: {}", first(&job.invalid)));
+        let no_energy = find(job, GRADE).and_then(|grade| grade.absent.as_ref());
+        return match (job.invalid.is_empty(), no_energy) {
+            (false, _) => Some(format!("invalid: {}", first(&job.invalid))),
+            (true, Some(why)) => Some(format!("no energy: {why}")),
+            (true, None) => None,
+        };
     }
     let outcome = job.outcome.as_ref()?;
     let stage = job.stage.as_ref().map_or_else(String::new, |stage| format!(" in {stage}"));
@@ -289,6 +305,30 @@ mod tests {
             metrics: vec![latency],
             ..Default::default()
         }
+    }
+
+    #[test]
+    fn energy_stands_with_its_grade_or_its_bound_and_what_has_neither_says_why() {
+        let of = |energy: Result<f64, &str>, grade: Result<f64, &str>| {
+            let metric = |name: &str, unit: &str, told: Result<f64, &str>| v1::Metric {
+                name: name.to_owned(),
+                unit: unit.to_owned(),
+                value: told.ok(),
+                absent: told.err().map(str::to_owned),
+                ..Default::default()
+            };
+            let metrics = vec![metric("energy_per_infer_mj", "mJ", energy), metric(GRADE, "1", grade)];
+            v1::Job { metrics, ..job("a", "ok", None) }
+        };
+        let fed = "something fed the battery";
+        let jobs =
+            [of(Ok(2.5), Ok(1.0)), of(Err("below resolution: at most 12.35 mJ"), Ok(2.0)), of(Err(fed), Err(fed))];
+        let text = results(&jobs, Ids::Hidden, None).to_string();
+        for words in ["energy, mJ", "2.50", "E1", "≤ 12.35", "E2", "E4"] {
+            assert!(text.contains(words), "{words} in\n{text}");
+        }
+        let remarks = remarks(&jobs);
+        assert!(remarks.len() == 1 && remarks[0].contains("no energy: something fed the battery"), "{remarks:?}");
     }
 
     #[test]

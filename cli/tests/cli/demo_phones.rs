@@ -46,7 +46,9 @@ fn simulated_phones_are_evaluated_through_a_real_adb_server_and_are_called_what_
     let test = "simulated_phones_are_evaluated_through_a_real_adb_server_and_are_called_what_they_are";
     let Some(()) = unless_missing(test, needed()) else { return };
     let person = Person::new();
-    let assert = person.seatrial(&["demo", "--phones", "2", "--once", "--format", "json"]).success();
+    // What an inference costs a battery takes minutes a phone to tell.
+    let words = ["demo", "--phones", "2", "--without-energy", "--once", "--format", "json"];
+    let assert = person.seatrial(&words).success();
     let data: Value = serde_json::from_str(&stdout(&assert)).unwrap();
     let devices = data["devices"].as_array().unwrap();
     let of = |key: &str| devices.iter().map(|device| device[key].as_str().unwrap().to_owned()).collect::<BTreeSet<_>>();
@@ -57,6 +59,14 @@ fn simulated_phones_are_evaluated_through_a_real_adb_server_and_are_called_what_
     for device in devices {
         assert_eq!(device["simulated"], true);
         assert!(device["name"].as_str().unwrap().ends_with("(simulated)"), "{device:#}");
+        let version = device["rom_version"].as_str().unwrap();
+        assert!(device["rom"].as_str().unwrap().contains(version), "{device:#}");
+        let results = device["results"].as_array().unwrap();
+        assert_eq!(results.len(), 2, "one row a variant: {device:#}");
+        for result in results {
+            assert!(result["quick"]["lat_p50_ms"]["value"].as_f64().unwrap() > 0.0, "{device:#}");
+            assert_eq!(result["energy"], Value::Null, "it was left out: {device:#}");
+        }
     }
     let jobs = data["jobs"].as_array().unwrap();
     assert_eq!(jobs.len(), 4, "two variants on two phones");
@@ -114,4 +124,5 @@ fn a_demo_with_phones_says_what_it_lacks() {
     assert!(why.contains("unshare") || why.contains("No such file"), "{why}");
     assert!(Path::new("/bin/true").exists() && person.left_behind().is_empty());
     person.seatrial(&["demo", "--phones", "13"]).code(2);
+    person.seatrial(&["demo", "--without-energy"]).code(2);
 }

@@ -25,7 +25,7 @@ use self::plan::{Fault, Plan};
 use crate::command::{cargo, output, root, run as run_command};
 
 /// From the start of the demo until its first run has ended.
-const READY_WITHIN: Duration = Duration::from_mins(15);
+const READY_WITHIN: Duration = Duration::from_mins(20);
 /// From the last fault until every run has ended and every device is back.
 const SETTLED_WITHIN: Duration = Duration::from_mins(20);
 const LOOK: Duration = Duration::from_millis(500);
@@ -57,7 +57,7 @@ pub fn run(args: &SoakArgs) -> anyhow::Result<()> {
         Some(programs) => std::path::absolute(programs)?,
         None => build()?,
     };
-    let demo = Demo::start(programs, args.phones)?;
+    let mut demo = Demo::start(programs, args.phones)?;
     let jobs_of_a_run = demo.ready()?;
     println!("{} phones are up; things go wrong for {} min, by seed {}", args.phones, args.minutes, args.seed);
     let until = Instant::now() + Duration::from_secs(60 * args.minutes);
@@ -110,6 +110,9 @@ struct Demo {
 
 impl Drop for Demo {
     fn drop(&mut self) {
+        if self.process.try_wait().is_ok_and(|ended| ended.is_some()) {
+            return;
+        }
         let asked = Command::new("kill").args(["-INT", &self.process.id().to_string()]).status();
         if !asked.is_ok_and(|status| status.success()) {
             self.process.kill().ok();
@@ -124,7 +127,7 @@ impl Demo {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let log = File::create(scratch.path().join("demo.log")).context("cannot write the demo's log")?;
         let process = Command::new(programs.join("seatrial"))
-            .args(["demo", "--phones", &phones.to_string(), "--port", &port.to_string(), "--data"])
+            .args(["demo", "--phones", &phones.to_string(), "--without-energy", "--port", &port.to_string(), "--data"])
             .arg(scratch.path().join("demo"))
             .env("HOME", scratch.path())
             .stdin(Stdio::null())
@@ -159,7 +162,7 @@ impl Demo {
     }
 
     /// The run of the demo itself has ended: its number of jobs is that of every run.
-    fn ready(&self) -> anyhow::Result<usize> {
+    fn ready(&mut self) -> anyhow::Result<usize> {
         let since = Instant::now();
         loop {
             if let Ok(run) = self.json::<Run>(&["results", "1"])
@@ -167,9 +170,14 @@ impl Demo {
             {
                 return Ok(run.jobs.len());
             }
-            if since.elapsed() > READY_WITHIN {
+            let ended = self.process.try_wait().context("cannot watch the demo")?;
+            if ended.is_some() || since.elapsed() > READY_WITHIN {
                 let log = std::fs::read_to_string(self.scratch.path().join("demo.log")).unwrap_or_default();
-                bail!("the demo is not ready in {} s: {log}", READY_WITHIN.as_secs());
+                let how = match ended {
+                    Some(status) => format!("ended with {status}"),
+                    None => format!("is not ready in {} s", READY_WITHIN.as_secs()),
+                };
+                bail!("the demo {how}: {log}");
             }
             std::thread::sleep(LOOK);
         }

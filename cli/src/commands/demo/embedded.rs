@@ -19,6 +19,7 @@ embedded! {
     "demo.toml"
     "suite.toml"
     "phones.toml"
+    "phones-energy.toml"
     "binding.toml"
     "models/digits-mlp.fp32.onnx"
     "models/digits-mlp.int8.onnx"
@@ -44,6 +45,8 @@ pub(super) struct Manifest {
     pub suite: String,
     /// Suite for simulated phones.
     pub phones: String,
+    /// What is measured on them after it, and takes minutes a phone.
+    pub energy: String,
     /// Folders of dataset packages.
     pub datasets: Vec<String>,
     pub models: Vec<Model>,
@@ -98,8 +101,8 @@ mod tests {
         let manifest = manifest().unwrap();
         let text =
             |name: &str| String::from_utf8(FILES.iter().find(|(found, _)| *found == name).unwrap().1.to_vec()).unwrap();
-        let mut named: BTreeSet<String> =
-            ["demo.toml".to_owned(), manifest.suite.clone(), manifest.phones.clone()].into();
+        let suites = [&manifest.suite, &manifest.phones, &manifest.energy];
+        let mut named: BTreeSet<String> = suites.into_iter().cloned().chain(["demo.toml".to_owned()]).collect();
         for model in &manifest.models {
             named.insert(model.binding.clone());
             named.extend(model.variants.iter().map(|variant| variant.file.clone()));
@@ -121,7 +124,7 @@ mod tests {
         unpack(folder.path()).unwrap();
         let manifest = manifest().unwrap();
         let names: Vec<&str> = manifest.models.iter().map(|model| model.name.as_str()).collect();
-        for name in [&manifest.suite, &manifest.phones] {
+        for name in [&manifest.suite, &manifest.phones, &manifest.energy] {
             let suite = fs_err::read_to_string(folder.path().join(name)).unwrap();
             let suite = seatrial_core::suite::parse(&suite, name).unwrap();
             assert!(suite.models().iter().all(|model| names.contains(model)), "{name}");

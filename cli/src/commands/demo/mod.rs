@@ -4,35 +4,35 @@
 mod embedded;
 mod phones;
 mod place;
+mod show;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use seatrial_core::device::Profile;
-use seatrial_core::reading::Reading;
 use seatrial_proto::v1;
 use seatrial_server::{Config, Running, Shutdown, StartError};
-use serde_json::{Value, json};
 
 pub(crate) use self::phones::PHONE;
 use self::phones::Phones;
 use self::place::Place;
+use self::show::Evaluated;
 use super::models::{self, NewVersion};
 use super::{Context, agent, datasets, follow, own_program};
 use crate::args::DemoArgs;
 use crate::client::Client;
 use crate::error::{CliError, Result};
 use crate::exit::Exit;
-use crate::output::{self, Output, json};
+use crate::output::{self, Output};
 use crate::settings::Settings;
 use crate::upload::model::{BindingFile, MODEL_ROLE, PlannedFile, PlannedVariant};
 
 /// From the start of the agent until it has joined.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(30);
-/// The same for phones: each is booted, gets the agent and starts it, all of them at once.
-const PHONES_JOIN_TIMEOUT: Duration = Duration::from_mins(4);
+/// The same for phones: each is booted, gets the agent and starts it. A lab host tries again what took too long, as on a
+/// computer with much else to do.
+const PHONES_JOIN_TIMEOUT: Duration = Duration::from_mins(12);
 const JOIN_POLL: Duration = Duration::from_millis(100);
 /// A demo measures on a machine that is in use: it says so of the numbers rather than to wait for long.
 const LOAD_WAIT_SECONDS: &str = "5";
@@ -41,7 +41,7 @@ const AGENT_GRACE: Duration = Duration::from_secs(5);
 const SERVER_GRACE: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(args: DemoArgs, context: &Context) -> Result<Exit> {
-    let DemoArgs { phones, once, keep, data, port, output } = args;
+    let DemoArgs { phones, without_energy, once, keep, data, port, output } = args;
     let place = Place::new(data, keep)?;
     place.log_to_file(context.global.verbose)?;
     let mut demo = tokio::select! {
@@ -49,7 +49,7 @@ pub(super) async fn run(args: DemoArgs, context: &Context) -> Result<Exit> {
         signal = follow::interrupted() => return Err(signal),
     };
     let outcome = tokio::select! {
-        outcome = demo.evaluate(context.output(output), context) => outcome,
+        outcome = demo.evaluate(without_energy, context.output(output), context) => outcome,
         signal = follow::interrupted() => Err(signal),
     };
     if outcome.is_ok() && !once {
@@ -90,31 +90,52 @@ impl Demo {
     }
 
     /// From an empty database to a verdict.
-    async fn evaluate(&mut self, output: Output, context: &Context) -> Result<Exit> {
+    async fn evaluate(&mut self, without_energy: bool, output: Output, context: &Context) -> Result<Exit> {
         output::note(&format!("seatrial demo · pages at {}", self.address()));
         let settings = Settings { address: self.address(), token: None, tls: None };
         let client = Client::connect(&settings).await?;
         let manifest = embedded::manifest()?;
         register(&client, &manifest, &self.place.files()).await?;
-        let suite = match &mut self.devices {
-            Devices::Host(_) => manifest.suite,
+        let energy = manifest.energy;
+        let suites = match &mut self.devices {
+            Devices::Host(_) => vec![manifest.suite],
             Devices::Phones(phones) => {
                 phones.look_after(&self.place, &client, &self.server.url()).await?;
-                manifest.phones
+                if without_energy { vec![manifest.phones] } else { vec![manifest.phones, energy.clone()] }
             }
         };
         let devices = self.joined(&client).await?;
         for device in &devices {
             output::note(&format!("device: {}", described(device)));
         }
+        let phones = matches!(self.devices, Devices::Phones(_)).then_some(devices.as_slice());
+        let mut evaluated = Vec::new();
+        for suite in suites {
+            if suite == energy {
+                let phones = output::count(devices.len(), "phone");
+                output::note(&format!("\n{phones} in turns: what an inference costs the battery, up to 5 min each"));
+            }
+            let ended = self.run(&client, suite, context).await?;
+            let ended = Evaluated::of(&client, ended).await?;
+            if !output.is_json() {
+                ended.print(output)?;
+            }
+            evaluated.push(ended);
+        }
+        if output.is_json() {
+            output::print_json(&show::json(&evaluated, phones))?;
+        }
+        let verdict = |ended: &Evaluated| follow::verdict(&ended.run);
+        Ok(evaluated.iter().map(verdict).find(|exit| *exit != Exit::Ok).unwrap_or(Exit::Ok))
+    }
+
+    /// One suite to its end.
+    async fn run(&self, client: &Client, suite: String, context: &Context) -> Result<v1::GetRunResponse> {
         let suite_toml = super::read_text(&self.place.files().join(&suite))?;
         let request = v1::SubmitRequest { suite_toml, file_name: suite, ..Default::default() };
-        let submitted = super::run::submit(&client, request).await?;
+        let submitted = super::run::submit(client, request).await?;
         output::note(&format!("run {}: {}\n", submitted.number, output::count(submitted.jobs as usize, "job")));
-        let ended = follow::progress(&client, &submitted.run, context.colour).await?;
-        let phones = matches!(self.devices, Devices::Phones(_)).then_some(devices.as_slice());
-        show(&ended, phones, output)?;
-        Ok(follow::verdict(&ended))
+        follow::progress(client, &submitted.run, context.colour).await
     }
 
     /// The pages are there until somebody ends the demo.
@@ -192,23 +213,6 @@ fn described(device: &v1::Device) -> String {
     std::iter::once(device.name.as_str()).chain(facts.into_iter().flatten()).collect::<Vec<_>>().join(" · ")
 }
 
-fn phone_json(device: &v1::Device) -> Value {
-    let profile: Option<Profile> = serde_json::from_str(&device.profile_json).ok();
-    let fact =
-        |part: fn(&Profile) -> &Reading<String>| profile.as_ref().and_then(|profile| part(profile).present().cloned());
-    json!({
-        "name": device.name,
-        "simulated": profile.as_ref().map(|profile| profile.simulated),
-        "brand": fact(|profile| &profile.brand),
-        "model": fact(|profile| &profile.product),
-        "rom": fact(|profile| &profile.os),
-        "soc": fact(|profile| &profile.soc),
-        "gpu": fact(|profile| &profile.gpu),
-        "gpu_driver": fact(|profile| &profile.gpu_driver),
-        "android_api": profile.as_ref().and_then(|profile| profile.android_api.present()),
-    })
-}
-
 fn not_started(error: StartError) -> CliError {
     let is_port = matches!(error, StartError::Listen { .. });
     let failed = CliError::failed("start the demo's server", error);
@@ -268,27 +272,4 @@ fn planned(variant: &embedded::Variant, files: &Path) -> Result<PlannedVariant> 
         assumed: false,
         files: vec![PlannedFile { role: MODEL_ROLE, path, name }],
     })
-}
-
-/// Of simulated phones the JSON tells what they are, and with each job that it is none of a real one.
-fn show(ended: &v1::GetRunResponse, phones: Option<&[v1::Device]>, output: Output) -> Result<()> {
-    if output.is_json() {
-        let mut jobs: Vec<Value> = ended.jobs.iter().map(json::demo_job).collect();
-        let Some(phones) = phones else { return output::print_json(&json!({ "jobs": jobs })) };
-        let phones: BTreeMap<&str, Value> = phones.iter().map(|phone| (phone.id.as_str(), phone_json(phone))).collect();
-        for (shown, job) in jobs.iter_mut().zip(&ended.jobs) {
-            shown["simulated"] =
-                phones.get(job.device.as_str()).map_or(Value::Null, |phone| phone["simulated"].clone());
-        }
-        return output::print_json(&json!({ "devices": phones.values().collect::<Vec<_>>(), "jobs": jobs }));
-    }
-    if let Some(summary) = &ended.run {
-        output::note(&format!("{}\n", output::run::sentence(summary)));
-    }
-    follow::results(&ended.jobs, output::run::Ids::Hidden, output)?;
-    if !ended.misfits.is_empty() {
-        output::print_text("")?;
-        output.table(output::run::misfits(&ended.misfits))?;
-    }
-    Ok(())
 }

@@ -29,6 +29,9 @@ const ADB: &str = "adb";
 /// From the start of the adb server until it listens, and until it has connected a phone.
 const ADB_WITHIN: Duration = Duration::from_secs(15);
 const POLL: Duration = Duration::from_millis(50);
+/// A phone on its cable: it is fed, and so yields no energy but the reason. The others run on their batteries, as if they
+/// were reached without a cable.
+const ON_CABLE: &str = "galaxy-s24";
 /// From the end of a phone's power to its first process.
 const BOOT_TIME: Duration = Duration::from_secs(3);
 /// Between two looks whether a phone's link is up. An adb server takes a phone by USB up again at once, and one by TCP late
@@ -71,8 +74,7 @@ impl Phones {
                 properties: Vec::new(),
                 program: vec![own_program()?.into(), PHONE.into()],
                 power: None,
-                // Nothing is known of a battery's drain while something feeds it.
-                is_plugged: false,
+                is_plugged: *name == ON_CABLE,
                 boot_time: BOOT_TIME,
                 turn: Some(turn.clone()),
             };
