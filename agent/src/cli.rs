@@ -13,6 +13,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::attempt::Preflight;
 use crate::command::CommandAction;
+use crate::death::Earlier;
 use crate::energy::Hook;
 use crate::interpreters::{Interpreter, Interpreters};
 use crate::probe::{Probe, SensorReading};
@@ -103,6 +104,12 @@ pub struct RunArgs {
     /// Where this device is plugged in, as its lab host sees it
     #[arg(long)]
     pub usb_path: Option<String>,
+    /// Exit status of the agent before this one, as its lab host saw it
+    #[arg(long, hide = true, env = "SEATRIAL_EARLIER_EXIT", value_name = "STATUS")]
+    pub earlier_exit: Option<u8>,
+    /// What that agent logged
+    #[arg(long, hide = true, env = "SEATRIAL_EARLIER_LOG", value_name = "FILE")]
+    pub earlier_log: Option<PathBuf>,
     /// Program through which this one starts itself where the kernel cannot run it, as an emulator
     #[arg(long, hide = true, value_name = "PROGRAM")]
     pub through: Option<PathBuf>,
@@ -233,6 +240,7 @@ fn start(args: RunArgs, child_command: Vec<OsString>) -> Result<(), String> {
         identity: args.identity,
         serial: args.serial,
         usb_path: args.usb_path,
+        earlier: Earlier { exit: args.earlier_exit, log: args.earlier_log },
         interpreters: Interpreters::look(args.interpreters)?,
         find_me: args.find_me,
         meter: args.meter,

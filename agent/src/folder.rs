@@ -7,6 +7,7 @@
 //! cache/                artifacts by digest
 //! probes/               what runtime packages were found to offer here
 //! energy/               what is known of the battery's gauge
+//! boot, pid             the boot in which this process runs, and its number: what the next one knows of its end
 //! spool/                reports that are not durable on the server
 //! attempts/JOB-N/       one attempt; `running` inside marks it as begun
 //! ```
@@ -16,12 +17,13 @@ use std::io::{self, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use fs_err as fs;
 use rustix::fs::{Mode, OFlags, open};
 use seatrial_core::job::AttemptRef;
 
-use crate::plain::read_plain;
+use crate::plain::{open_plain, read_plain};
 
 /// Name of the mark that an attempt has begun and not yet ended.
 const RUNNING: &str = "running";
@@ -134,6 +136,11 @@ impl Folder {
         }
         unfinished.sort();
         Ok(unfinished)
+    }
+
+    /// When an attempt was begun that has not ended, by the clock of this computer.
+    pub fn begun_at(&self, attempt: AttemptRef) -> Option<SystemTime> {
+        open_plain(&self.attempt_folder(attempt), RUNNING).ok()?.metadata().ok()?.modified().ok()
     }
 
     fn attempt_folder(&self, attempt: AttemptRef) -> PathBuf {

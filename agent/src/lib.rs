@@ -14,6 +14,7 @@ pub mod cli;
 pub mod clock;
 mod command;
 pub mod data;
+pub mod death;
 mod drivers;
 pub mod energy;
 mod find_me;

@@ -12,6 +12,7 @@ use fs_err as fs;
 use seatrial_core::device::{Evidence, Profile};
 use seatrial_core::digest::Digest;
 use seatrial_core::energy::BatteryFacts;
+use seatrial_core::failure::Death;
 use seatrial_core::job::{AttemptRef, JobSpec};
 use seatrial_core::outcome::Outcome;
 use seatrial_core::report::Report;
@@ -24,6 +25,7 @@ use tokio::sync::mpsc;
 use crate::attempt::{self, Guard, News, Order, Preflight, Source, Step, StopSignal};
 use crate::cache::{Cache, FetchError, Hold, Patience, Remote};
 use crate::clock;
+use crate::death::{self, Earlier};
 use crate::energy::{self, Hook, Kept};
 use crate::find_me;
 use crate::folder::{Folder, FolderError};
@@ -72,6 +74,8 @@ pub struct Config {
     /// What a lab host knows of this device and this process may not read.
     pub serial: Option<String>,
     pub usb_path: Option<String>,
+    /// What is known of the agent before this one.
+    pub earlier: Earlier,
     pub simulated: bool,
     /// What runs runners here.
     pub interpreters: Interpreters,
@@ -134,6 +138,8 @@ struct Driver {
     cache: Cache,
     probe: Probe,
     boots: Boots,
+    /// How the agent before this one died, where it lost attempts.
+    death: Option<Death>,
     probes: Probes,
     battery: OnceLock<Option<BatteryFacts>>,
     server: Server,
@@ -166,9 +172,11 @@ impl Driver {
         }
         let (spool, held) = recover(&folder, config.spool_bytes)?;
         let boots = boots(&folder, &config.root);
+        let pid = death::swap_pid(&folder);
         let cache =
             Cache::open(&folder.path().join("cache"), config.cache_bytes).map_err(io_error("opening the cache"))?;
         let probe = Probe::new(&config.root);
+        let death = death::of_earlier(&folder, &probe, &held.lost, pid, &config.earlier, &boots);
         let token = config.token.clone().or_else(|| folder.token());
         let files = TlsFiles {
             authorities: config.authorities.as_deref(),
@@ -201,6 +209,7 @@ impl Driver {
             cache,
             probe,
             boots,
+            death,
             server,
             stream: None,
             generation: 0,
@@ -363,6 +372,7 @@ impl Driver {
             },
             raw_evidence: self.probe.raw_evidence().cloned(),
             boots: self.boots.clone(),
+            death: self.death.clone(),
         };
         match wire::to_wire(message, introduce) {
             Ok(message) => self.queue(message),

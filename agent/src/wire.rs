@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use prost::Message as _;
 use seatrial_core::device::{Evidence, Profile};
+use seatrial_core::failure::Death;
 use seatrial_core::job::{AttemptRef, SPEC_SCHEMA};
 use seatrial_core::profile::RawEvidence;
 use seatrial_core::reading::Reading;
@@ -12,8 +13,8 @@ use seatrial_core::report::{BlockKind, Report};
 use seatrial_core::session::{FromServer, HeldAttempt, Progress, ToServer, Welcome};
 use seatrial_proto::v1::{self, agent_message, server_message};
 use seatrial_proto::{
-    ConvertError, PROTOCOL_MAX, PROTOCOL_MIN, attempt_from_wire, attempt_to_wire, evidence_to_wire, grant_from_wire,
-    raw_evidence_to_wire, report_to_wire,
+    ConvertError, PROTOCOL_MAX, PROTOCOL_MIN, attempt_from_wire, attempt_to_wire, death_to_wire, evidence_to_wire,
+    grant_from_wire, raw_evidence_to_wire, report_to_wire,
 };
 
 use crate::VERSION;
@@ -25,6 +26,8 @@ pub(crate) struct Introduction {
     pub profile: Profile,
     pub raw_evidence: Option<RawEvidence>,
     pub boots: Boots,
+    /// How the process before died, where it lost attempts.
+    pub death: Option<Death>,
 }
 
 /// This boot of the device and the one of the process of this agent before; empty when not known.
@@ -40,7 +43,7 @@ pub(crate) fn to_wire(
     introduce: impl FnOnce() -> Introduction,
 ) -> Result<v1::AgentMessage, serde_json::Error> {
     let message = match message {
-        ToServer::Hello { held, lost } => agent_message::Message::Hello(hello(held, lost, introduce())?),
+        ToServer::Hello { held, lost } => agent_message::Message::Hello(Box::new(hello(held, lost, introduce())?)),
         ToServer::Heartbeat => agent_message::Message::Heartbeat(v1::Heartbeat {}),
         ToServer::Accepted(attempt) => {
             agent_message::Message::Accepted(v1::AssignmentAccepted { attempt: Some(attempt_to_wire(attempt)) })
@@ -72,10 +75,15 @@ fn hello(
     lost: Vec<AttemptRef>,
     introduction: Introduction,
 ) -> Result<v1::Hello, serde_json::Error> {
-    let Introduction { evidence, profile, raw_evidence, boots } = introduction;
+    let Introduction { evidence, profile, raw_evidence, boots, death } = introduction;
     // An agent that cannot bring it is still one that works.
     let raw_evidence = raw_evidence.map(|raw| raw_evidence_to_wire(&raw)).transpose().unwrap_or_else(|error| {
         tracing::error!(%error, "the server is not told what the profile was read from");
+        None
+    });
+    let death = death.filter(|_| !lost.is_empty()).map(|death| death_to_wire(&death)).transpose();
+    let death = death.unwrap_or_else(|error| {
+        tracing::error!(%error, "the server is not told how the agent before this one died");
         None
     });
     let held = held.into_iter().map(|HeldAttempt { attempt, ended, stage }| v1::HeldAttempt {
@@ -94,6 +102,7 @@ fn hello(
         raw_evidence: raw_evidence.unwrap_or_default().into(),
         boot_id: boots.now,
         boot_before: boots.before,
+        death: death.unwrap_or_default().into(),
     })
 }
 

@@ -31,6 +31,7 @@ struct Case {
     stage: Option<Stage>,
     accelerator: Option<Accelerator>,
     exit: Option<Exit>,
+    pid: Option<u32>,
     /// Whom it must blame.
     blame: Option<Blame>,
     boot_before: Option<String>,
@@ -54,6 +55,7 @@ impl Case {
             stage: self.stage,
             accelerator: self.accelerator,
             exit: self.exit,
+            pid: self.pid,
             message: &self.message,
             output: &self.output,
             system: &self.system,

@@ -6,6 +6,7 @@ use std::io::Read as _;
 use prost::Message as _;
 use seatrial_core::dataset::package::MAX_EXAMPLES;
 use seatrial_core::device::Evidence;
+use seatrial_core::failure::{Death, MAX_DEATH_OUTPUT, MAX_DEATH_SYSTEM};
 use seatrial_core::ids::JobId;
 use seatrial_core::job::{AttemptRef, Grant};
 use seatrial_core::profile::RawEvidence;
@@ -24,6 +25,8 @@ pub const MAX_BLOCK_VALUES: u32 = 5 * MAX_EXAMPLES;
 pub const MAX_EVIDENCE: usize = 256;
 /// Raw evidence of a device is no larger, in bytes of JSON.
 pub const MAX_RAW_EVIDENCE: usize = 2 << 20;
+/// JSON of how an agent died: each byte of its texts may take six.
+pub const MAX_DEATH: usize = 6 * (MAX_DEATH_OUTPUT + MAX_DEATH_SYSTEM) + 4096;
 
 /// zstd level of the document: higher ones save nothing on a few kilobytes of JSON.
 const LEVEL: i32 = 3;
@@ -129,6 +132,27 @@ pub fn raw_evidence_from_wire(wire: &[u8]) -> Result<Option<RawEvidence>, Conver
 }
 
 const RAW_EVIDENCE: &str = "raw evidence";
+
+pub fn death_to_wire(death: &Death) -> Result<Vec<u8>, ConvertError> {
+    let json = serde_json::to_vec(death).map_err(|error| invalid(DEATH)(error.to_string()))?;
+    at_most("how an agent died, in bytes", json.len(), MAX_DEATH)?;
+    zstd::bulk::compress(&json, LEVEL).map_err(|error| invalid(DEATH)(error.to_string()))
+}
+
+/// `None` of an agent that tells nothing.
+pub fn death_from_wire(wire: &[u8]) -> Result<Option<Death>, ConvertError> {
+    if wire.is_empty() {
+        return Ok(None);
+    }
+    let json = decompress(wire, MAX_DEATH).map_err(|error| invalid(DEATH)(error.to_string()))?;
+    at_most("how an agent died, in bytes", json.len(), MAX_DEATH)?;
+    let death: Death = serde_json::from_slice(&json).map_err(|error| invalid(DEATH)(error.to_string()))?;
+    at_most("the log of an agent that died, in bytes", death.output.len(), MAX_DEATH_OUTPUT)?;
+    at_most("logs of the system around an agent's death, in bytes", death.system.len(), MAX_DEATH_SYSTEM)?;
+    Ok(Some(death))
+}
+
+const DEATH: &str = "how an agent died";
 
 // --- reports ---
 

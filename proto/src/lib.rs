@@ -15,9 +15,9 @@ mod convert;
 mod seen;
 
 pub use convert::{
-    ConvertError, MAX_BLOCK_VALUES, MAX_BLOCKS, MAX_DOCUMENT, MAX_EVIDENCE, MAX_RAW_EVIDENCE, attempt_from_wire,
-    attempt_to_wire, evidence_from_wire, evidence_to_wire, grant_from_wire, grant_to_wire, raw_evidence_from_wire,
-    raw_evidence_to_wire, report_from_wire, report_to_wire,
+    ConvertError, MAX_BLOCK_VALUES, MAX_BLOCKS, MAX_DEATH, MAX_DOCUMENT, MAX_EVIDENCE, MAX_RAW_EVIDENCE,
+    attempt_from_wire, attempt_to_wire, death_from_wire, death_to_wire, evidence_from_wire, evidence_to_wire,
+    grant_from_wire, grant_to_wire, raw_evidence_from_wire, raw_evidence_to_wire, report_from_wire, report_to_wire,
 };
 
 pub use seen::{MAX_SEEN, seen_from_wire, seen_to_wire};

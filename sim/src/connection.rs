@@ -110,6 +110,7 @@ impl Identity {
             boot_id: String::new(),
             boot_before: String::new(),
             raw_evidence: bytes::Bytes::new(),
+            death: bytes::Bytes::new(),
         })
     }
 }
@@ -134,7 +135,7 @@ impl Connection {
 
     /// Shakes hands with a first message of the caller's choice.
     pub async fn open_with(channel: Channel, identity: &Identity, hello: v1::Hello) -> Result<Self, SimError> {
-        let (outbox, mut inbox) = Self::begin(channel, identity, Message::Hello(hello)).await?;
+        let (outbox, mut inbox) = Self::begin(channel, identity, Message::Hello(Box::new(hello))).await?;
         match inbox.message().await?.and_then(|message| message.message) {
             Some(Word::Welcome(welcome)) => Ok(Self { outbox, inbox, welcome }),
             other => Err(SimError::NoWelcome(format!("{other:?}"))),

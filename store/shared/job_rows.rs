@@ -219,7 +219,7 @@ pub(crate) async fn attempts(pool: &Pool, job: JobId) -> Result<Vec<AttemptRow>,
     let mut stages = stages(pool, job).await?;
     let found = query!(
         "SELECT attempt, device_id, granted_at, lease_until, ended_at, outcome, outcome_code, failed_stage, message, failure,
-                invalid
+                death, invalid
          FROM attempts WHERE job_id = $1 ORDER BY attempt",
         job.to_string(),
     )
@@ -236,6 +236,7 @@ pub(crate) async fn attempts(pool: &Pool, job: JobId) -> Result<Vec<AttemptRow>,
             failed_stage: row.failed_stage.map(|stage| word(&stage, "stage")).transpose()?,
             message: row.message,
             failure: quarantines::read(row.failure)?,
+            death: quarantines::read_death(row.death)?,
             invalid: parse(&row.invalid, "reasons")?,
             stages: stages.remove(&row.attempt).unwrap_or_default(),
         })

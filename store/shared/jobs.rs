@@ -182,6 +182,7 @@ pub(crate) struct Release {
     message: Option<String>,
     failure: Option<String>,
     failure_rules: u32,
+    death: Option<String>,
     invalid: String,
     algorithm: Option<String>,
     environment: Option<Digest>,
@@ -219,6 +220,7 @@ impl Release {
             message: None,
             failure: None,
             failure_rules: 0,
+            death: None,
             invalid: "[]".to_owned(),
             algorithm: None,
             environment: None,
@@ -226,15 +228,16 @@ impl Release {
     }
 
     fn given_back(attempt: AttemptRef, give_back: &GiveBack) -> Result<Self, Fault> {
-        let GiveBack { outcome, message, failure, next, agent_death, now } = give_back;
+        let GiveBack { outcome, message, failure, death, quarantine: _, next, verdict, agent_death, now } = give_back;
         let message = Some(clean(message).into_owned());
         let (failure, failure_rules) = quarantines::stored(failure.as_ref())?;
         Ok(Self {
             message,
             failure,
             failure_rules,
+            death: death.as_ref().map(|death| document(death, "how an agent died")).transpose()?,
             agent_death: *agent_death,
-            ..Self::new(attempt, *outcome, outcome.verdict(0), *next, *now)
+            ..Self::new(attempt, *outcome, *verdict, *next, *now)
         })
     }
 
@@ -282,7 +285,8 @@ impl Prepared {
     pub(crate) fn new(completion: &Completion) -> Result<Self, Fault> {
         let evidence = Evidence::of(completion)?;
         let release = Release::completed(completion, evidence.environment())?;
-        Ok(Self { release, evidence, quarantine: quarantines::prepared(completion)? })
+        let quarantine = quarantines::prepared(completion.attempt, completion.quarantine.as_ref())?;
+        Ok(Self { release, evidence, quarantine })
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -319,6 +323,7 @@ pub(crate) async fn give_back(tx: &mut Connection, attempt: AttemptRef, give_bac
     let held = !release_jobs(tx, &[&release]).await?.is_empty();
     if held {
         end_attempts(tx, &[&release]).await?;
+        quarantines::add(tx, &[&quarantines::prepared(attempt, give_back.quarantine.as_ref())?]).await?;
     }
     Ok(held)
 }
@@ -396,14 +401,15 @@ async fn end_attempts(tx: &mut Connection, releases: &[&Release]) -> Result<(), 
         "UPDATE attempts
          SET ended_at = ending.ended_at, outcome = ending.outcome, outcome_code = ending.code,
              failed_stage = ending.failed_stage, message = ending.message, failure = ending.failure,
-             failure_rules = ending.failure_rules, invalid = ending.invalid, agent_death = ending.agent_death,
-             algorithm = ending.algorithm, environment_digest = ending.environment
+             failure_rules = ending.failure_rules, death = ending.death, invalid = ending.invalid,
+             agent_death = ending.agent_death, algorithm = ending.algorithm, environment_digest = ending.environment
          FROM (
              SELECT entry.value ->> 'job' AS job, CAST(entry.value ->> 'attempt' AS BIGINT) AS attempt,
                     CAST(entry.value ->> 'now' AS BIGINT) AS ended_at, entry.value ->> 'outcome' AS outcome,
                     CAST(entry.value ->> 'code' AS BIGINT) AS code, entry.value ->> 'failed_stage' AS failed_stage,
                     entry.value ->> 'message' AS message, entry.value ->> 'failure' AS failure,
-                    CAST(entry.value ->> 'failure_rules' AS BIGINT) AS failure_rules, entry.value ->> 'invalid' AS invalid,
+                    CAST(entry.value ->> 'failure_rules' AS BIGINT) AS failure_rules, entry.value ->> 'death' AS death,
+                    entry.value ->> 'invalid' AS invalid,
                     CAST(entry.value ->> 'agent_death' AS BOOLEAN) AS agent_death,
                     entry.value ->> 'algorithm' AS algorithm, unhex(entry.value ->> 'environment') AS environment
              FROM json_each(CAST($1 AS TEXT)) AS entry

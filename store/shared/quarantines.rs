@@ -1,12 +1,12 @@
 //! Failures as rules judge them, and quarantines of what fails together.
 
 use serde::Serialize;
-use sqlx::query;
+use sqlx::{query, query_scalar};
 
-use seatrial_core::failure::{Failure, TripleVersions};
+use seatrial_core::failure::{Death, Failure, TripleVersions};
 use seatrial_core::ids::{DeviceId, JobId, PrincipalId, ProjectId, QuarantineId};
 use seatrial_core::job::AttemptRef;
-use seatrial_core::store::{Completion, NewQuarantine, QuarantineRow, Unjudged};
+use seatrial_core::store::{NewQuarantine, QuarantineRow, Suspect, Unjudged};
 use seatrial_core::time::Timestamp;
 
 use super::fault::Fault;
@@ -25,10 +25,15 @@ pub(crate) fn read(text: Option<String>) -> Result<Option<Failure>, Fault> {
     text.map(|text| parse(&text, "failure")).transpose()
 }
 
+/// How an agent died, as its column has it.
+pub(crate) fn read_death(text: Option<String>) -> Result<Option<Death>, Fault> {
+    text.map(|text| parse(&text, "how an agent died")).transpose()
+}
+
 pub(crate) async fn unjudged(pool: &Pool, rules: u32, limit: u32) -> Result<Vec<Unjudged>, Fault> {
     let found = query!(
         r#"SELECT attempts.job_id, attempts.attempt, attempts.outcome AS "outcome!: String", attempts.outcome_code,
-                  attempts.failed_stage, attempts.message, jobs.backend
+                  attempts.failed_stage, attempts.message, attempts.death, jobs.backend
            FROM attempts JOIN jobs ON jobs.id = attempts.job_id
            WHERE attempts.failure_rules < $1 AND attempts.outcome IS NOT NULL
              AND attempts.outcome NOT IN ('ok', 'cancelled')
@@ -46,6 +51,7 @@ pub(crate) async fn unjudged(pool: &Pool, rules: u32, limit: u32) -> Result<Vec<
             failed_stage: row.failed_stage.map(|stage| word(&stage, "stage")).transpose()?,
             message: row.message,
             backend: row.backend,
+            death: read_death(row.death)?,
         })
     });
     read.collect()
@@ -97,9 +103,9 @@ struct QuarantineRecord<'a> {
 }
 
 /// The quarantine that goes with a result, ready to be written.
-pub(crate) fn prepared(completion: &Completion) -> Result<Rows, Fault> {
-    let AttemptRef { job, attempt } = completion.attempt;
-    Rows::of(completion.quarantine.iter().map(|NewQuarantine { id, device, versions, created_at }| {
+pub(crate) fn prepared(attempt: AttemptRef, quarantine: Option<&NewQuarantine>) -> Result<Rows, Fault> {
+    let AttemptRef { job, attempt } = attempt;
+    Rows::of(quarantine.into_iter().map(|NewQuarantine { id, device, versions, created_at }| {
         let TripleVersions { runtime, build } = versions;
         let (runtime, build) = (clean(runtime), clean(build));
         QuarantineRecord { id: *id, job, attempt, device: *device, runtime, build, created_at: *created_at }
@@ -124,6 +130,63 @@ pub(crate) async fn add(tx: &mut Connection, new: &[&Rows]) -> Result<(), Fault>
     .execute(&mut *tx)
     .await?;
     Ok(())
+}
+
+pub(crate) async fn suspects(pool: &Pool, device: DeviceId, limit: u32) -> Result<Vec<Suspect>, Fault> {
+    let found = query!(
+        r#"SELECT jobs.id, jobs.run_id, jobs.spec, quarantines.id AS quarantine, quarantines.runtime, quarantines.build,
+                  attempts.failure
+           FROM quarantines
+           JOIN jobs ON jobs.device_id = quarantines.device_id AND jobs.variant_id = quarantines.variant_id
+               AND jobs.backend = quarantines.backend AND jobs.state = 'queued'
+           JOIN attempts ON attempts.job_id = quarantines.job_id AND attempts.attempt = quarantines.attempt
+           WHERE quarantines.device_id = $1 AND quarantines.lifted_at IS NULL
+           ORDER BY jobs.created_at, jobs.id, quarantines.id LIMIT $2"#,
+        device.to_string(),
+        i64::from(limit),
+    )
+    .fetch_all(pool)
+    .await?;
+    let read = found.into_iter().map(|row| {
+        Ok(Suspect {
+            job: word(&row.id, "job id")?,
+            run: word(&row.run_id, "run id")?,
+            spec: row.spec,
+            quarantine: word(&row.quarantine, "quarantine id")?,
+            versions: TripleVersions { runtime: row.runtime, build: row.build },
+            failure: read(row.failure)?,
+        })
+    });
+    read.collect()
+}
+
+#[derive(Serialize)]
+struct AsideRecord<'a> {
+    job: JobId,
+    reason: std::borrow::Cow<'a, str>,
+}
+
+pub(crate) async fn set_aside(
+    tx: &mut Connection,
+    jobs: &[(JobId, String)],
+    now: Timestamp,
+) -> Result<Vec<JobId>, Fault> {
+    let records: Vec<AsideRecord<'_>> =
+        jobs.iter().map(|(job, reason)| AsideRecord { job: *job, reason: clean(reason) }).collect();
+    let ended = query_scalar!(
+        r#"UPDATE jobs SET state = 'quarantined', reason = aside.reason, finished_at = $2
+           FROM (
+               SELECT entry.value ->> 'job' AS job, entry.value ->> 'reason' AS reason
+               FROM json_each(CAST($1 AS TEXT)) AS entry
+           ) AS aside
+           WHERE jobs.id = aside.job AND jobs.state = 'queued'
+           RETURNING id AS "id!: String""#,
+        rows(&records)?,
+        now.as_micros(),
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    ended.iter().map(|id| word(id, "job id")).collect()
 }
 
 pub(crate) async fn all(

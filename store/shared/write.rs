@@ -16,7 +16,7 @@ use seatrial_core::stage::Stage;
 use seatrial_core::store::{
     Accepted, AgentBuildRow, AuditRow, Bootstrap, BootstrapSeed, Claim, Completion, DeviceRow, GiveBack, JobOrigin,
     NewAgentBuild, NewDatasetVersion, NewEnrolment, NewModelVersion, NewReservation, NewRun, NewRuntimePackage,
-    NewToken, OpenJob, ReservationRow, Result, RunRow, ServiceChange, ServiceRow, Store, TokenRow, Unjudged,
+    NewToken, OpenJob, ReservationRow, Result, RunRow, ServiceChange, ServiceRow, Store, Suspect, TokenRow, Unjudged,
 };
 use seatrial_core::time::Timestamp;
 
@@ -333,6 +333,21 @@ impl Store for Database {
         self.writer
             .write(doing, (attempt, give_back.clone()), |(attempt, give_back), tx| {
                 Box::pin(jobs::give_back(tx, *attempt, give_back))
+            })
+            .await
+    }
+
+    async fn suspects(&self, device: DeviceId, limit: u32) -> Result<Vec<Suspect>> {
+        quarantines::suspects(&self.read, device, limit).await.doing("looking for jobs of what is quarantined")
+    }
+
+    async fn set_aside(&self, jobs: &[(JobId, String)], now: Timestamp) -> Result<Vec<JobId>> {
+        if jobs.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.writer
+            .write("setting jobs aside", (jobs.to_vec(), now), |(jobs, now), tx| {
+                Box::pin(quarantines::set_aside(tx, jobs, *now))
             })
             .await
     }

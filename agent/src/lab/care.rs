@@ -273,6 +273,7 @@ impl Care {
         let script = [
             scripts::note(self.folder(), port, &program, path),
             enrolment.map_or_else(String::new, |token| format!("export SEATRIAL_ENROL={}", quote(&token))),
+            scripts::earlier(self.folder(), life.state),
             format!("( {} ) || echo asleep", scripts::keep_awake(self.folder())),
             self.group().start_script(&program, LIMIT, &scripts::restore_awake(self.folder())),
         ];

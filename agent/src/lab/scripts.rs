@@ -1,6 +1,6 @@
 //! What is run in a phone's shell: these texts and no others, with the phone's folder and words of this process in them.
 
-use seatrial_adb::quote;
+use seatrial_adb::{LifeState, quote};
 
 /// By which every lab host finds the agent of a phone.
 pub(super) const NAME: &str = "agent";
@@ -39,6 +39,16 @@ pub(super) fn note(folder: &str, port: u16, program: &str, keep: &str) -> String
         program = quote(program),
         keep = quote(keep),
     )
+}
+
+/// Tells the agent that is begun what is known of the one before: its exit status, and where its log is by then.
+pub(super) fn earlier(folder: &str, state: LifeState) -> String {
+    let log = quote(&format!("{folder}/{NAME}.log.1"));
+    match state {
+        LifeState::Ended(Some(status)) => format!("export SEATRIAL_EARLIER_EXIT={status} SEATRIAL_EARLIER_LOG={log}"),
+        LifeState::Ended(None) => format!("export SEATRIAL_EARLIER_LOG={log}"),
+        LifeState::Alive => String::new(),
+    }
 }
 
 /// Keeps the screen on while there is power, once, with what was set before; nothing where there is no such setting.

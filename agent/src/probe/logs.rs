@@ -30,6 +30,17 @@ pub(super) fn of_the_last(files: &Files, age: Duration) -> String {
     parts.map(|(name, text)| format!("--- {name} ---\n{}\n", tail(&text))).collect::<Vec<_>>().concat()
 }
 
+/// Why the device has started, as it says itself; empty where it does not.
+pub(super) fn boot_reason(files: &Files) -> String {
+    let reasons = ["sys.boot.reason", "ro.boot.bootreason"].into_iter().filter_map(|name| {
+        let reason = read(files, &["getprop", name])?;
+        let reason = reason.trim();
+        (!reason.is_empty()).then(|| format!("[{name}]: [{reason}]\n"))
+    });
+    let reasons: String = reasons.collect();
+    if reasons.is_empty() { reasons } else { format!("--- boot ---\n{reasons}") }
+}
+
 fn read(files: &Files, words: &[&str]) -> Option<String> {
     match run(files.root(), words, WITHIN) {
         (text, Ending::Whole) => Some(text),

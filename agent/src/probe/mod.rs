@@ -157,6 +157,11 @@ impl Probe {
         logs::of_the_last(&self.files, age)
     }
 
+    /// Why the device has started, as it says itself; empty where it does not.
+    pub fn boot_reason(&self) -> String {
+        logs::boot_reason(&self.files)
+    }
+
     /// Sensors that can be read now.
     pub fn sensors(&self) -> Vec<SensorReading> {
         self.all_sensors().into_iter().filter(|reading| reading.value.present().is_some()).collect()

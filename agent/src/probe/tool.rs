@@ -63,13 +63,13 @@ pub(crate) fn run(root: &Path, words: &[impl AsRef<OsStr>], within: Duration) ->
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
 
     /// A program of the device whose files are under a root.
-    pub(in crate::probe) fn tool(root: &Path, name: &str, body: &str) {
+    pub(crate) fn tool(root: &Path, name: &str, body: &str) {
         let folder = root.join("system/bin");
         std::fs::create_dir_all(&folder).unwrap();
         let path = folder.join(name);

@@ -62,7 +62,7 @@ impl AgentService for Service {
             return Err(Status::invalid_argument("expected a hello"));
         };
         let (to_agent, stream) = mpsc::channel(16);
-        let session = Session { hello, authorization, from_agent, to_agent };
+        let session = Session { hello: *hello, authorization, from_agent, to_agent };
         self.sessions.send(session).await.map_err(|_| Status::unavailable("the test is over"))?;
         Ok(Response::new(ReceiverStream::new(stream)))
     }

@@ -4,6 +4,9 @@ use super::rules::{Pattern, Rule};
 use super::{Class, Evidence, Failure, MAX_LINE, MAX_TEXT, Rules, Seen, Source};
 use crate::outcome::Outcome;
 
+/// By which a line of the system's log names a process of ours.
+const OURS: [&str; 2] = ["seatrial", "/data/local/tmp/"];
+
 /// The class of a failed attempt by these rules: of the first rule whose every condition holds. `None` exactly for what
 /// has passed, or was cancelled: no text makes a pass of a failure.
 #[must_use]
@@ -48,6 +51,7 @@ impl Rule {
             our_kill,
             text,
             sources,
+            ours,
         } = self;
         let holds = (outcome.is_empty() || outcome.iter().any(|word| word == evidence.outcome.class()))
             && among(signal, evidence.signal())
@@ -62,7 +66,8 @@ impl Rule {
         let Some(Pattern(pattern)) = text else { return Some(Held { seen: None }) };
         let mut allowed = texts.iter().filter(|(source, _)| sources.is_empty() || sources.contains(source));
         allowed.find_map(|(source, text)| {
-            let found = pattern.find(text)?;
+            let speaks_of_it = |at: usize| !ours || names(line_around(text, at).0, evidence.pid);
+            let found = pattern.find_iter(text).find(|found| speaks_of_it(found.start()))?;
             Some(Held { seen: Some(Seen { source: *source, line: line_at(text, found.start()) }) })
         })
     }
@@ -87,11 +92,25 @@ fn tail(text: &str) -> &str {
     &text[text.ceil_char_boundary(text.len().saturating_sub(MAX_TEXT))..]
 }
 
-/// The line around this place; of a long one the part in which the place is.
-fn line_at(text: &str, at: usize) -> String {
+/// Whether a line of the system's log speaks of the process: by its number where that is known, else by words of ours.
+fn names(line: &str, pid: Option<u32>) -> bool {
+    let Some(pid) = pid.map(|pid| pid.to_string()) else { return OURS.iter().any(|word| line.contains(word)) };
+    line.match_indices(&pid).any(|(at, _)| {
+        let digit = |text: Option<char>| text.is_some_and(|sign| sign.is_ascii_digit());
+        !digit(line[..at].chars().next_back()) && !digit(line[at + pid.len()..].chars().next())
+    })
+}
+
+/// The line around this place, and where it begins.
+fn line_around(text: &str, at: usize) -> (&str, usize) {
     let start = text[..at].rfind('\n').map_or(0, |end| end + 1);
     let end = text[at..].find('\n').map_or(text.len(), |length| at + length);
-    let line = &text[start..end];
+    (&text[start..end], start)
+}
+
+/// The line around this place; of a long one the part in which the place is.
+fn line_at(text: &str, at: usize) -> String {
+    let (line, start) = line_around(text, at);
     let from = if line.len() > MAX_LINE { (at - start).saturating_sub(MAX_LINE / 4) } else { 0 };
     let from = line.floor_char_boundary(from);
     let to = line.floor_char_boundary((from + MAX_LINE).min(line.len()));

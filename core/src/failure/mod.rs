@@ -9,6 +9,7 @@
 //! [`Outcome::Cancelled`] have none.
 
 mod class;
+mod death;
 mod judge;
 mod rules;
 mod triple;
@@ -21,9 +22,10 @@ use crate::report::Report;
 use crate::stage::Stage;
 
 pub use class::{Blame, Class};
+pub use death::{Death, MAX_DEATH_OUTPUT, MAX_DEATH_SYSTEM, exit_of};
 pub use judge::classify;
 pub use rules::{Rules, RulesError};
-pub use triple::{Quarantines, TripleStanding, TripleVersions, build_of, runtime_of};
+pub use triple::{Quarantines, TripleStanding, TripleVersions, build_of, quarantined, runtime_of};
 
 /// Bytes of each text that rules look at: the last ones, since a process says at its end why it ends.
 pub const MAX_TEXT: usize = 64 << 10;
@@ -39,6 +41,8 @@ pub struct Evidence<'a> {
     pub accelerator: Option<Accelerator>,
     /// Of the process that ended last.
     pub exit: Option<Exit>,
+    /// Number of that process, where the system's logs may name it by it.
+    pub pid: Option<u32>,
     /// What the agent or the server says of the end, for a person.
     pub message: &'a str,
     /// The last lines of the process.
@@ -58,6 +62,7 @@ impl<'a> Evidence<'a> {
             stage: None,
             accelerator: None,
             exit: None,
+            pid: None,
             message,
             output: "",
             system: "",
@@ -80,6 +85,7 @@ impl<'a> Evidence<'a> {
             stage,
             accelerator,
             exit: report.processes.last().map(|process| process.exit),
+            pid: None,
             message: message.unwrap_or_default(),
             output: &report.log,
             system: &report.system_log,
@@ -147,6 +153,13 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// Whether an agent that died of it counts among those that the job may cost: not where somebody else is known to have
+    /// ended it.
+    #[must_use]
+    pub const fn counts_against_job(&self) -> bool {
+        !matches!(self.class, Class::KilledByRom | Class::LinkLost)
+    }
+
     /// What follows from the class, before anything is known of earlier attempts.
     #[must_use]
     pub const fn verdict(&self) -> Verdict {

@@ -64,6 +64,9 @@ pub(super) struct Rule {
     /// Where the text may stand; anywhere when empty.
     #[serde(default, rename = "in")]
     pub sources: Vec<Source>,
+    /// The line with the text speaks of the process that ended.
+    #[serde(default)]
+    pub ours: bool,
 }
 
 impl Rule {
@@ -116,6 +119,9 @@ impl Rules {
         }
         for (index, rule) in rules.iter().enumerate() {
             let class = rule.class;
+            if rule.ours && rule.text.is_none() {
+                return Err(RulesError(format!("rule {index} ({class}) looks for a line of ours and names no text")));
+            }
             if !rule.has_condition() {
                 return Err(RulesError(format!("rule {index} ({class}) names no condition and would take everything")));
             }

@@ -5,9 +5,10 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::Failure;
 use crate::backend::Backend;
 use crate::device::Profile;
-use crate::ids::{DeviceId, VariantId};
+use crate::ids::{DeviceId, QuarantineId, VariantId};
 use crate::reading::Reading;
 use crate::reason::{Code, Reason};
 use crate::runtimes::RuntimePackage;
@@ -90,6 +91,13 @@ impl TripleStanding {
     }
 }
 
+/// Why a job of what is quarantined does not run. `failure` is that of the attempt that decided.
+#[must_use]
+pub fn quarantined(failure: Option<&Failure>, id: QuarantineId) -> Reason {
+    let class = failure.map_or("unknown", |failure| failure.class.as_str());
+    Reason::new(Code::TripleQuarantined, &[("class", &class), ("id", &id.short())])
+}
+
 /// Quarantines by what they are about, for an expansion that asks for each of its cells.
 #[derive(Debug, Default)]
 pub struct Quarantines<'q> {
@@ -116,7 +124,6 @@ impl<'q> Quarantines<'q> {
         let rows = self.by_triple.get(&triple)?;
         let (backend, versions) = (backend.to_string(), versions());
         let row = rows.iter().find(|row| row.backend == backend && row.versions == versions)?;
-        let class = row.failure.as_ref().map_or("unknown", |failure| failure.class.as_str());
-        Some(Reason::new(Code::TripleQuarantined, &[("class", &class), ("id", &row.id.short())]))
+        Some(quarantined(row.failure.as_ref(), row.id))
     }
 }

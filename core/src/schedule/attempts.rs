@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::job::{Lease, Phase, Wait};
-use super::{CANCEL_WITHIN, CloseReason, Effect, Schedule, Timer};
+use super::{CANCEL_WITHIN, CloseReason, Effect, Killed, Schedule, Timer};
 use crate::ids::{DeviceId, JobId, SessionId};
 use crate::job::{AttemptRef, Grant, ONLINE_GRANT};
 use crate::outcome::{Outcome, Verdict};
@@ -13,6 +13,18 @@ use crate::store::{Accepted, JobNext};
 
 /// A grant that the stream renews is given again once this much of it is gone.
 const RENEW_AFTER: Duration = Duration::from_secs(4);
+/// Of an attempt that was lost, and not with its agent's life.
+pub(super) const ALIVE: Killed = Killed { verdict: Outcome::DeviceLost.verdict(0), counts: false };
+
+/// How an attempt ends of which there is no result.
+struct Ending {
+    outcome: Outcome,
+    message: String,
+    next: JobNext,
+    verdict: Verdict,
+    agent_death: bool,
+    again: bool,
+}
 
 impl Schedule {
     // --- the beginning ---
@@ -181,8 +193,8 @@ impl Schedule {
     fn take_result(&mut self, attempt: AttemptRef, device: DeviceId, outcome: Outcome, verdict: Verdict) {
         let Some(job) = self.jobs.get_mut(&attempt.job) else { return };
         let cancelled = self.runs.get(&job.run).is_some_and(super::Run::is_cancelled);
-        let again = job.crashes > 0 && verdict == Verdict::Repeat && !cancelled;
-        let next = job.after(outcome, verdict, cancelled);
+        let again = job.fails_again(verdict, cancelled);
+        let next = job.after(outcome, verdict, outcome == Outcome::AgentKilled, cancelled);
         job.phase = Phase::Storing { next };
         self.effects.push(Effect::Complete { attempt, device, next, again });
         if outcome == Outcome::AgentKilled {
@@ -190,7 +202,7 @@ impl Schedule {
         } else if let Some(device) = self.devices.get_mut(&device) {
             device.has_reported();
         }
-        self.release(attempt.job);
+        self.release_unless(again, attempt.job);
     }
 
     pub(super) fn malformed(&mut self, attempt: AttemptRef, device: DeviceId, reason: &str) {
@@ -206,6 +218,7 @@ impl Schedule {
     pub(super) fn stored(&mut self, attempt: AttemptRef, accepted: Accepted) {
         let Some(job) = self.jobs.get(&attempt.job).filter(|job| job.attempt == attempt.attempt) else { return };
         let Phase::Storing { next } = job.phase else { return };
+        self.release(attempt.job);
         match accepted {
             Accepted::Stored | Accepted::Duplicate => self.settle(attempt.job, next),
             Accepted::Stale | Accepted::Unknown => self.disagree(attempt.job),
@@ -215,6 +228,7 @@ impl Schedule {
     pub(super) fn gave_back(&mut self, attempt: AttemptRef, held: bool) {
         let Some(job) = self.jobs.get(&attempt.job).filter(|job| job.attempt == attempt.attempt) else { return };
         let Phase::GivingBack { next } = job.phase else { return };
+        self.release(attempt.job);
         if held {
             self.settle(attempt.job, next);
         } else {
@@ -256,7 +270,7 @@ impl Schedule {
             self.unaccepted(id, device);
         } else {
             let stage = lease.stage.map_or("before its first stage", Stage::as_str);
-            self.lose(id, Outcome::DeviceLost, format!("the lease ended without a result; last stage: {stage}"));
+            self.lose(id, Outcome::DeviceLost, format!("the lease ended without a result; last stage: {stage}"), ALIVE);
         }
     }
 
@@ -300,12 +314,16 @@ impl Schedule {
     }
 
     /// Ends an attempt that the device had begun and will not finish; counts against both.
-    pub(super) fn lose(&mut self, id: JobId, outcome: Outcome, message: String) {
-        let next = self.after(id, outcome);
-        let Some(device) = self.jobs.get(&id).map(|job| job.device) else { return };
+    pub(super) fn lose(&mut self, id: JobId, outcome: Outcome, message: String, killed: Killed) {
+        let Killed { verdict, counts } = killed;
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let cancelled = self.runs.get(&job.run).is_some_and(super::Run::is_cancelled);
+        let again = job.fails_again(verdict, cancelled);
+        let next = job.after(outcome, verdict, counts, cancelled);
+        let device = job.device;
         self.stop(id, &message);
         self.count_loss(device, id);
-        self.give_back(id, outcome, message, next);
+        self.end_without_result(id, Ending { outcome, message, next, verdict, agent_death: counts, again });
     }
 
     pub(super) fn end_cancelled(&mut self, id: JobId) {
@@ -314,12 +332,17 @@ impl Schedule {
     }
 
     pub(super) fn give_back(&mut self, id: JobId, outcome: Outcome, message: String, next: JobNext) {
+        let verdict = outcome.verdict(0);
+        self.end_without_result(id, Ending { outcome, message, next, verdict, agent_death: false, again: false });
+    }
+
+    fn end_without_result(&mut self, id: JobId, ending: Ending) {
+        let Ending { outcome, message, next, verdict, agent_death, again } = ending;
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.phase = Phase::GivingBack { next };
-        let attempt = AttemptRef { job: id, attempt: job.attempt };
-        let agent_death = outcome == Outcome::AgentKilled;
-        self.effects.push(Effect::GiveBack { attempt, outcome, message, next, agent_death });
-        self.release(id);
+        let (device, attempt) = (job.device, AttemptRef { job: id, attempt: job.attempt });
+        self.effects.push(Effect::GiveBack { attempt, device, outcome, message, next, verdict, agent_death, again });
+        self.release_unless(again, id);
     }
 
     fn stop(&mut self, id: JobId, reason: &str) {
@@ -333,7 +356,16 @@ impl Schedule {
     fn after(&mut self, id: JobId, outcome: Outcome) -> JobNext {
         let Some(job) = self.jobs.get_mut(&id) else { return JobNext::Done(outcome) };
         let cancelled = self.runs.get(&job.run).is_some_and(super::Run::is_cancelled);
-        job.after(outcome, outcome.verdict(0), cancelled)
+        job.after(outcome, outcome.verdict(0), false, cancelled)
+    }
+
+    /// Only once the store has answered, where what waits for the device may be set aside by that.
+    fn release_unless(&mut self, waits: bool, id: JobId) {
+        if waits {
+            self.set_timer(id);
+        } else {
+            self.release(id);
+        }
     }
 
     /// The device no longer has the job, and may take the next.

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::attempts::ALIVE;
 use super::job::{Phase, QueueKey};
-use super::{CloseReason, DELIVER_WITHIN, DEVICE_LOSS_LIMIT, Effect, Held, Schedule, Timer, UNSTARTED_LIMIT};
+use super::{CloseReason, DELIVER_WITHIN, DEVICE_LOSS_LIMIT, Effect, Held, Killed, Schedule, Timer, UNSTARTED_LIMIT};
 use crate::ids::{DeviceId, JobId, ReservationId, SessionId};
 use crate::job::{AttemptRef, Grant, ONLINE_GRANT};
 use crate::lab::standing::{Admits, Out};
@@ -150,6 +151,7 @@ impl Schedule {
         admits: Admits,
         held: &[Held],
         lost: &[AttemptRef],
+        killed: Killed,
     ) {
         let device = self.devices.entry(id).or_default();
         if let Some(old) = device.session.replace(session) {
@@ -166,7 +168,7 @@ impl Schedule {
         let welcome_at = self.effects.len(); // before everything that follows from it
         let mut grants = Vec::new();
         for job in device.holding.clone() {
-            if let Some(grant) = self.resume(job, held, lost) {
+            if let Some(grant) = self.resume(job, held, lost, killed) {
                 grants.push(grant);
             }
         }
@@ -177,7 +179,7 @@ impl Schedule {
     }
 
     /// Goes on with an attempt that the agent still has, or ends it.
-    fn resume(&mut self, id: JobId, held: &[Held], lost: &[AttemptRef]) -> Option<(AttemptRef, Grant)> {
+    fn resume(&mut self, id: JobId, held: &[Held], lost: &[AttemptRef], killed: Killed) -> Option<(AttemptRef, Grant)> {
         let now = self.now;
         let job = self.jobs.get_mut(&id)?;
         let attempt = AttemptRef { job: id, attempt: job.attempt };
@@ -196,7 +198,8 @@ impl Schedule {
             return Some((attempt, grant));
         }
         if lost.contains(&attempt) {
-            self.lose(id, Outcome::AgentKilled, "the agent was killed while it held the job".to_owned());
+            let message = "the agent was killed while it held the job".to_owned();
+            self.lose(id, Outcome::AgentKilled, message, killed);
         } else if lease.accept_by.is_some() {
             let message = Code::CameBackWithout.template().to_owned();
             if let Some(device) = self.jobs.get(&id).map(|job| job.device) {
@@ -204,7 +207,7 @@ impl Schedule {
             }
             self.give_back(id, Outcome::Cancelled, message, JobNext::Queued);
         } else {
-            self.lose(id, Outcome::DeviceLost, "the agent came back without the attempt".to_owned());
+            self.lose(id, Outcome::DeviceLost, "the agent came back without the attempt".to_owned(), ALIVE);
         }
         None
     }

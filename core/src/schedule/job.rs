@@ -141,9 +141,14 @@ impl Job {
         }
     }
 
+    /// Whether an attempt that ended so is one crash or hang more on the same device.
+    pub(super) fn fails_again(&self, verdict: Verdict, cancelled: bool) -> bool {
+        self.crashes > 0 && verdict == Verdict::Repeat && !cancelled
+    }
+
     /// What becomes of the job after an attempt that ended so. Counts what it costs.
-    pub(super) fn after(&mut self, outcome: Outcome, verdict: Verdict, cancelled: bool) -> JobNext {
-        if outcome == Outcome::AgentKilled {
+    pub(super) fn after(&mut self, outcome: Outcome, verdict: Verdict, agent_death: bool, cancelled: bool) -> JobNext {
+        if agent_death {
             self.agent_deaths += 1;
             if self.agent_deaths >= AGENT_DEATH_LIMIT {
                 return JobNext::Quarantined;

@@ -71,13 +71,14 @@ pub enum Input {
         wall: Timestamp,
     },
     /// An agent has opened a session. `admits` is what its handshake has read, some time ago: it counts for a device of
-    /// which nothing was heard. `lost` are attempts during which its earlier process was killed.
+    /// which nothing was heard. `lost` are attempts during which its earlier process was killed, as `killed` says.
     Attached {
         device: DeviceId,
         session: SessionId,
         admits: Admits,
         held: Vec<Held>,
         lost: Vec<AttemptRef>,
+        killed: Killed,
     },
     /// The session has ended, for whatever reason.
     Detached {
@@ -146,6 +147,10 @@ pub enum Input {
         attempt: AttemptRef,
         held: bool,
     },
+    /// The store has ended these jobs while they waited: what they are about was quarantined.
+    SetAside {
+        jobs: Vec<JobId>,
+    },
     /// Somebody wants the run to end.
     Cancel {
         run: RunId,
@@ -167,6 +172,21 @@ pub enum Input {
     Drain,
     /// Time has passed.
     Tick,
+}
+
+/// What follows for the attempts that an agent lost with its life, by what is known of its death.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Killed {
+    pub verdict: Verdict,
+    /// Whether it is one of the agents that a job may cost.
+    pub counts: bool,
+}
+
+impl Default for Killed {
+    /// Of a death of which nothing is known.
+    fn default() -> Self {
+        Self { verdict: Outcome::AgentKilled.verdict(0), counts: true }
+    }
 }
 
 /// An attempt that an agent says it has.
@@ -227,13 +247,17 @@ pub enum Effect {
         device: DeviceId,
         reason: String,
     },
-    /// Tell the store that the attempt has ended without a result.
+    /// Tell the store that the attempt has ended without a result. `verdict` is what it counts as, and `again` as in
+    /// [`Effect::Complete`].
     GiveBack {
         attempt: AttemptRef,
+        device: DeviceId,
         outcome: Outcome,
         message: String,
         next: JobNext,
+        verdict: Verdict,
         agent_death: bool,
+        again: bool,
     },
     /// Tell the store that the job ends as lost with its device, which has taken no work for as long as the job's run
     /// waits; `attempt` is the job's last.
@@ -243,7 +267,8 @@ pub enum Effect {
     },
     /// Ask the store to take the result that has arrived. For an attempt that the schedule does not know to hold its
     /// job the store alone can tell a duplicate from a stale one. `again` says that the job has crashed or hung once more
-    /// on the same device: device, backend and model are quarantined together.
+    /// on the same device: device, backend and model are quarantined together, and the device is given no other job until
+    /// the store has answered and what waits of the three has been set aside.
     Complete {
         attempt: AttemptRef,
         device: DeviceId,
@@ -341,8 +366,8 @@ impl Schedule {
         self.fire_timers(); // first, so that nothing is accepted in the name of a lease that has ended
         match input {
             Input::Open { jobs, wall } => self.open(jobs, wall),
-            Input::Attached { device, session, admits, held, lost } => {
-                self.attached(device, session, admits, &held, &lost);
+            Input::Attached { device, session, admits, held, lost, killed } => {
+                self.attached(device, session, admits, &held, &lost, killed);
             }
             Input::Detached { device, session } => self.detached(device, session),
             Input::Heard { device, session } => self.heard(device, session),
@@ -358,6 +383,7 @@ impl Schedule {
             Input::Malformed { attempt, device, reason } => self.malformed(attempt, device, &reason),
             Input::Stored { attempt, accepted } => self.stored(attempt, accepted),
             Input::GaveBack { attempt, held } => self.gave_back(attempt, held),
+            Input::SetAside { jobs } => self.set_aside(&jobs),
             Input::Cancel { run } => self.cancel(run),
             Input::RunCancelled { run } => self.run_cancelled(run),
             Input::CancelFailed { run } => self.cancel_failed(run),
@@ -457,6 +483,15 @@ impl Schedule {
             self.devices.entry(device).or_default().enqueue(reservation, key);
         }
         self.set_timer(id);
+    }
+
+    /// One that is being claimed meanwhile hears from the store that it may not.
+    fn set_aside(&mut self, jobs: &[JobId]) {
+        for &id in jobs {
+            if self.jobs.get(&id).is_some_and(|job| matches!(job.phase, Phase::Queued(_))) {
+                self.forget(id);
+            }
+        }
     }
 
     fn cancel(&mut self, run_id: RunId) {

@@ -51,6 +51,8 @@ enum Broken {
     GivingBack,
     /// A job is assigned without the device being free.
     OneAtATime,
+    /// What waits of a quarantined triple is left in its queue.
+    SettingAside,
 }
 
 #[derive(Debug, Clone)]
@@ -88,6 +90,7 @@ struct Agent {
     until: u64,
     spool: Vec<(AttemptRef, Outcome)>,
     lost: Vec<AttemptRef>,
+    killed: Killed,
     hears: VecDeque<Word>,
     says: VecDeque<Input>,
     admits: Admits,
@@ -108,8 +111,15 @@ struct World {
     runs: Vec<RunId>,
     /// By the server's clock, as an observer of the effects alone would see it.
     leases: BTreeMap<JobId, (u32, DeviceId, u64)>,
+    /// Device and model (which is all that there is of a triple here) that are quarantined.
+    quarantined: BTreeSet<(DeviceId, bool)>,
     fault: Option<String>,
     seen: BTreeSet<&'static str>,
+}
+
+/// Jobs are of two models.
+fn model_of(job: JobId) -> bool {
+    job.to_string().bytes().last().is_some_and(|byte| byte % 2 == 0)
 }
 
 const STAGES: [Stage; 4] = [Stage::Fetch, Stage::Load, Stage::Measure, Stage::Teardown];
@@ -128,6 +138,7 @@ impl World {
             until: 0,
             spool: Vec::new(),
             lost: Vec::new(),
+            killed: Killed::default(),
             hears: VecDeque::new(),
             says: VecDeque::new(),
             admits: Admits::Everybody,
@@ -145,6 +156,7 @@ impl World {
             pending: Vec::new(),
             runs: Vec::new(),
             leases: BTreeMap::new(),
+            quarantined: BTreeSet::new(),
             fault: None,
             seen: BTreeSet::new(),
         }
@@ -259,6 +271,9 @@ impl World {
                 if self.store[&attempt.job].open.cancelled {
                     self.fail(format!("{name} at {now}, though its run was cancelled"));
                 }
+                if self.quarantined.contains(&(*device, model_of(attempt.job))) {
+                    self.fail(format!("{name} at {now}, though what it is about is quarantined"));
+                }
                 let until = now + grant.length().as_nanos() as u64;
                 let clash = self
                     .leases
@@ -359,11 +374,14 @@ impl World {
                 });
                 self.step(if won.is_some() { Input::Claimed { attempt } } else { Input::ClaimLost { attempt } });
             }
-            Effect::Complete { attempt, device, next, again: _ } => self.complete(attempt, device, next),
-            Effect::GiveBack { attempt, outcome, next, agent_death, .. } => {
+            Effect::Complete { attempt, device, next, again } => self.complete(attempt, device, next, again),
+            Effect::GiveBack { attempt, next, verdict, agent_death, again, .. } => {
                 let holds = self.holds(attempt);
                 if holds {
-                    self.end_attempt(attempt, outcome, next, agent_death);
+                    self.end_attempt(attempt, verdict, next, agent_death);
+                    if again {
+                        self.quarantine(attempt.job);
+                    }
                 }
                 self.step(Input::GaveBack { attempt, held: holds });
             }
@@ -394,22 +412,43 @@ impl World {
         })
     }
 
-    fn complete(&mut self, attempt: AttemptRef, device: DeviceId, next: JobNext) {
+    /// Device and model are quarantined; what waits of them ends.
+    fn quarantine(&mut self, job: JobId) {
+        let device = self.store[&job].open.device;
+        self.quarantined.insert((device, model_of(job)));
+        if self.broken == Broken::SettingAside {
+            return;
+        }
+        let model = model_of(job);
+        let mut jobs = Vec::new();
+        for (&id, job) in &mut self.store {
+            if job.open.device == device && model_of(id) == model && job.state == State::Queued {
+                job.state = State::Ended;
+                jobs.push(id);
+            }
+        }
+        self.step(Input::SetAside { jobs });
+    }
+
+    fn complete(&mut self, attempt: AttemptRef, device: DeviceId, next: JobNext, again: bool) {
         let known = self.store.get(&attempt.job).is_some_and(|job| job.results.contains(&attempt.attempt));
         let accepted = if known && self.broken != Broken::Fencing {
             Accepted::Duplicate
         } else if self.holds(attempt) {
             let JobNext::Done(outcome) = next else {
-                return self.accept(attempt, device, Outcome::DeviceLost, next);
+                return self.accept(attempt, device, Verdict::Retry, next);
             };
-            return self.accept(attempt, device, outcome, next);
+            if again {
+                self.quarantine(attempt.job);
+            }
+            return self.accept(attempt, device, outcome.verdict(0), next);
         } else {
             Accepted::Stale
         };
         self.answer(attempt, device, accepted);
     }
 
-    fn accept(&mut self, attempt: AttemptRef, device: DeviceId, outcome: Outcome, next: JobNext) {
+    fn accept(&mut self, attempt: AttemptRef, device: DeviceId, verdict: Verdict, next: JobNext) {
         let job = self.store.get_mut(&attempt.job).expect("it holds the job");
         let (current, fresh) = (job.attempt, job.results.insert(attempt.attempt));
         if current != attempt.attempt {
@@ -418,7 +457,7 @@ impl World {
         if !fresh {
             self.fail(format!("the result of {attempt} was accepted twice"));
         }
-        self.end_attempt(attempt, outcome, next, false);
+        self.end_attempt(attempt, verdict, next, false);
         self.answer(attempt, device, Accepted::Stored);
     }
 
@@ -427,15 +466,17 @@ impl World {
         self.step(Input::Stored { attempt, accepted });
     }
 
-    fn end_attempt(&mut self, attempt: AttemptRef, outcome: Outcome, next: JobNext, agent_death: bool) {
+    fn end_attempt(&mut self, attempt: AttemptRef, verdict: Verdict, next: JobNext, agent_death: bool) {
         let job = self.store.get_mut(&attempt.job).expect("it holds the job");
+        let is_quarantined = self.quarantined.contains(&(job.open.device, model_of(attempt.job)));
+        let waits = next == JobNext::Queued && (self.broken == Broken::SettingAside || !is_quarantined);
         job.deaths += u32::from(agent_death);
-        match outcome.verdict(0) {
+        match verdict {
             Verdict::Retry => job.lost += 1,
             Verdict::Repeat => job.crashed += 1,
             Verdict::Done => {}
         }
-        job.state = if next == JobNext::Queued { State::Queued } else { State::Ended };
+        job.state = if waits { State::Queued } else { State::Ended };
         let spent = (job.lost, job.deaths);
         if spent.0 > 2 * RETRY_LIMIT + 2 || spent.1 > AGENT_DEATH_LIMIT {
             self.fail(format!("{attempt} goes on after {} losses and {} deaths", spent.0, spent.1));
@@ -452,7 +493,7 @@ impl World {
         let running = agent.running.map(|(attempt, _)| Held { attempt, ended: false });
         let held: Vec<Held> =
             agent.spool.iter().map(|&(attempt, _)| Held { attempt, ended: true }).chain(running).collect();
-        let lost = std::mem::take(&mut agent.lost);
+        let (lost, killed) = (std::mem::take(&mut agent.lost), agent.killed);
         let (device, admits) = (agent.device, agent.admits);
         let reports: Vec<Input> = agent
             .spool
@@ -460,7 +501,7 @@ impl World {
             .map(|&(attempt, outcome)| Input::Reported { attempt, device, outcome, verdict: outcome.verdict(0) })
             .collect();
         agent.says.extend(reports);
-        self.step(Input::Attached { device, session, admits, held, lost });
+        self.step(Input::Attached { device, session, admits, held, lost, killed });
     }
 
     fn disconnect(&mut self, index: usize) {
@@ -473,7 +514,14 @@ impl World {
     }
 
     fn kill(&mut self, index: usize) {
+        let deaths = [
+            Killed::default(),
+            Killed { verdict: Verdict::Retry, counts: false },
+            Killed { verdict: Verdict::Repeat, counts: true },
+        ];
+        let killed = deaths[self.random.below(deaths.len() as u64) as usize];
         let agent = &mut self.agents[index];
+        agent.killed = killed;
         agent.lost.extend(agent.running.take().map(|(attempt, _)| attempt));
         self.disconnect(index);
     }
@@ -544,8 +592,12 @@ impl World {
         let mut jobs = Vec::new();
         for _ in 0..=self.random.below(4) {
             let device = self.agents[self.random.below(self.agents.len() as u64) as usize].device;
+            let job = JobId::new(self.wall(), self.random.entropy());
+            if self.quarantined.contains(&(device, model_of(job))) {
+                continue; // a misfit
+            }
             let open = OpenJob {
-                job: JobId::new(self.wall(), self.random.entropy()),
+                job,
                 run,
                 device,
                 priority: self.random.below(3) as i32,
@@ -742,7 +794,7 @@ fn under_any_faults_no_job_has_two_leases_and_once_they_stop_every_job_ends() {
 
 #[test]
 fn the_oracle_notices_every_protection_that_is_taken_away() {
-    for broken in [Broken::Fencing, Broken::Clock, Broken::GivingBack, Broken::OneAtATime] {
+    for broken in [Broken::Fencing, Broken::Clock, Broken::GivingBack, Broken::OneAtATime, Broken::SettingAside] {
         let caught = (0..200).any(|seed| run(seed, 300, broken).0.is_some());
         assert!(caught, "nobody noticed in 200 histories that {broken:?} was taken away");
     }
@@ -776,7 +828,10 @@ fn ten_thousand_queued_jobs_on_a_thousand_devices_cost_little_each() {
     for &device in &devices {
         let session = SessionId::new(Timestamp::default(), random.entropy());
         let admits = Admits::Everybody;
-        claims.extend(schedule.step(now, Input::Attached { device, session, admits, held: vec![], lost: vec![] }));
+        claims.extend(schedule.step(
+            now,
+            Input::Attached { device, session, admits, held: vec![], lost: vec![], killed: Killed::default() },
+        ));
     }
     let mut ended = 0;
     while let Some(effect) = claims.pop() {

@@ -69,9 +69,13 @@ impl Bench {
     }
 
     fn attach_with(&mut self, n: u8, held: Vec<Held>, lost: Vec<AttemptRef>) -> Vec<Effect> {
+        self.attach_after(n, held, lost, Killed::default())
+    }
+
+    fn attach_after(&mut self, n: u8, held: Vec<Held>, lost: Vec<AttemptRef>, killed: Killed) -> Vec<Effect> {
         self.sessions += 1;
         let session = SessionId::new(Timestamp::default(), [self.sessions; 10]);
-        self.step(Input::Attached { device: device(n), session, admits: Admits::Everybody, held, lost })
+        self.step(Input::Attached { device: device(n), session, admits: Admits::Everybody, held, lost, killed })
     }
 
     fn attach(&mut self, n: u8) -> Vec<Effect> {
@@ -265,7 +269,8 @@ fn a_handshake_tells_the_state_of_a_device_of_which_none_was_heard() {
     bench.submit(&[open(1, 1)]);
     let session = SessionId::new(Timestamp::default(), [9; 10]);
     let admits = Admits::Nobody(Out::Maintenance);
-    let attached = Input::Attached { device: device(1), session, admits, held: vec![], lost: vec![] };
+    let killed = Killed::default();
+    let attached = Input::Attached { device: device(1), session, admits, held: vec![], lost: vec![], killed };
     assert_eq!(claims(&bench.step(attached)), []);
 }
 
@@ -412,6 +417,68 @@ fn a_job_that_killed_two_agents_is_quarantined_and_the_device_is_not() {
     assert!(!is_quarantined(&effects));
     let effects = bench.step(Input::GaveBack { attempt: try_of(1, 2), held: true });
     assert_eq!(effects, [Effect::RunEnded { run: a_run() }]);
+}
+
+#[test]
+fn an_agent_that_the_rom_has_killed_costs_its_job_a_try_and_is_not_counted_against_it() {
+    let mut bench = Bench::running();
+    let by_rom = Killed { verdict: Verdict::Retry, counts: false };
+    for n in 1..=RETRY_LIMIT {
+        let effects = bench.attach_after(1, vec![], vec![try_of(1, n)], by_rom);
+        assert_eq!(given_back(&effects), Some((Outcome::AgentKilled, JobNext::Queued, false)));
+        bench.step(Input::GaveBack { attempt: try_of(1, n), held: true });
+        bench.start(try_of(1, n + 1));
+    }
+    let effects = bench.attach_after(1, vec![], vec![try_of(1, RETRY_LIMIT + 1)], by_rom);
+    let next = JobNext::Done(Outcome::AgentKilled);
+    assert_eq!(given_back(&effects), Some((Outcome::AgentKilled, next, false)), "bounded like any infrastructure");
+}
+
+#[test]
+fn an_agent_that_dies_of_its_jobs_memory_twice_says_that_the_three_belong_in_quarantine() {
+    let again = |effects: &[Effect]| {
+        effects.iter().find_map(|effect| if let Effect::GiveBack { again, .. } = effect { Some(*again) } else { None })
+    };
+    let of_memory = Killed { verdict: Verdict::Repeat, counts: true };
+    let mut bench = Bench::running();
+    bench.submit(&[open(2, 1)]);
+    assert_eq!(again(&bench.attach_after(1, vec![], vec![try_of(1, 1)], of_memory)), Some(false));
+    bench.start(try_of(2, 1));
+    bench.step(Input::GaveBack { attempt: try_of(1, 1), held: true });
+    bench.report(try_of(2, 1), Outcome::Ok);
+    bench.start(try_of(1, 2));
+    let effects = bench.attach_after(1, vec![], vec![try_of(1, 2)], of_memory);
+    assert_eq!(again(&effects), Some(true));
+    assert_eq!(given_back(&effects), Some((Outcome::AgentKilled, JobNext::Quarantined, true)));
+}
+
+#[test]
+fn what_waits_of_a_quarantined_triple_never_starts_and_the_device_goes_on_with_the_rest() {
+    let mut bench = Bench::new();
+    bench.submit(&[OpenJob { crashes: 1, ..open(1, 1) }, open(2, 1), open(3, 1)]);
+    bench.attach(1);
+    bench.start(try_of(1, 1));
+    let effects = bench.report(try_of(1, 1), Outcome::CrashSignal(11));
+    assert!(matches!(effects[..], [Effect::Complete { again: true, .. }]), "nothing is claimed yet: {effects:?}");
+    assert_eq!(bench.step(Input::SetAside { jobs: vec![job(2), job(9)] }), []);
+    assert_eq!(claims(&bench.store(try_of(1, 1))), [try_of(3, 1)]);
+
+    let mut control = Bench::new();
+    control.submit(&[open(1, 1), open(2, 1)]);
+    control.attach(1);
+    control.start(try_of(1, 1));
+    let effects = control.report(try_of(1, 1), Outcome::CrashSignal(11));
+    assert_eq!(claims(&effects), [try_of(2, 1)], "the control: once may be an accident, and the device goes on");
+}
+
+#[test]
+fn a_job_that_is_set_aside_while_it_is_claimed_hears_it_from_the_store() {
+    let mut bench = Bench::new();
+    bench.submit(&[open(1, 1)]);
+    bench.attach(1);
+    assert_eq!(bench.step(Input::SetAside { jobs: vec![job(1)] }), []);
+    let effects = bench.step(Input::ClaimLost { attempt: try_of(1, 1) });
+    assert_eq!(effects, [Effect::ReadAgain, Effect::RunEnded { run: a_run() }]);
 }
 
 #[test]

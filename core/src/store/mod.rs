@@ -290,6 +290,10 @@ pub trait Store: Read {
         by: PrincipalId,
         now: Timestamp,
     ) -> Result<bool>;
+    /// Jobs of a device that wait and are of a device, backend and variant in quarantine: the oldest, at most so many.
+    async fn suspects(&self, device: DeviceId, limit: u32) -> Result<Vec<Suspect>>;
+    /// `queued → quarantined` for jobs that have not begun, each with its reason: those that were still queued.
+    async fn set_aside(&self, jobs: &[(JobId, String)], now: Timestamp) -> Result<Vec<JobId>>;
     /// `queued → done` as [`device_lost`](crate::outcome::Outcome::DeviceLost), for a job whose device does not come: if
     /// the job still waits after this attempt (0 before its first).
     async fn give_up(&self, after: AttemptRef, reason: &str, now: Timestamp) -> Result<bool>;

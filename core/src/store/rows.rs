@@ -9,7 +9,7 @@ use crate::dataset::scorer::Scorer;
 use crate::dataset::{Binding, Task};
 use crate::device::{DeviceState, Evidence, Labels, Profile};
 use crate::digest::Digest;
-use crate::failure::{Failure, TripleVersions};
+use crate::failure::{Death, Failure, TripleVersions};
 use crate::ids::{
     AuditId, BindingId, DatasetId, DatasetVersionId, DeviceId, EnrolmentId, JobId, ModelId, ModelVersionId,
     PrincipalId, ProjectId, QuarantineId, ReservationId, RunId, RuntimePackageId, SubmissionId, TokenId, TrackId,
@@ -19,7 +19,7 @@ use crate::job::{AttemptRef, JobSpec, JobState};
 use crate::lab::standing::Service;
 use crate::metric::Metric;
 use crate::model::{Format, Manifest, Precision, Signature, SignatureStanding};
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, Verdict};
 use crate::reason::Reason;
 use crate::report::{Report, StageRecord};
 use crate::role::Role;
@@ -605,6 +605,9 @@ pub struct AttemptRow {
     pub message: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+    /// How its agent died, where it cost one its life and something is known of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub death: Option<Death>,
     pub invalid: Vec<Reason>,
     pub stages: Vec<StageRecord>,
 }
@@ -684,8 +687,14 @@ pub struct GiveBack {
     pub message: String,
     /// Why it failed, where it did.
     pub failure: Option<Failure>,
+    /// Where its agent died: what is known of that.
+    pub death: Option<Death>,
+    /// Stored with it: device, backend and model have failed together twice.
+    pub quarantine: Option<NewQuarantine>,
     pub next: JobNext,
-    /// Whether it cost an agent its life.
+    /// What it counts as.
+    pub verdict: Verdict,
+    /// Whether it cost an agent its life, as one of those that a job may cost.
     pub agent_death: bool,
     pub now: Timestamp,
 }
@@ -699,6 +708,22 @@ pub struct Unjudged {
     pub message: Option<String>,
     /// As [`crate::backend::Backend`] displays.
     pub backend: String,
+    /// How its agent died, where something is known of that.
+    pub death: Option<Death>,
+}
+
+/// A job that waits, and a quarantine that was not lifted of its device, backend and variant. Whether it is about the
+/// versions that the job would have is to be judged.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Suspect {
+    pub job: JobId,
+    pub run: RunId,
+    /// As [`Read::job_spec`](super::Read::job_spec) gives it.
+    pub spec: String,
+    pub quarantine: QuarantineId,
+    pub versions: TripleVersions,
+    /// Of the attempt that decided.
+    pub failure: Option<Failure>,
 }
 
 /// A device, a backend and a model that fail together: no further job of them is made while all versions stay as they are.

@@ -4,19 +4,22 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use seatrial_core::device::{DeviceState, Evidence, Profile};
-use seatrial_core::ids::{DeviceId, JobId, SessionId};
+use seatrial_core::failure::Death;
+use seatrial_core::ids::{DeviceId, JobId, RunId, SessionId};
 use seatrial_core::job::AttemptRef;
 use seatrial_core::profile::{self, Rules};
 use seatrial_core::reason::Code;
 use seatrial_core::schedule::Held;
 use seatrial_core::store::{DeviceRow, ServiceRow, StoreError};
 use seatrial_proto::v1::{self, agent_message::Message};
-use seatrial_proto::{PROTOCOL_MAX, PROTOCOL_MIN, attempt_from_wire, evidence_from_wire, raw_evidence_from_wire};
+use seatrial_proto::{
+    PROTOCOL_MAX, PROTOCOL_MIN, attempt_from_wire, death_from_wire, evidence_from_wire, raw_evidence_from_wire,
+};
 use tonic::{Status, Streaming};
 
 use super::{Context, failed};
 use crate::auth::Caller;
-use crate::fleet::{Spec, contradict};
+use crate::fleet::{Spec, contradict, set_aside};
 use crate::system::entropy;
 
 /// Attempts that an agent may say it holds, and as many that it may say it lost.
@@ -34,8 +37,8 @@ pub(super) struct Hello {
     pub raw_evidence: Bytes,
     pub held: Vec<Held>,
     pub lost: Vec<AttemptRef>,
-    /// The boot of the process that lost them, and the one of now; empty when not known.
-    pub boots: (String, String),
+    /// What is known of the end of the process that lost them, and the boots of it and of now.
+    pub death: Death,
 }
 
 /// An agent that is known.
@@ -44,13 +47,15 @@ pub(super) struct Known {
     pub service: ServiceRow,
     pub session: SessionId,
     pub specs: Vec<(JobId, Arc<Spec>)>,
+    /// Jobs of it that waited and may not run any more.
+    pub set_aside: Vec<(RunId, JobId)>,
 }
 
 impl Hello {
     pub(super) async fn receive(inbound: &mut Streaming<v1::AgentMessage>) -> Result<Self, Status> {
         let first = inbound.message().await?.and_then(|message| message.message);
         match first {
-            Some(Message::Hello(hello)) => Self::read(hello),
+            Some(Message::Hello(hello)) => Self::read(*hello),
             Some(
                 Message::Heartbeat(_)
                 | Message::Vitals(_)
@@ -77,6 +82,7 @@ impl Hello {
             raw_evidence,
             boot_id,
             boot_before,
+            death,
         } = hello;
         let protocol = protocol_max.min(PROTOCOL_MAX);
         if protocol < protocol_min.max(PROTOCOL_MIN) {
@@ -102,6 +108,9 @@ impl Hello {
             let rules = Rules::shipped().map_err(|error| Status::internal(error.to_string()))?;
             profile::read_again(&mut profile, &raw, rules);
         }
+        let known_boot = |boot: String| Some(boot).filter(|boot| !boot.is_empty());
+        let told = death_from_wire(&death).map_err(|error| invalid(&error))?.unwrap_or_default();
+        let death = Death { boot_before: known_boot(boot_before), boot_after: known_boot(boot_id), ..told };
         let read_held = |held: v1::HeldAttempt| {
             let v1::HeldAttempt { attempt, ended, stage: _ } = held;
             attempt_from_wire(attempt).map(|attempt| Held { attempt, ended })
@@ -113,7 +122,7 @@ impl Hello {
             profile,
             raw_evidence,
             held: held.into_iter().map(read_held).collect::<Result<_, _>>().map_err(|error| invalid(&error))?,
-            boots: (boot_before, boot_id),
+            death,
             lost: lost
                 .into_iter()
                 .map(|attempt| attempt_from_wire(Some(attempt)))
@@ -157,7 +166,9 @@ impl Hello {
         }
         let service = context.store.device_service(row.id).await.map_err(failed)?;
         let specs = load_specs(context, &self.held).await.map_err(failed)?;
-        Ok(Known { row, service, session: SessionId::new(now, entropy()), specs })
+        // With the profile of now: a build may have come back that a quarantine is about.
+        let set_aside = set_aside(&*context.store, row.id, now).await.map_err(failed)?;
+        Ok(Known { row, service, session: SessionId::new(now, entropy()), specs, set_aside })
     }
 }
 

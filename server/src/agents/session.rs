@@ -84,7 +84,8 @@ async fn open(
         protocol: hello.protocol,
         held: hello.held,
         lost: hello.lost,
-        boots: hello.boots,
+        death: hello.death,
+        set_aside: known.set_aside,
         specs: known.specs,
     };
     context.fleet.attach(attach).await.map_err(|_| Status::unavailable("the server goes away"))?;

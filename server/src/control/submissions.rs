@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use seatrial_core::device::DeviceState;
 use seatrial_core::expand::{Catalog, Expansion, expand};
+use seatrial_core::failure::{Quarantines, TripleVersions};
 use seatrial_core::ids::{JobId, PrincipalId, ProjectId, ReservationId, RunId, SubmissionId};
 use seatrial_core::job::JobSpec;
+use seatrial_core::reason::Reason;
 use seatrial_core::store::{
     JobOrigin, JobRow, NewJob, NewMisfit, NewRun, OpenJob, RunRow, RunState, Store, StoreError,
 };
@@ -152,7 +154,7 @@ impl Submissions {
         Ok(Some(Submitted { run: run.id, number: run.number, jobs, misfits }))
     }
 
-    /// Stores a run that repeats one job: same specification, same device.
+    /// Stores a run that repeats one job: same specification, same device. What is quarantined is not repeated.
     pub async fn rerun(&self, submitter: Submitter, job: JobRow) -> Result<Submitted, Error> {
         let origin = self.store.job_origin(job.id).await?;
         let JobOrigin { spec, dataset, device_state, suite, suite_text, max_wait } =
@@ -161,10 +163,26 @@ impl Submissions {
             return Err(Error::new(Code::Conflict, format!("device {} is retired", job.device_name)));
         }
         let spec: JobSpec = serde_json::from_str(&spec).map_err(|_| lost_specification(&job))?;
+        if let Some(why) = self.quarantined(submitter.project, &job, &spec).await? {
+            let JobRow { short, model, version, variant, backend, device_name, .. } = &job;
+            let what = format!("{model} v{version} {variant} with {backend} on {device_name}");
+            return Err(Error::new(Code::Conflict, format!("job {short} is left out: {what} is quarantined: {why}")));
+        }
         let id = JobId::new(self.clock.now(), entropy());
         let jobs = vec![NewJob { id, device: job.device, variant: job.variant_id, dataset, spec }];
         let source = Source { suite, text: suite_text, submission: None, rerun_of: Some(job.id), max_wait };
         self.store_run(submitter, source, jobs, Vec::new()).await
+    }
+
+    /// Why a job is not repeated, if device, backend and model are quarantined together as they are now.
+    async fn quarantined(&self, project: ProjectId, job: &JobRow, spec: &JobSpec) -> Result<Option<Reason>, Error> {
+        let rows = self.store.quarantines(project, false, MAX_QUARANTINES).await?;
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let Some(device) = self.store.device(job.device).await? else { return Ok(None) };
+        let versions = || TripleVersions::of(&spec.backend, spec.package.as_ref(), &device.profile);
+        Ok(Quarantines::of(&rows).reason((job.device, job.variant_id), &spec.backend, versions))
     }
 
     async fn store_run(

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use seatrial_core::device::Evidence;
-use seatrial_core::failure::Failure;
+use seatrial_core::failure::{Death, Failure};
 use seatrial_core::ids::{DeviceId, JobId, RunId, SessionId};
 use seatrial_core::job::AttemptRef;
 use seatrial_core::lab::standing::Order;
@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::effects::killed;
 use super::specs::Attempt;
 use super::storing::{Asker, Claimed, Done};
 use super::{Attach, Heard, Outbox, Result, Shared, Spec, contradict};
@@ -57,8 +58,8 @@ pub(super) struct Link {
     pub welcome: Option<Welcome>,
     /// Specifications of what it held when it came, until the schedule has said which of it goes on.
     pub held: Vec<(JobId, Arc<Spec>)>,
-    /// The boot of the agent's process before, and the one of now.
-    pub boots: (String, String),
+    /// What the agent told of the process before it, and of the boots of both.
+    pub death: Death,
 }
 
 pub(super) struct Welcome {
@@ -194,12 +195,15 @@ impl Actor {
     }
 
     fn attach(&mut self, attach: Attach) {
-        let Attach { device, name, service, evidence, session, outbox, protocol, held, lost, boots, specs } = attach;
+        let Attach { device, name, service, evidence, session, outbox, protocol, held, lost, death, set_aside, specs } =
+            attach;
+        self.set_aside(set_aside);
         if self.links.get(&device).is_some_and(|link| contradict(&link.evidence, &evidence)) {
             outbox.close(tonic::Status::already_exists("another device is connected under this one's evidence"));
             return;
         }
-        let link = Link { session, evidence, outbox, welcome: Some(Welcome { name, protocol }), held: specs, boots };
+        let killed = killed(&death);
+        let link = Link { session, evidence, outbox, welcome: Some(Welcome { name, protocol }), held: specs, death };
         if let Some(old) = self.links.insert(device, link) {
             old.outbox.close(tonic::Status::aborted("the device has opened a newer session"));
         }
@@ -207,7 +211,18 @@ impl Actor {
         self.shared.now.attached(device, self.shared.clock.monotonic());
         tracing::info!(%device, %session, held = held.len(), lost = lost.len(), "device attached");
         let admits = self.newest(service).service.admits();
-        self.step(Input::Attached { device, session, admits, held, lost });
+        self.step(Input::Attached { device, session, admits, held, lost, killed });
+    }
+
+    /// The store has ended jobs that waited.
+    fn set_aside(&mut self, ended: Vec<(RunId, JobId)>) {
+        if ended.is_empty() {
+            return;
+        }
+        for &(run, job) in &ended {
+            self.shared.now.announce(Event::Job { run, job });
+        }
+        self.step(Input::SetAside { jobs: ended.into_iter().map(|(_, job)| job).collect() });
     }
 
     fn heard(&mut self, device: DeviceId, session: SessionId, heard: Heard) {
@@ -278,7 +293,8 @@ impl Actor {
                     self.claimed(claimed);
                 }
             }
-            Done::Completed { attempt, device, outcome, accepted, unstored } => {
+            Done::Completed { attempt, device, outcome, accepted, unstored, set_aside } => {
+                self.set_aside(set_aside);
                 self.completed(attempt, device, accepted, unstored);
                 if accepted == Accepted::Stored {
                     let mut finished = self.shared.finished.lock().unwrap_or_else(PoisonError::into_inner);
@@ -287,7 +303,8 @@ impl Actor {
                     self.has_worked(device, outcome);
                 }
             }
-            Done::GaveBack { attempt, held } => {
+            Done::GaveBack { attempt, held, set_aside } => {
+                self.set_aside(set_aside);
                 let run = self.schedule.run_of(attempt.job);
                 self.step(Input::GaveBack { attempt, held });
                 if let Some(run) = run {

@@ -1,13 +1,13 @@
 //! Doing what the schedule says.
 
 use fail::fail_point;
-use seatrial_core::failure;
+use seatrial_core::failure::{self, Death};
 use seatrial_core::ids::{DeviceId, SessionId};
 use seatrial_core::job::{AttemptRef, Grant};
 use seatrial_core::lab::standing::Order;
 use seatrial_core::live::Event;
-use seatrial_core::outcome::Outcome;
-use seatrial_core::schedule::{CloseReason, Effect, LEASE_SLACK};
+use seatrial_core::outcome::{Exit, Outcome};
+use seatrial_core::schedule::{CloseReason, Effect, Killed, LEASE_SLACK};
 use seatrial_core::store::{Accepted, Claim, GiveBack, JobNext};
 use seatrial_proto::v1;
 use seatrial_proto::v1::server_message::Message as Word;
@@ -41,15 +41,16 @@ impl Actor {
                 self.send(device, cancel(attempt, "the run was cancelled".to_owned()));
             }
             Effect::StopOnDevice { attempt, device, reason } => self.send(device, cancel(attempt, reason)),
-            Effect::GiveBack { attempt, outcome, message, next, agent_death } => {
+            Effect::GiveBack { attempt, device, outcome, message, next, verdict, agent_death, again } => {
+                let death = self.links.get(&device).map(|link| &link.death);
+                let Lost { message, failure, death } = lost(outcome, message, death);
                 tracing::info!(%attempt, %outcome, %message, ?next, "attempt ended without a result");
-                let boots = self.boots_of(attempt);
+                let spec = self.shared.active.spec_of(attempt).map(|active| active.spec);
                 self.ended(attempt);
                 let now = self.shared.clock.now();
-                let asker = self.asker.clone();
-                let (message, failure) = lost(outcome, message, boots);
-                let give_back = GiveBack { outcome, message, failure, next, agent_death, now };
-                self.spawn(async move { asker.give_back(attempt, give_back).await });
+                let give_back =
+                    GiveBack { outcome, message, failure, death, quarantine: None, next, verdict, agent_death, now };
+                self.spawn(self.asker.clone().lose(attempt, device, give_back, again, spec));
             }
             Effect::GiveUp { attempt, reason } => {
                 tracing::info!(%attempt, %reason, "job given up");
@@ -82,12 +83,6 @@ impl Actor {
             tracing::warn!(%device, "the device does not read what it is sent; its session is closed");
             self.detach(device);
         }
-    }
-
-    /// The boots between which an attempt was lost, where its device has come back.
-    fn boots_of(&self, attempt: AttemptRef) -> Option<(String, String)> {
-        let device = self.shared.active.spec_of(attempt)?.device;
-        self.links.get(&device).map(|link| link.boots.clone())
     }
 
     fn assign(&mut self, attempt: AttemptRef, device: DeviceId, grant: Grant) {
@@ -202,21 +197,47 @@ impl Actor {
     }
 }
 
-/// What is said of an attempt without a result, and its class. That the device has rebooted is said in the message, which
-/// is kept: rules that come later have nothing else to judge it by.
-fn lost(outcome: Outcome, mut message: String, boots: Option<(String, String)>) -> (String, Option<failure::Failure>) {
-    let of_the_device = matches!(outcome, Outcome::AgentKilled | Outcome::DeviceLost);
-    let (before, after) = boots.filter(|_| of_the_device).unwrap_or_default();
-    let known = |boot: String| Some(boot).filter(|boot| !boot.is_empty());
-    let (before, after) = (known(before), known(after));
-    let mut evidence = failure::Evidence::untold(outcome, &message);
-    (evidence.boot_before, evidence.boot_after) = (before.as_deref(), after.as_deref());
+/// What is known of an attempt without a result.
+struct Lost {
+    message: String,
+    failure: Option<failure::Failure>,
+    /// Kept with it, for rules that come later.
+    death: Option<Death>,
+}
+
+/// `death` is what the device told when it came back, if it has: of the death of its agent only where that is how the
+/// attempt ended, of its boots in any case. That it has rebooted, and how the agent ended, stands in the message too.
+fn lost(outcome: Outcome, mut message: String, death: Option<&Death>) -> Lost {
+    let nothing = Death::default();
+    let of_agent = outcome == Outcome::AgentKilled;
+    let boots = death.filter(|_| of_agent || outcome == Outcome::DeviceLost).unwrap_or(&nothing);
+    let death = death.filter(|death| of_agent && death.is_told());
+    let mut evidence = match death {
+        Some(death) => death.evidence(&message),
+        None => failure::Evidence::untold(outcome, &message),
+    };
+    (evidence.boot_before, evidence.boot_after) = (boots.boot_before.as_deref(), boots.boot_after.as_deref());
     let rebooted = evidence.boot_changed();
     let failure = ingest::failure(&evidence);
+    let death = death.cloned();
+    let how = match death.as_ref().and_then(|death| death.exit) {
+        Some(Exit::Signal(signal)) => format!("; it was ended by signal {signal}"),
+        Some(Exit::Code(code)) => format!("; it ended with code {code}"),
+        Some(Exit::Deadline | Exit::Stopped) | None => String::new(),
+    };
+    message.push_str(&how);
     if rebooted {
         message.push_str("; its boot id changed: the device rebooted");
     }
-    (message, failure)
+    Lost { message, failure, death }
+}
+
+/// What follows for what a killed agent held.
+pub(super) fn killed(death: &Death) -> Killed {
+    ingest::failure(&death.evidence("")).map_or_else(Killed::default, |failure| Killed {
+        verdict: failure.verdict(),
+        counts: failure.counts_against_job(),
+    })
 }
 
 fn cancel(attempt: AttemptRef, reason: String) -> Word {
@@ -226,14 +247,20 @@ fn cancel(attempt: AttemptRef, reason: String) -> Word {
 #[cfg(test)]
 mod tests {
     use seatrial_core::failure::Class;
+    use seatrial_core::outcome::Verdict;
 
     use super::*;
 
+    fn boots(before: &str, after: &str) -> Death {
+        let known = |boot: &str| Some(boot.to_owned()).filter(|boot| !boot.is_empty());
+        Death { boot_before: known(before), boot_after: known(after), ..Death::default() }
+    }
+
     #[test]
     fn an_agent_that_comes_back_in_another_boot_was_killed_by_a_reboot() {
-        let class = |boots: Option<(&str, &str)>| {
-            let boots = boots.map(|(before, after)| (before.to_owned(), after.to_owned()));
-            let (message, failure) = lost(Outcome::AgentKilled, "the agent was killed".to_owned(), boots);
+        let class = |death: Option<Death>| {
+            let Lost { message, failure, .. } =
+                lost(Outcome::AgentKilled, "the agent was killed".to_owned(), death.as_ref());
             let again = ingest::failure(&failure::Evidence::untold(Outcome::AgentKilled, &message));
             assert_eq!(
                 again,
@@ -241,9 +268,33 @@ mod tests {
             );
             failure.unwrap().class
         };
-        assert_eq!(class(Some(("a", "b"))), Class::DeviceRebooted);
-        for same in [None, Some(("a", "a")), Some(("", "b")), Some(("a", ""))] {
-            assert_eq!(class(same), Class::AgentKilled, "{same:?}");
+        assert_eq!(class(Some(boots("a", "b"))), Class::DeviceRebooted);
+        for same in [None, Some(boots("a", "a")), Some(boots("", "b")), Some(boots("a", ""))] {
+            assert_eq!(class(same.clone()), Class::AgentKilled, "{same:?}");
         }
+    }
+
+    #[test]
+    fn what_is_told_of_an_agents_death_decides_its_class_what_follows_and_is_kept() {
+        let by_rom = Death {
+            pid: Some(15188),
+            exit: Some(Exit::Signal(9)),
+            system: "D OplusHansManager: kill pid 15188 uid 2000 reason: night clean".to_owned(),
+            ..boots("a", "a")
+        };
+        let Lost { message, failure, death } =
+            lost(Outcome::AgentKilled, "the agent was killed".to_owned(), Some(&by_rom));
+        assert_eq!(failure.unwrap().class, Class::KilledByRom);
+        assert_eq!(
+            (message.as_str(), death.as_ref()),
+            ("the agent was killed; it was ended by signal 9", Some(&by_rom))
+        );
+        assert_eq!(killed(&by_rom), Killed { verdict: Verdict::Retry, counts: false });
+        assert_eq!(killed(&boots("a", "b")), Killed::default(), "a reboot may be the job's doing");
+        let of_memory = Death { system: "lmkd: Kill 'x' (15188), uid 2000".to_owned(), ..by_rom.clone() };
+        assert_eq!(killed(&of_memory), Killed { verdict: Verdict::Repeat, counts: true });
+
+        let Lost { failure, death, .. } = lost(Outcome::DeviceLost, "the lease ended".to_owned(), Some(&by_rom));
+        assert_eq!((failure.unwrap().class, death), (Class::LinkLost, None), "nothing of it is about this end");
     }
 }

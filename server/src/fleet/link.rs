@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seatrial_core::device::Evidence;
-use seatrial_core::ids::{DeviceId, JobId, SessionId};
+use seatrial_core::failure::Death;
+use seatrial_core::ids::{DeviceId, JobId, RunId, SessionId};
 use seatrial_core::job::{AttemptRef, Grant};
 use seatrial_core::live::Vitals;
 use seatrial_core::outcome::Outcome;
@@ -56,8 +57,10 @@ pub struct Attach {
     pub protocol: u32,
     pub held: Vec<Held>,
     pub lost: Vec<AttemptRef>,
-    /// The boot of the process that lost them, and the one of now; empty when not known.
-    pub boots: (String, String),
+    /// What is known of the end of the process that lost them, and the boots of it and of now.
+    pub death: Death,
+    /// Jobs that waited and that the handshake has ended, since what they are about is quarantined.
+    pub set_aside: Vec<(RunId, JobId)>,
     /// Specifications of the held jobs that are open.
     pub specs: Vec<(JobId, Arc<Spec>)>,
 }

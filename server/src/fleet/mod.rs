@@ -8,6 +8,7 @@
 //! these are durable, and [`tasks`](crate::tasks) read the open jobs again in case a submission never reached us.
 
 mod actor;
+mod aside;
 mod effects;
 mod link;
 mod live;
@@ -29,6 +30,7 @@ use seatrial_core::time::Clock;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use aside::set_aside;
 pub(crate) use link::contradict;
 pub use link::{Attach, Heard, Out, Outbox, Result};
 pub use live::Counts;

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use fail::fail_point;
 use seatrial_core::failure::{self, TripleVersions};
-use seatrial_core::ids::{DeviceId, QuarantineId, RunId};
+use seatrial_core::ids::{DeviceId, JobId, QuarantineId, RunId};
 use seatrial_core::job::{AttemptRef, JobState};
 use seatrial_core::lab::standing::Order;
-use seatrial_core::outcome::Outcome;
+use seatrial_core::outcome::{Outcome, Verdict};
 use seatrial_core::retry::Backoff;
 use seatrial_core::store::{
     Accepted, Claim, Completion, GiveBack, JobNext, NewQuarantine, ServiceRow, Store, StoreError,
@@ -20,9 +20,9 @@ use seatrial_core::time::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
-use super::Spec;
 use super::signatures::Signatures;
 use super::specs::Attempt;
+use super::{Spec, aside};
 use crate::ingest;
 use crate::service::{self, Undecided};
 use crate::system::entropy;
@@ -37,10 +37,13 @@ pub(super) enum Done {
         accepted: Accepted,
         /// Why the result could not be stored, where that is why it is not accepted.
         unstored: Option<String>,
+        set_aside: Vec<(RunId, JobId)>,
     },
     GaveBack {
         attempt: AttemptRef,
         held: bool,
+        /// Jobs that waited and that ended with it, since what they are about is quarantined.
+        set_aside: Vec<(RunId, JobId)>,
     },
     Cancelled {
         run: RunId,
@@ -154,7 +157,8 @@ impl Asker {
     ) -> Option<Done> {
         fail_point!("complete-before");
         if let Some(holder) = holder.as_ref().filter(|_| again) {
-            let Ok(quarantine) = self.triple(&completion, holder).await else { return None };
+            let triple = self.triple(completion.device, &holder.spec, completion.received_at).await;
+            let Ok(quarantine) = triple else { return None };
             completion.quarantine = quarantine;
         }
         let (attempt, device) = (completion.attempt, completion.device);
@@ -169,12 +173,15 @@ impl Asker {
                 let give_back = GiveBack {
                     outcome: Outcome::HarnessError,
                     failure: ingest::failure(&failure::Evidence::untold(Outcome::HarnessError, &why)),
+                    death: None,
+                    quarantine: None,
                     message: why.clone(),
                     next: JobNext::Done(Outcome::HarnessError),
+                    verdict: Verdict::Done,
                     agent_death: false,
                     now: completion.received_at,
                 };
-                self.give_back(attempt, give_back).await?;
+                self.give_back(attempt, &give_back).await?;
                 (Accepted::Stale, Some(why))
             }
         };
@@ -183,17 +190,31 @@ impl Asker {
         {
             self.signatures.settle(&*self.store, attempt.job, holder, found).await;
         }
-        Some(Done::Completed { attempt, device, outcome, accepted, unstored })
+        let may_wait = completion.quarantine.is_some() || completion.next == JobNext::Queued;
+        let set_aside = if accepted == Accepted::Stored && may_wait {
+            self.set_aside(device, completion.received_at).await?
+        } else {
+            Vec::new()
+        };
+        Some(Done::Completed { attempt, device, outcome, accepted, unstored, set_aside })
+    }
+
+    /// Ends what waits for the device and may not run any more: of a new quarantine, or a job that is back in the queue.
+    async fn set_aside(&self, device: DeviceId, now: Timestamp) -> Option<Vec<(RunId, JobId)>> {
+        let asked = self.ask("set jobs aside", &mut 0, || aside::set_aside(&*self.store, device, now)).await;
+        match asked {
+            Ok(ended) => Some(ended),
+            Err(Failure::Stopped) => None,
+            Err(Failure::Final(_)) => Some(Vec::new()),
+        }
     }
 
     /// What is quarantined together, as it is now; nothing of a device that cannot be read.
-    async fn triple(&self, completion: &Completion, holder: &Attempt) -> Result<Option<NewQuarantine>, Failure> {
-        let device = completion.device;
+    async fn triple(&self, device: DeviceId, spec: &Spec, now: Timestamp) -> Result<Option<NewQuarantine>, Failure> {
         match self.ask("read a device", &mut 0, || self.store.device(device)).await {
             Ok(Some(row)) => {
-                let spec = &holder.spec.parsed;
+                let spec = &spec.parsed;
                 let versions = TripleVersions::of(&spec.backend, spec.package.as_ref(), &row.profile);
-                let created_at = completion.received_at;
                 tracing::warn!(
                     device = row.name,
                     model = spec.model.model,
@@ -201,26 +222,55 @@ impl Asker {
                     backend = %spec.backend,
                     "quarantined together: it crashed or hung twice"
                 );
-                Ok(Some(NewQuarantine { id: QuarantineId::new(created_at, entropy()), device, versions, created_at }))
+                Ok(Some(NewQuarantine { id: QuarantineId::new(now, entropy()), device, versions, created_at: now }))
             }
             Ok(None) | Err(Failure::Final(_)) => Ok(None),
             Err(Failure::Stopped) => Err(Failure::Stopped),
         }
     }
 
-    pub(super) async fn give_back(&self, attempt: AttemptRef, give_back: GiveBack) -> Option<Done> {
-        match self.ask("give a job back", &mut 0, || self.store.give_back(attempt, &give_back)).await {
-            Ok(held) => Some(Done::GaveBack { attempt, held }),
+    /// An attempt ended without a result. `again`: device, backend and model are quarantined together; `spec` is what the
+    /// job asked for, as far as it is at hand.
+    pub(super) async fn lose(
+        self,
+        attempt: AttemptRef,
+        device: DeviceId,
+        mut give_back: GiveBack,
+        again: bool,
+        mut spec: Option<Arc<Spec>>,
+    ) -> Option<Done> {
+        if again && spec.is_none() {
+            let load = || Spec::load(&*self.store, attempt.job);
+            spec = match self.ask("read a specification", &mut 0, load).await {
+                Ok(spec) => spec,
+                Err(Failure::Final(_)) => None,
+                Err(Failure::Stopped) => return None,
+            };
+        }
+        if let Some(spec) = spec.filter(|_| again) {
+            let Ok(quarantine) = self.triple(device, &spec, give_back.now).await else { return None };
+            give_back.quarantine = quarantine;
+        }
+        let held = self.give_back(attempt, &give_back).await?;
+        let may_wait = give_back.quarantine.is_some() || give_back.next == JobNext::Queued;
+        let set_aside = if held && may_wait { self.set_aside(device, give_back.now).await? } else { Vec::new() };
+        Some(Done::GaveBack { attempt, held, set_aside })
+    }
+
+    /// Whether the attempt held its job; `None` when the server goes away.
+    async fn give_back(&self, attempt: AttemptRef, give_back: &GiveBack) -> Option<bool> {
+        match self.ask("give a job back", &mut 0, || self.store.give_back(attempt, give_back)).await {
+            Ok(held) => Some(held),
             Err(Failure::Stopped) => None,
-            Err(Failure::Final(_)) => Some(Done::GaveBack { attempt, held: false }),
+            Err(Failure::Final(_)) => Some(false),
         }
     }
 
     pub(super) async fn give_up(self, attempt: AttemptRef, reason: String, now: Timestamp) -> Option<Done> {
         match self.ask("give a job up", &mut 0, || self.store.give_up(attempt, &reason, now)).await {
-            Ok(held) => Some(Done::GaveBack { attempt, held }),
+            Ok(held) => Some(Done::GaveBack { attempt, held, set_aside: Vec::new() }),
             Err(Failure::Stopped) => None,
-            Err(Failure::Final(_)) => Some(Done::GaveBack { attempt, held: false }),
+            Err(Failure::Final(_)) => Some(Done::GaveBack { attempt, held: false, set_aside: Vec::new() }),
         }
     }
 

@@ -26,7 +26,7 @@ impl JudgeFailures {
     }
 
     async fn judge(&self, unjudged: &Unjudged, rules: &Rules) -> Result<Option<Failure>, StoreError> {
-        let Unjudged { attempt, outcome, failed_stage, message, backend } = unjudged;
+        let Unjudged { attempt, outcome, failed_stage, message, backend, death } = unjudged;
         let accelerator = backend.parse::<Backend>().ok().map(|backend| backend.accelerator);
         let document = self.store.report(*attempt).await?;
         let report: Option<Report> = document.and_then(|text| match serde_json::from_str(&text) {
@@ -37,9 +37,13 @@ impl JudgeFailures {
             }
         });
         let message = message.as_deref();
-        let evidence = match &report {
-            Some(report) => Evidence::of_report(report, *outcome, *failed_stage, message, accelerator),
-            None => Evidence {
+        let evidence = match (&report, death) {
+            (Some(report), _) => Evidence::of_report(report, *outcome, *failed_stage, message, accelerator),
+            (None, Some(death)) => {
+                let message = message.unwrap_or_default();
+                Evidence { outcome: *outcome, stage: *failed_stage, accelerator, ..death.evidence(message) }
+            }
+            (None, None) => Evidence {
                 stage: *failed_stage,
                 accelerator,
                 ..Evidence::untold(*outcome, message.unwrap_or_default())

@@ -188,6 +188,8 @@ failing!(Store {
     unjudged(rules: u32, limit: u32) -> Vec<Unjudged>;
     set_failures(rules: u32, judged: &[(AttemptRef, Option<Failure>)]) -> ();
     lift_quarantine(project: ProjectId, id: QuarantineId, by: PrincipalId, now: Timestamp) -> bool;
+    suspects(device: DeviceId, limit: u32) -> Vec<Suspect>;
+    set_aside(jobs: &[(JobId, String)], now: Timestamp) -> Vec<JobId>;
     give_up(after: AttemptRef, reason: &str, now: Timestamp) -> bool;
     cancel_run(run: RunId, now: Timestamp) -> Vec<(AttemptRef, DeviceId)>;
     finish_run(run: RunId, gate: Option<&str>, passed: Option<bool>, now: Timestamp) -> bool;

@@ -58,6 +58,8 @@ conformance! {
     failures {
         the_class_of_a_failure_stands_with_its_attempt,
         a_class_counts_as_what_follows_from_it,
+        how_an_agent_died_stands_with_the_attempt_for_rules_that_come_later,
+        jobs_that_wait_for_what_is_quarantined_are_found_and_end_with_the_reason,
         failures_of_older_rules_are_found_until_they_are_judged_again,
         what_fails_together_is_quarantined_once_and_an_operator_lifts_it,
     }

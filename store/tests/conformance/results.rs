@@ -9,7 +9,7 @@ use proptest::test_runner::TestRunner;
 use seatrial_core::ids::{DeviceId, JobId};
 use seatrial_core::job::{AttemptRef, JobState};
 use seatrial_core::metric::{Estimate, Metric};
-use seatrial_core::outcome::Outcome;
+use seatrial_core::outcome::{Outcome, Verdict};
 use seatrial_core::reading::Reading;
 use seatrial_core::reason::{Code, Reason};
 use seatrial_core::report::Report;
@@ -90,7 +90,10 @@ pub(crate) async fn a_result_of_an_ended_lease_is_stale_and_changes_nothing(stor
         outcome: Outcome::DeviceLost,
         message: "no sign of life for 15 s".to_owned(),
         failure: None,
+        death: None,
+        quarantine: None,
         next: JobNext::Queued,
+        verdict: Verdict::Retry,
         agent_death: false,
         now: after(20),
     };
@@ -135,7 +138,10 @@ pub(crate) async fn a_job_that_is_given_back_counts_why(store: Arc<dyn Store>) {
             outcome,
             message: "x".to_owned(),
             failure: None,
+            death: None,
+            quarantine: None,
             next: JobNext::Queued,
+            verdict: outcome.verdict(0),
             agent_death: false,
             now: after(9),
         };
@@ -157,7 +163,10 @@ pub(crate) async fn a_job_that_costs_agents_their_lives_is_quarantined(store: Ar
             outcome: Outcome::AgentKilled,
             message: "gone".to_owned(),
             failure: None,
+            death: None,
+            quarantine: None,
             next,
+            verdict: Verdict::Retry,
             agent_death: true,
             now: after(9),
         };
@@ -177,7 +186,10 @@ pub(crate) async fn only_the_holder_gives_a_job_back(store: Arc<dyn Store>) {
         outcome: Outcome::DeviceLost,
         message: "x".to_owned(),
         failure: None,
+        death: None,
+        quarantine: None,
         next: JobNext::Queued,
+        verdict: Verdict::Retry,
         agent_death: false,
         now: T0,
     };

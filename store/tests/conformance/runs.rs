@@ -14,7 +14,17 @@ use seatrial_core::store::{GiveBack, JobNext, NewMisfit, NewRun, Part, RunCounts
 use crate::world::*;
 
 fn given_back(outcome: Outcome, next: JobNext) -> GiveBack {
-    GiveBack { outcome, message: "the lease ended".to_owned(), failure: None, next, agent_death: false, now: after(30) }
+    GiveBack {
+        outcome,
+        message: "the lease ended".to_owned(),
+        failure: None,
+        death: None,
+        quarantine: None,
+        next,
+        verdict: outcome.verdict(0),
+        agent_death: false,
+        now: after(30),
+    }
 }
 
 pub(crate) async fn a_run_is_stored_whole_or_not_at_all(store: Arc<dyn Store>) {

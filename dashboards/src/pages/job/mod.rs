@@ -344,6 +344,7 @@ fn view(data: &Data, visit: &Visit) -> View {
     let failed_stage = data.report.as_ref().and_then(|report| report.failed_stage).or_else(|| current_failure(job));
     let may_rerun = visit.viewer.role.includes(Role::Submitter);
     let has_samples = !all.is_empty();
+    let (log, system_log) = logs(data);
     View {
         tag: html::tag(&status::job(job, words)),
         sentence: sentence(data, &numbers, words),
@@ -385,11 +386,21 @@ fn view(data: &Data, visit: &Visit) -> View {
         environment: environment(data, words),
         comparison: comparison(data, words),
         attempts: attempts(data, moments),
-        log: data.report.as_ref().map(|report| report.log.clone()).unwrap_or_default(),
-        system_log: data.report.as_ref().map(|report| report.system_log.clone()).unwrap_or_default(),
+        log,
+        system_log,
         bounds: data.report.as_ref().map(|report| report.bounds_hit.clone()).unwrap_or_default(),
         metrics: metric_lines(data, &numbers, words),
         spec: data.spec.as_ref().and_then(|spec| serde_json::to_string_pretty(spec).ok()).unwrap_or_default(),
+    }
+}
+
+/// What the attempt's processes said and what the system's logs did: of one whose agent died, what is told of that.
+fn logs(data: &Data) -> (String, String) {
+    let attempt = data.attempts.iter().find(|row| row.attempt == data.attempt);
+    match (&data.report, attempt.and_then(|row| row.death.as_ref())) {
+        (Some(report), _) => (report.log.clone(), report.system_log.clone()),
+        (None, Some(death)) => (death.output.clone(), death.system.clone()),
+        (None, None) => (String::new(), String::new()),
     }
 }
 

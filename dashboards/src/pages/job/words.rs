@@ -5,7 +5,9 @@ use seatrial_core::energy::Grade;
 use seatrial_core::job::JobState;
 use seatrial_core::outcome::{Exit, Family, Outcome};
 use seatrial_core::reading::Reading;
+use seatrial_core::reason::{Code, Reason};
 use seatrial_core::report::{ProcessRecord, ProcessRole};
+use seatrial_core::store::JobRow;
 
 use super::super::{Numbers, program};
 use super::Data;
@@ -15,6 +17,12 @@ use crate::format::{self, DASH, count, significant};
 use crate::html::{self, Html};
 use crate::i18n::Words;
 use crate::status;
+
+/// Why a job did not begin, or not once more: what it is about was quarantined while it waited.
+fn set_aside(job: &JobRow) -> Option<Reason> {
+    let reason = Reason::read(job.message.as_deref()?)?;
+    (reason.code() == Some(Code::TripleQuarantined)).then_some(reason)
+}
 
 /// The answer to the page's question, from the job's own numbers.
 pub(super) fn sentence(data: &Data, numbers: &Numbers, words: Words) -> String {
@@ -27,7 +35,12 @@ pub(super) fn sentence(data: &Data, numbers: &Numbers, words: Words) -> String {
             let stage = stage.map_or_else(|| DASH.to_string(), |stage| stage.to_string());
             return words.with("job.sentence_running", &[on[0], on[1], ("stage", &stage)]);
         }
-        JobState::Quarantined => return words.with("job.sentence_quarantined", &on),
+        JobState::Quarantined => {
+            return match set_aside(job) {
+                Some(reason) => words.with("job.sentence_set_aside", &[("reason", &words.reason(&reason))]),
+                None => words.with("job.sentence_quarantined", &on),
+            };
+        }
         JobState::Done { outcome } => outcome,
     };
     if !status::has_result(outcome) {
