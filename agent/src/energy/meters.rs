@@ -32,6 +32,10 @@ const CHIP_PERIOD_S: f64 = 0.14;
 const RAPL_PERIOD_S: f64 = 0.01;
 const PMIC_PERIOD_S: f64 = 0.1;
 const PMIC_WITHIN: Duration = Duration::from_secs(2);
+/// Of a call of Android's power-stats service, which reads every rail.
+const RAILS_PERIOD_S: f64 = 1.0;
+const RAILS_WITHIN: Duration = Duration::from_secs(2);
+const RAILS: [&str; 2] = ["dumpsys", "android.hardware.power.stats.IPowerStats/default"];
 /// Between two lines of a program, unless it is quicker, in s.
 const HOOK_PERIOD_S: f64 = 1.0;
 /// A longer line of a program is none of a meter.
@@ -81,6 +85,7 @@ enum Reader {
     /// Channels that add up to a power.
     Channels(Files, Vec<Channel>),
     Pmic(Files),
+    Rails(Files),
     Zones(Files, Vec<Zone>),
     Hook(Running),
 }
@@ -117,6 +122,7 @@ pub(crate) fn find(root: &Path, hook: Option<&Hook>, has_gauge: bool) -> Result<
     let hooked = hook.map(Running::start).transpose()?;
     let chips = chips(&files, &mut sources);
     let pmic = pmic(&files, &mut sources);
+    let power_stats = power_stats(&files, &mut sources);
     let rapl = rapl(&files, &mut sources);
     let (inputs, rails): (Vec<Found>, Vec<Found>) = chips.into_iter().partition(|chip| chip.scope == Scope::Input);
     let hooked = hooked.zip(hook).map(|(running, hook)| Found {
@@ -126,7 +132,7 @@ pub(crate) fn find(root: &Path, hook: Option<&Hook>, has_gauge: bool) -> Result<
         total: false,
         reader: Reader::Hook(running),
     });
-    let parts = pmic.into_iter().chain(rails).chain(rapl).filter(|_| !has_gauge);
+    let parts = pmic.into_iter().chain(rails).chain(power_stats).chain(rapl).filter(|_| !has_gauge);
     let best = hooked.into_iter().chain(inputs).chain(parts).next();
     Ok(Meters { best, sources })
 }
@@ -144,6 +150,7 @@ impl Found {
         match &mut self.reader {
             Reader::Channels(files, channels) => channels.iter().map(|channel| channel.watts(files)).sum(),
             Reader::Pmic(files) => read_pmic(files),
+            Reader::Rails(files) => read_rails(files),
             Reader::Zones(files, zones) => zones.iter_mut().map(|zone| zone.joules(files)).sum(),
             Reader::Hook(running) => running.take(),
         }
@@ -254,6 +261,22 @@ fn pmic(files: &Files, sources: &mut Vec<SourceRecord>) -> Option<Found> {
     watts.present()?;
     let reader = Reader::Pmic(files.clone());
     Some(Found { source: Source::Pmic, scope: Scope::Rail, period_s: PMIC_PERIOD_S, total: false, reader })
+}
+
+fn read_rails(files: &Files) -> Option<f64> {
+    read::power_stats(&tool::run(files.root(), &RAILS, RAILS_WITHIN).0)
+}
+
+/// Rails behind the battery, as Pixels tell them: true while the phone is charged too. Nothing else has the service.
+fn power_stats(files: &Files, sources: &mut Vec<SourceRecord>) -> Option<Found> {
+    if !files.exists("system/bin/dumpsys") {
+        return None;
+    }
+    let joules = Reading::from_option(read_rails(files), Code::NoPowerRead.template());
+    sources.push(record(Source::PowerStats, &joules));
+    joules.present()?;
+    let reader = Reader::Rails(files.clone());
+    Some(Found { source: Source::PowerStats, scope: Scope::Rail, period_s: RAILS_PERIOD_S, total: true, reader })
 }
 
 /// The packages of a processor; its parts are in them.
@@ -422,6 +445,21 @@ mod tests {
         assert_eq!((found.source, found.scope), (Source::Pmic, Scope::Rail));
         assert!((found.read().unwrap() - (1.1451 * 1.8 + 0.5879)).abs() < 1e-9);
         program(home.path(), "usr/bin/vcgencmd", "echo 'VCHI initialization failed' >&2; exit 255");
+        let meters = find(home.path(), None, false).unwrap();
+        assert!(meters.best.is_none() && matches!(meters.sources[0].state, State::Missing(_)), "{:?}", meters.sources);
+    }
+
+    #[test]
+    fn a_phones_rails_are_asked_where_its_gauge_tells_nothing_and_a_phone_without_them_says_so() {
+        let home = tempfile::tempdir().unwrap();
+        let rails = "echo 'PowerStats HAL 2.0 energy meter'; echo '  [S2M_VDD_CPUCL2]:CPU(BIG)  2500.00 mWs'";
+        let dumpsys = |body: &str| program(home.path(), "system/bin/dumpsys", body);
+        dumpsys(&format!("[ \"$1\" = android.hardware.power.stats.IPowerStats/default ] || exit 1; {rails}"));
+        let mut found = best(home.path(), false).unwrap();
+        assert_eq!((found.source, found.scope, found.total), (Source::PowerStats, Scope::Rail, true));
+        assert_eq!(found.read(), Some(2.5));
+        assert!(best(home.path(), true).is_none(), "a part of the phone is no measure of it where its gauge is one");
+        dumpsys("echo \"Can't find service: $1\"");
         let meters = find(home.path(), None, false).unwrap();
         assert!(meters.best.is_none() && matches!(meters.sources[0].state, State::Missing(_)), "{:?}", meters.sources);
     }

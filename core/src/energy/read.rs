@@ -166,9 +166,55 @@ pub fn pmic(text: &str) -> Option<f64> {
     (!watts.is_empty()).then(|| PMIC_FIT.0 * watts.iter().sum::<f64>() + PMIC_FIT.1)
 }
 
+/// What heads the table of a power-stats service, and what ends it.
+const RAILS: (&str, &str) = ("PowerStats HAL 2.0 energy meter", "End of PowerStats HAL");
+/// How the subsystems begin that compute.
+const COMPUTES: [&str; 5] = ["CPU", "GPU", "TPU", "DDR", "Memory"];
+
+/// The energy since boot in J of the rails that feed what computes, from a dump of Android's power-stats service, whose lines
+/// are `[S2M_VDD_CPUCL2]:CPU(BIG)   412345.67 mWs`. Screen, modem and radio are left out: an inference does not use them.
+/// `None` where the dump has no such rails.
+#[must_use]
+pub fn power_stats(text: &str) -> Option<f64> {
+    let table = text.lines().skip_while(|line| !line.contains(RAILS.0)).skip(1);
+    let rails = table.take_while(|line| !line.contains(RAILS.1)).filter_map(|line| {
+        let (rail, told) = line.trim().rsplit_once(']')?;
+        let subsystem = told.strip_prefix(':')?.split_whitespace().next()?;
+        let computes = COMPUTES.iter().any(|part| subsystem.starts_with(part));
+        let energy = told.split_once(" mWs")?.0.split_whitespace().next_back()?.parse::<f64>().ok()?;
+        (rail.starts_with('[') && computes && energy.is_finite() && energy >= 0.0).then_some(energy / 1e3)
+    });
+    let joules: Vec<f64> = rails.collect();
+    (!joules.is_empty()).then(|| joules.iter().sum())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// In the form in which Google's service writes it, with fewer lines.
+    const DUMP: &str = "\n============= PowerStats HAL 2.0 energy consumers ==============\n          Consumer     Cumulative Energy\n       CPU      99999999.00 mWs\n\
+        ========== End of PowerStats HAL 2.0 energy consumers ==========\n\n\
+        ============= PowerStats HAL 2.0 energy meter ==============\n                                   Channel    Cumulative Energy\n                 [S2M_VDD_CPUCL2]:CPU(BIG)        412345.50 mWs\n              [S4M_VDD_CPUCL0]:CPU(LITTLE)        100000.00 mWs\n                        [S2S_VDD_G3D]:GPU         20000.25 mWs\n                   [VSYS_PWR_DISPLAY]:Display   5000000.00 mWs\n                     [VSYS_PWR_MODEM]:Modem     7000000.00 mWs\n\
+        ========== End of PowerStats HAL 2.0 energy meter ==========\n";
+
+    #[test]
+    fn the_rails_of_what_computes_add_up_and_screen_and_radio_are_none_of_them() {
+        let joules = power_stats(DUMP).unwrap();
+        assert!((joules - 532.345_75).abs() < 1e-9, "{joules}");
+        let delta = DUMP.replace("412345.50 mWs", "412345.50 mWs (        12.00)");
+        assert_eq!(power_stats(&delta), Some(joules), "what it has grown by since somebody else asked is not added");
+    }
+
+    #[test]
+    fn a_dump_without_rails_that_compute_is_no_zero() {
+        let none = DUMP.replace("CPU", "Sensor").replace("GPU", "Sensor");
+        assert_eq!(power_stats(&none), None);
+        assert_eq!(power_stats(&DUMP.replace(" mWs", "")), None);
+        assert_eq!(power_stats(&DUMP.replace("HAL 2.0 energy meter", "HAL 2.0 state residencies")), None);
+        assert_eq!(power_stats("Can't find service: android.hardware.power.stats.IPowerStats/default\n"), None);
+        assert_eq!(power_stats(""), None);
+    }
 
     #[test]
     fn a_uevent_gives_all_of_one_moment() {
