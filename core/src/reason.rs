@@ -118,7 +118,8 @@ fn unfill(template: &str, text: &str) -> Option<Vec<(String, String)>> {
         let next = after.split_once('{').map_or(after, |(next, _)| next);
         let end = if next.is_empty() { text.len() } else { text.find(next)? };
         let (value, rest) = text.split_at(end);
-        if value.is_empty() || value.contains(char::is_whitespace) {
+        // One word, or several of which one would do.
+        if value.split(" or ").any(|word| word.is_empty() || word.contains(char::is_whitespace)) {
             return None;
         }
         arguments.push((name.to_owned(), value.to_owned()));
@@ -383,6 +384,42 @@ codes! {
     IdentityDisputed, "identity_disputed", "partitions of the device name different products, as after spoofing: {keys}";
     ChipDisputed, "chip_disputed", "the chip is told in different ways: {from}, but {others}";
     ContainerOfHarmony, "container_of_harmony", "this is the Android container of HarmonyOS NEXT, not the phone, which is reached by hdc";
+    // What a device does not tell of itself.
+    DeviceTellsNone, "device_tells_none", "the device tells none";
+    VulkanUnasked, "vulkan_unasked", "the driver of Vulkan was not asked or did not answer";
+    PackingUnknown, "packing_unknown", "no packing of this vendor's number is known";
+    GpuNameUnknown, "gpu_name_unknown", "no table knows the name that the driver tells";
+    LibrariesCut, "libraries_cut", "the list of libraries is cut off";
+    ServicesCut, "services_cut", "the list of services is cut off";
+    ChipUnknown, "chip_unknown", "no property, file or device tree names a chip that a table knows";
+    CpuinfoCut, "cpuinfo_cut", "/proc/cpuinfo is cut off";
+    CpuinfoNoCpu, "cpuinfo_no_cpu", "/proc/cpuinfo names no CPU";
+    CpuinfoCutCores, "cpuinfo_cut_cores", "/proc/cpuinfo is cut off, and a core that is missing may lack what the others have";
+    CpuinfoNoFeatures, "cpuinfo_no_features", "/proc/cpuinfo names no features";
+    BoardMakerUnknown, "board_maker_unknown", "no table knows the maker of this board";
+    BoardHasNone, "board_has_none", "a board has none";
+    RomUntold, "rom_untold", "this ROM does not tell it";
+    OsReleaseCut, "os_release_cut", "/etc/os-release is cut off";
+    OsReleaseNoName, "os_release_no_name", "/etc/os-release has no NAME";
+    OsReleaseNoVersion, "os_release_no_version", "/etc/os-release has no VERSION_ID";
+    OsReleaseNoBuild, "os_release_no_build", "/etc/os-release has no build";
+    NoRegion, "no_region", "a distribution has no region";
+    JetsonUntold, "jetson_untold", "whether this is a Jetson was not told";
+    TegraUnexpected, "tegra_unexpected", "/etc/nv_tegra_release is not written as expected";
+    NoMemTotal, "no_mem_total", "/proc/meminfo has no MemTotal";
+    MachineCut, "machine_cut", "the machine's name is cut off";
+    DeviceTreeCut, "device_tree_cut", "the device tree's model is cut off";
+    NoProperty, "no_property", "there is no property {names}";
+    PropertyTwice, "property_twice", "{key} is told twice, with different values";
+    NotAskedFor, "not_asked_for", "the device was not asked for {what}";
+    SaysEmpty, "says_empty", "{what} is empty";
+    EndedBefore, "ended_before", "the output ended before {what} said anything";
+    SaysNothing, "says_nothing", "{what} says nothing here and ended with code {code}";
+    NameNowhere, "name_nowhere", "no table says where {brand} writes it";
+    ChipTellsNoGpu, "chip_tells_no_gpu", "and the chip tells no GPU";
+    FewCoresTell, "few_cores_tell", "only {telling} of {on} cores tell their features";
+    CodeOfSeveral, "code_of_several", "{word} is the code of several";
+    // What cannot be read.
     NoFile, "no_file", "there is no {path}";
     NotReadable, "not_readable", "{path} may not be read by this user";
     TooManySensors, "too_many_sensors", "there are {count} sensors, of which {read} are read";

@@ -211,7 +211,9 @@ impl Words {
         }
         let known = |text: &str| {
             let reason = Reason::read(text)?;
-            let arguments: Vec<(&str, &str)> = reason.arguments().collect();
+            let arguments: Vec<(&str, String)> =
+                reason.arguments().map(|(name, value)| (name, value.replace(" or ", " 或 "))).collect();
+            let arguments: Vec<(&str, &str)> = arguments.iter().map(|(name, value)| (*name, value.as_str())).collect();
             Some(self.with(&reason_key(reason.code()?), &arguments))
         };
         let joined = || text.split("; ").map(known).collect::<Option<Vec<String>>>();
@@ -365,6 +367,8 @@ mod tests {
         let said = Words(Language::Chinese).phrase(text);
         assert_eq!(said, "输出 logits：余弦相似度 0.8000，限值 0.9900；输出 logits：信噪比 4.0 dB，限值 30.0 dB");
         assert_eq!(Words(Language::English).phrase(text), text);
+        let neither = Words(Language::Chinese).phrase("there is no property ro.a.name or ro.b.name");
+        assert_eq!(neither, "没有属性 ro.a.name 或 ro.b.name");
         let foreign = "no samples; and the moon was full";
         assert_eq!(Words(Language::Chinese).phrase(foreign), foreign, "all of it or nothing");
     }

@@ -166,7 +166,7 @@ pub(super) fn read(
         }
         (None, Some(derived), _) => Reading::Present(derived),
         (None, None, Some(several)) => Reading::Present(several.clone()),
-        (None, None, None) => Reading::absent("no property, file or device tree names a chip that a table knows"),
+        (None, None, None) => Reading::absent(Code::ChipUnknown.template()),
     }
 }
 

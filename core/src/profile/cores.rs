@@ -8,6 +8,7 @@ use super::evidence::{Piece, RawEvidence, Said, values, whole_lines};
 use super::rules::Rules;
 use super::{Fact, Found};
 use crate::reading::Reading;
+use crate::reason::Code;
 
 /// More logical CPUs than any device has.
 const MAX_CPUS: usize = 1024;
@@ -54,9 +55,9 @@ pub(super) fn read(evidence: &RawEvidence, rules: &Rules) -> Cores {
         (_, Ok(said)) if said.whole => {
             let cpus: Vec<u16> = blocks.iter().filter_map(|block| block.number).collect();
             let found = (!cpus.is_empty()).then(|| Found::told(cpus, "/proc/cpuinfo: processor"));
-            Reading::from_option(found, "/proc/cpuinfo names no CPU")
+            Reading::from_option(found, Code::CpuinfoNoCpu.template())
         }
-        (_, Ok(_)) => Reading::absent("/proc/cpuinfo is cut off"),
+        (_, Ok(_)) => Reading::absent(Code::CpuinfoCut.template()),
         (_, Err(reason)) => Reading::Absent(reason.clone()),
     };
     Cores {
@@ -95,7 +96,7 @@ fn blocks(said: Said<'_>) -> Vec<Block<'_>> {
 /// The intersection over the cores that are on. Old kernels tell once, after the last core, what all have.
 fn features(said: Said<'_>, online: &Fact<Vec<u16>>, blocks: &[Block<'_>]) -> Fact<Vec<String>> {
     if !said.whole {
-        return Reading::absent("/proc/cpuinfo is cut off, and a core that is missing may lack what the others have");
+        return Reading::absent(Code::CpuinfoCutCores.template());
     }
     let telling: Vec<&Block<'_>> = blocks.iter().filter(|block| block.features.is_some()).collect();
     let on = online.present().map_or(blocks.len(), |found| found.value.len());
@@ -103,7 +104,7 @@ fn features(said: Said<'_>, online: &Fact<Vec<u16>>, blocks: &[Block<'_>]) -> Fa
         telling.len() == 1 && blocks.len() >= on && blocks.last().is_some_and(|last| last.features.is_some());
     let same_part = blocks.iter().filter(|block| block.part.is_some()).count() <= 1;
     if telling.is_empty() {
-        return Reading::absent("/proc/cpuinfo names no features");
+        return Reading::absent(Code::CpuinfoNoFeatures.template());
     }
     if telling.len() < on.max(blocks.len()) && !(told_once && same_part) {
         let (telling, on) = (telling.len(), on.max(blocks.len()));

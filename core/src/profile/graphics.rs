@@ -11,6 +11,7 @@ use super::properties::{Properties, quote};
 use super::rules::{Pattern, Rules, give};
 use super::{Fact, Found};
 use crate::reading::Reading;
+use crate::reason::Code;
 
 /// A GPU.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,7 +147,7 @@ pub(super) fn gpu(evidence: &RawEvidence, properties: &Properties, chip: &Fact<C
     };
     let nothing = || match (evidence.said(Piece::SurfaceFlinger), evidence.said(Piece::Vkjson)) {
         (Err(first), Err(second)) => format!("{first}; {second}; and the chip tells no GPU"),
-        _ => "no table knows the name that the driver tells".to_owned(),
+        _ => Code::GpuNameUnknown.template().to_owned(),
     };
     match named.or(derived) {
         Some(found) => Reading::Present(found),
@@ -207,8 +208,8 @@ pub(super) fn driver(evidence: &RawEvidence, properties: &Properties, rules: &Ru
     };
     let driver = GpuDriver {
         build,
-        vulkan_raw: Reading::from_option(raw, "the driver of Vulkan was not asked or did not answer"),
-        vulkan: Reading::from_option(vulkan, "no packing of this vendor's number is known"),
+        vulkan_raw: Reading::from_option(raw, Code::VulkanUnasked.template()),
+        vulkan: Reading::from_option(vulkan, Code::PackingUnknown.template()),
     };
     Reading::Present(Found::told(driver, from))
 }
@@ -257,7 +258,7 @@ fn unpack(packing: Packing, raw: u32) -> Option<String> {
 pub(super) fn libraries(evidence: &RawEvidence, rules: &Rules) -> Fact<Vec<Library>> {
     let said = match evidence.said(Piece::Libraries) {
         Ok(said) if said.whole => said,
-        Ok(_) => return Reading::absent("the list of libraries is cut off"),
+        Ok(_) => return Reading::absent(Code::LibrariesCut.template()),
         Err(_) if evidence.get(Piece::Libraries).is_some_and(super::Collected::is_empty_list) => {
             return Reading::Present(Found::told(Vec::new(), "none of the paths of the table is there"));
         }
@@ -285,7 +286,7 @@ pub(super) fn nnapi(evidence: &RawEvidence) -> Fact<Vec<String>> {
             let names: Vec<String> = names.map(|name| super::clip(name.trim_end_matches(':'))).collect();
             Reading::Present(Found::told(names, "service list"))
         }
-        Ok(_) => Reading::absent("the list of services is cut off"),
+        Ok(_) => Reading::absent(Code::ServicesCut.template()),
         Err(reason) => Reading::Absent(reason),
     }
 }

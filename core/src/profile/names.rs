@@ -119,7 +119,7 @@ pub(super) fn read(
             Reading::Present(found) => format!("no table says where {} writes it", found.value),
             Reading::Absent(reason) => format!("the brand is not known: {reason}"),
         }),
-        chinese_name: Reading::absent("the device tells none"),
+        chinese_name: Reading::absent(Code::DeviceTellsNone.template()),
     };
     if let Some(known) = known
         && let Some(maker) = rules.names().maker(&known.maker)
@@ -239,7 +239,7 @@ fn board(evidence: &RawEvidence, properties: &Properties, rules: &Rules) -> Nami
         Ok(said) if said.whole => {
             Reading::Present(Found::told(said.text.to_owned(), format!("device tree: {}", said.text)))
         }
-        Ok(_) => Reading::absent("the device tree's model is cut off"),
+        Ok(_) => Reading::absent(Code::DeviceTreeCut.template()),
         Err(reason) => Reading::Absent(format!("{}; {reason}", properties.absence(&[]))),
     };
     let compatible = super::chip::compatible(evidence);
@@ -252,11 +252,11 @@ fn board(evidence: &RawEvidence, properties: &Properties, rules: &Rules) -> Nami
     });
     Naming {
         brand: match brand {
-            Ok(found) => Reading::from_option(found, "no table knows the maker of this board"),
+            Ok(found) => Reading::from_option(found, Code::BoardMakerUnknown.template()),
             Err(reason) => Reading::Absent(reason),
         },
         marketing_name: model.clone(),
         model,
-        chinese_name: Reading::absent("a board has none"),
+        chinese_name: Reading::absent(Code::BoardHasNone.template()),
     }
 }

@@ -133,7 +133,7 @@ fn take<'r>(
     let keys: Vec<&str> = takes.iter().map(|take| take.property.as_str()).collect();
     match value {
         Some(value) => Reading::Present(value),
-        None if keys.is_empty() => Reading::absent("this ROM does not tell it"),
+        None if keys.is_empty() => Reading::absent(Code::RomUntold.template()),
         None => Reading::Absent(match properties.first(&keys) {
             Some((key, value)) => format!("{} is not written as expected", super::clip(&quote(key, value))),
             None => properties.absence(&keys),
@@ -161,29 +161,27 @@ fn tampering(properties: &Properties) -> Option<String> {
 fn distribution(evidence: &RawEvidence, properties: &Properties) -> Fact<Rom> {
     let said = match evidence.said(Piece::OsRelease) {
         Ok(said) if said.whole => said,
-        Ok(_) => return Reading::absent("/etc/os-release is cut off"),
+        Ok(_) => return Reading::absent(Code::OsReleaseCut.template()),
         Err(reason) => return Reading::Absent(format!("{}; {reason}", properties.absence(&[]))),
     };
     let field = |key: &str| {
         let value = said.text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))?;
         Some(value.trim().trim_matches('"').to_owned()).filter(|value| !value.is_empty())
     };
-    let Some(name) = field("NAME") else { return Reading::absent("/etc/os-release has no NAME") };
+    let Some(name) = field("NAME") else { return Reading::absent(Code::OsReleaseNoName.template()) };
     let from = format!("/etc/os-release: NAME={name}");
     let rom = Rom {
         name,
-        version: Reading::from_option(field("VERSION_ID"), "/etc/os-release has no VERSION_ID"),
+        version: Reading::from_option(field("VERSION_ID"), Code::OsReleaseNoVersion.template()),
         build: match (evidence.said(Piece::TegraRelease), evidence.get(Piece::TegraRelease).map(|one| one.ending)) {
-            (Ok(said), _) if said.whole => {
-                Reading::from_option(jetson(said.text), "/etc/nv_tegra_release is not written as expected")
-            }
+            (Ok(said), _) if said.whole => Reading::from_option(jetson(said.text), Code::TegraUnexpected.template()),
             // There is no such file but on a Jetson.
             (Err(_), Some(Ending::Failed(_))) => {
-                Reading::from_option(field("BUILD_ID").or_else(|| field("VERSION")), "/etc/os-release has no build")
+                Reading::from_option(field("BUILD_ID").or_else(|| field("VERSION")), Code::OsReleaseNoBuild.template())
             }
-            (_, _) => Reading::absent("whether this is a Jetson was not told"),
+            (_, _) => Reading::absent(Code::JetsonUntold.template()),
         },
-        region: Reading::absent("a distribution has no region"),
+        region: Reading::absent(Code::NoRegion.template()),
         custom: false,
     };
     Reading::Present(Found::told(rom, from))

@@ -6,6 +6,7 @@ use super::evidence::{Piece, RawEvidence, whole_lines};
 use super::properties::{Properties, quote};
 use super::{Fact, Found};
 use crate::reading::Reading;
+use crate::reason::Code;
 
 /// The file system that holds what is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,7 +24,7 @@ pub(super) fn memory(evidence: &RawEvidence) -> Fact<u64> {
     let told = whole_lines(said).find_map(|line| line.strip_prefix("MemTotal:")).map(str::trim);
     let kib = told.and_then(|told| told.strip_suffix("kB")?.trim().parse::<u64>().ok());
     let found = kib.zip(told).map(|(kib, told)| Found::told(kib.saturating_mul(1024), format!("MemTotal: {told}")));
-    Reading::from_option(found, "/proc/meminfo has no MemTotal")
+    Reading::from_option(found, Code::NoMemTotal.template())
 }
 
 /// `/data` of a phone; of a board, where there is no such file system, the root.
@@ -66,7 +67,7 @@ pub(super) fn abis(evidence: &RawEvidence, properties: &Properties) -> Fact<Vec<
             Ok(said) if said.whole => {
                 Reading::Present(Found::told(vec![super::clip(said.text)], format!("uname -m = {}", said.text)))
             }
-            Ok(_) => Reading::absent("the machine's name is cut off"),
+            Ok(_) => Reading::absent(Code::MachineCut.template()),
             Err(reason) => Reading::Absent(reason),
         };
     }
