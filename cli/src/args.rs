@@ -308,6 +308,19 @@ pub(crate) enum DeviceAction {
         /// Name or id
         device: String,
     },
+    /// Show what a device's health checks found, newest first
+    Canary {
+        /// Name or id
+        device: String,
+        /// Check it now, or as soon as it has ended what it does, and show what that finds
+        #[arg(long)]
+        now: bool,
+        /// At most this many
+        #[arg(long, short = 'n', default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=50))]
+        limit: u32,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
     /// Show what was decided of a device, by whom and why, newest first
     History {
         /// Name or id

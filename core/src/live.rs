@@ -17,6 +17,8 @@ pub struct LiveDevice {
     pub draining: bool,
     /// The attempt that it runs now.
     pub job: Option<LiveJob>,
+    /// The stage of the health check that it runs instead.
+    pub check: Option<Stage>,
     /// What it told of itself when it last had nothing to do.
     pub vitals: Option<Vitals>,
 }

@@ -445,6 +445,13 @@ codes! {
     OnProbation, "on_probation", "its quarantine has ended: it is on probation until it works well";
     ProbationOver, "probation_over", "it works well: its probation has ended";
     LostInARow, "lost_in_a_row", "lost {jobs} jobs in a row";
+    // What a device's health check found.
+    CanaryOutputs, "canary_outputs", "its health check gave outputs that are not what they are everywhere";
+    CanaryCrashed, "canary_crashed", "its health check ended as {outcome} twice in a row";
+    CanarySlow, "canary_slow", "its health check took {ms} ms, and {usual} ms is usual";
+    CanarySensor, "canary_sensor", "its sensor {sensor} gives what cannot be true: {value} {unit}";
+    CanaryInvalid, "canary_invalid", "the health check's latency is not valid";
+    CanaryNotRun, "canary_not_run", "the health check measured nothing: {outcome}";
     NothingMeasured, "nothing_measured", "the profile measures nothing: accuracy_only needs a dataset";
     // What is known of a battery's gauge, and why there is no energy or what it is worth.
     SourceDenied, "source_denied", "{source} may not be asked for {field}: permission denied";

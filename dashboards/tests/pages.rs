@@ -384,6 +384,27 @@ async fn a_device_says_what_it_is_and_which_line_decided_it() {
 }
 
 #[tokio::test]
+async fn a_device_says_what_its_last_health_check_found_and_what_is_usual_for_it() {
+    let lab = Lab::full();
+    let sick = lab.devices.iter().find(|device| device.state == DeviceState::Quarantined).unwrap().id;
+    let page = get(lab.clone(), Role::Viewer, &format!("/devices/{sick}?lang=en")).await;
+    for text in ["Health check", "Sick", "not what they are everywhere", "a day had passed", "Earlier checks"] {
+        assert!(page.text().contains(text), "{text}");
+    }
+    let page = get(lab.clone(), Role::Viewer, &format!("/devices/{sick}?lang=zh")).await;
+    assert!(page.text().contains("健康检查的输出与其他各处的结果不符"));
+    let unknown = get(lab.clone(), Role::Viewer, &format!("/devices/{}?lang=en", lab.devices[2].id)).await;
+    for text in ["Not known", "the device slept", "tried again later", "sick above 2.1"] {
+        assert!(unknown.text().contains(text), "{text}");
+    }
+    let never = get(lab.clone(), Role::Viewer, &format!("/devices/{}?lang=en", lab.devices[0].id)).await;
+    assert!(!never.text().contains("id=\"canary\""), "nothing is made up of a device that was never checked");
+    let fleet = get(lab, Role::Viewer, "/devices?format=json").await.json();
+    let health: Vec<_> = fleet["now"].as_array().unwrap().iter().map(|now| now["health"].clone()).collect();
+    assert!(health.contains(&"sick".into()) && health.contains(&serde_json::Value::Null), "{health:?}");
+}
+
+#[tokio::test]
 async fn a_failed_job_shows_its_signal_stage_and_log() {
     let lab = Lab::full();
     let job =

@@ -8,6 +8,7 @@ pub mod actions;
 pub mod agents;
 pub mod artifacts;
 pub mod auth;
+mod canary;
 pub mod config;
 pub mod control;
 pub mod error;

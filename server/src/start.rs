@@ -187,8 +187,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let unable = |source| StartError::Listen { address: config.listen, source };
     let listener = TcpListener::bind(config.listen).await.map_err(unable)?;
     let address = listener.local_addr().map_err(unable)?;
-    let fleet =
-        Fleet::start(store.clone(), clock.clone(), fleet::Settings::default()).await.map_err(StartError::Fleet)?;
+    let settings = fleet::Settings { canary: config.canary, ..fleet::Settings::default() };
+    let fleet = Fleet::start(store.clone(), clock.clone(), settings).await.map_err(StartError::Fleet)?;
     let reconcilers = reconcilers(&config, &fleet, &store, &clock, &artifacts, &metrics);
 
     let (audit, audit_task) = Audit::start(store.clone(), clock.clone());

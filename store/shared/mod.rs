@@ -7,6 +7,7 @@
 
 mod agents;
 mod artifacts;
+mod canaries;
 mod datasets;
 mod devices;
 mod evidence;

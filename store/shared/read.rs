@@ -7,12 +7,14 @@ use seatrial_core::job::AttemptRef;
 use seatrial_core::metric::Metric;
 use seatrial_core::report::Block;
 use seatrial_core::store::{
-    AttemptRow, AuditEntry, DatasetDetail, DatasetRow, DeviceRow, JobRow, MisfitRow, ModelDetail, ModelRow, Part,
-    QuarantineRow, Read, Result, RunRow, ServiceRow, TrackRow, TransitionRow,
+    AttemptRow, AuditEntry, CanaryRow, DatasetDetail, DatasetRow, DeviceRow, JobRow, MisfitRow, ModelDetail, ModelRow,
+    Part, QuarantineRow, Read, Result, RunRow, ServiceRow, TrackRow, TransitionRow,
 };
 
 use super::fault::Fault;
-use super::{Database, datasets, devices, evidence, job_rows, models, people, quarantines, runs, runtimes, services};
+use super::{
+    Database, canaries, datasets, devices, evidence, job_rows, models, people, quarantines, runs, runtimes, services,
+};
 
 /// Tells the caller what was being done.
 pub(crate) trait Doing<T> {
@@ -54,6 +56,14 @@ impl Read for Database {
 
     async fn services(&self) -> Result<Vec<ServiceRow>> {
         services::all(&self.read).await.doing("reading what was decided of devices")
+    }
+
+    async fn canaries(&self, device: DeviceId, limit: u32) -> Result<Vec<CanaryRow>> {
+        canaries::of_device(&self.read, device, limit).await.doing("reading the health checks of a device")
+    }
+
+    async fn last_canaries(&self) -> Result<Vec<CanaryRow>> {
+        canaries::last(&self.read).await.doing("reading the last health checks of devices")
     }
 
     async fn last_jobs(&self) -> Result<Vec<JobRow>> {

@@ -14,16 +14,17 @@ use seatrial_core::job::AttemptRef;
 use seatrial_core::model::{Signature, SignatureStanding};
 use seatrial_core::stage::Stage;
 use seatrial_core::store::{
-    Accepted, AgentBuildRow, AuditRow, Bootstrap, BootstrapSeed, Claim, Completion, DeviceRow, GiveBack, JobOrigin,
-    NewAgentBuild, NewDatasetVersion, NewEnrolment, NewModelVersion, NewReservation, NewRun, NewRuntimePackage,
-    NewToken, OpenJob, ReservationRow, Result, RunRow, ServiceChange, ServiceRow, Store, Suspect, TokenRow, Unjudged,
+    Accepted, AgentBuildRow, AuditRow, Bootstrap, BootstrapSeed, CanaryRow, Claim, Completion, DeviceRow, GiveBack,
+    JobOrigin, NewAgentBuild, NewDatasetVersion, NewEnrolment, NewModelVersion, NewReservation, NewRun,
+    NewRuntimePackage, NewToken, OpenJob, ReservationRow, Result, RunRow, ServiceChange, ServiceRow, Store, Suspect,
+    TokenRow, Unjudged,
 };
 use seatrial_core::time::Timestamp;
 
 use super::read::Doing;
 use super::{
-    Database, agents, artifacts, datasets, devices, job_rows, jobs, models, people, quarantines, runs, runtimes,
-    services,
+    Database, agents, artifacts, canaries, datasets, devices, job_rows, jobs, models, people, quarantines, runs,
+    runtimes, services,
 };
 
 #[async_trait]
@@ -189,6 +190,11 @@ impl Store for Database {
                 Box::pin(services::end(tx, *id, changes, *now))
             })
             .await
+    }
+
+    async fn add_canary(&self, canary: &CanaryRow) -> Result<()> {
+        let doing = "storing a health check";
+        self.writer.write(doing, canary.clone(), |canary, tx| Box::pin(canaries::add(tx, canary))).await
     }
 
     async fn set_device_labels(&self, id: DeviceId, labels: &Labels) -> Result<bool> {

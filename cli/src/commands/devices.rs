@@ -49,6 +49,12 @@ pub(super) async fn run(
             let found = client.devices().find_me(request).await.map_err(client.failed(&doing))?.into_inner();
             output::note(&format!("{}: {}", found.name, found.what));
         }
+        DeviceAction::Canary { device, now: true, limit: _, output } => {
+            return super::canary::now(&client, device, context.output(output)).await;
+        }
+        DeviceAction::Canary { device, now: false, limit, output } => {
+            super::canary::history(&client, device, limit, context.output(output)).await?;
+        }
         DeviceAction::History { device, limit, output } => {
             history(&client, device, limit, context.output(output)).await?;
         }
@@ -177,6 +183,7 @@ fn device_json(device: &v1::Device) -> Value {
         until_us,
         decided_by,
         probation,
+        canary,
     } = device;
     let labels: BTreeMap<&str, &str> = labels.iter().map(|label| (label.key.as_str(), label.value.as_str())).collect();
     json!({
@@ -187,6 +194,7 @@ fn device_json(device: &v1::Device) -> Value {
         "until": until_us.and_then(rfc3339),
         "decided_by": decided_by,
         "probation": probation,
+        "canary": canary.as_ref().map(super::canary::json),
         "connected": connected,
         "job": Some(job).filter(|job| !job.is_empty()),
         "labels": labels,

@@ -4,6 +4,7 @@ pub(crate) mod agent;
 mod agents;
 mod artifacts;
 mod audit;
+mod canary;
 mod cancel;
 mod completions;
 mod datasets;

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper of tests that cannot go on fails the test")]
 
 mod agents;
+mod canary;
 mod checkup;
 mod command_line;
 mod cross;

@@ -6,6 +6,7 @@ use super::job::{Lease, Phase, Wait};
 use super::{CANCEL_WITHIN, CloseReason, Effect, Killed, Schedule, Timer};
 use crate::ids::{DeviceId, JobId, SessionId};
 use crate::job::{AttemptRef, Grant, ONLINE_GRANT};
+use crate::lab::canary::Health;
 use crate::outcome::{Outcome, Verdict};
 use crate::reason::Code;
 use crate::stage::Stage;
@@ -121,7 +122,9 @@ impl Schedule {
             device.started();
         }
         self.effects.push(Effect::Grant { attempt, device, grant });
-        self.effects.push(Effect::NoteStage { attempt, stage, lease: left });
+        if !self.is_check(attempt.job) {
+            self.effects.push(Effect::NoteStage { attempt, stage, lease: left });
+        }
     }
 
     /// Renews what the stream renews.
@@ -176,10 +179,22 @@ impl Schedule {
             self.ask_the_store(attempt, device, outcome);
             return;
         }
-        match job.phase {
-            Phase::Leased(_) => self.take_result(attempt, device, outcome, verdict),
-            Phase::Queued(_) | Phase::Storing { .. } => self.ask_the_store(attempt, device, outcome),
-            Phase::Claiming | Phase::GivingBack { .. } => {
+        match (&job.phase, job.check) {
+            (Phase::Leased(_), Some(due)) => {
+                job.phase = Phase::Storing { next: JobNext::Done(outcome) };
+                self.set_timer(attempt.job);
+                if outcome == Outcome::AgentKilled {
+                    self.count_loss(device, attempt.job);
+                }
+                self.effects.push(Effect::Judge { attempt, device, due });
+            }
+            (_, Some(_)) => {
+                let reason = "the check has been reported already".to_owned();
+                self.effects.push(Effect::RefuseReport { attempt, device, reason });
+            }
+            (Phase::Leased(_), None) => self.take_result(attempt, device, outcome, verdict),
+            (Phase::Queued(_) | Phase::Storing { .. }, None) => self.ask_the_store(attempt, device, outcome),
+            (Phase::Claiming | Phase::GivingBack { .. }, None) => {
                 let reason = "the attempt does not hold its job".to_owned();
                 self.effects.push(Effect::RefuseReport { attempt, device, reason });
             }
@@ -192,7 +207,7 @@ impl Schedule {
 
     fn take_result(&mut self, attempt: AttemptRef, device: DeviceId, outcome: Outcome, verdict: Verdict) {
         let Some(job) = self.jobs.get_mut(&attempt.job) else { return };
-        let cancelled = self.runs.get(&job.run).is_some_and(super::Run::is_cancelled);
+        let cancelled = job.run.and_then(|run| self.runs.get(&run)).is_some_and(super::Run::is_cancelled);
         let again = job.fails_again(verdict, cancelled);
         let next = job.after(outcome, verdict, outcome == Outcome::AgentKilled, cancelled);
         job.phase = Phase::Storing { next };
@@ -202,6 +217,7 @@ impl Schedule {
         } else if let Some(device) = self.devices.get_mut(&device) {
             device.has_reported();
         }
+        self.note_end(device, verdict == Verdict::Retry);
         self.release_unless(again, attempt.job);
     }
 
@@ -278,7 +294,7 @@ impl Schedule {
     fn has_waited(&mut self, id: JobId, wait: Wait) {
         let now = self.now;
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        if self.runs.get(&job.run).is_some_and(super::Run::is_cancelled) {
+        if job.run.and_then(|run| self.runs.get(&run)).is_some_and(super::Run::is_cancelled) {
             return; // the store is ending it
         }
         let (key, max_wait, reservation) = (job.key(id), job.max_wait(), job.reservation);
@@ -317,12 +333,15 @@ impl Schedule {
     pub(super) fn lose(&mut self, id: JobId, outcome: Outcome, message: String, killed: Killed) {
         let Killed { verdict, counts } = killed;
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        let cancelled = self.runs.get(&job.run).is_some_and(super::Run::is_cancelled);
+        let cancelled = job.run.and_then(|run| self.runs.get(&run)).is_some_and(super::Run::is_cancelled);
         let again = job.fails_again(verdict, cancelled);
         let next = job.after(outcome, verdict, counts, cancelled);
         let device = job.device;
         self.stop(id, &message);
         self.count_loss(device, id);
+        if !self.is_check(id) {
+            self.note_end(device, verdict == Verdict::Retry);
+        }
         self.end_without_result(id, Ending { outcome, message, next, verdict, agent_death: counts, again });
     }
 
@@ -339,8 +358,13 @@ impl Schedule {
     fn end_without_result(&mut self, id: JobId, ending: Ending) {
         let Ending { outcome, message, next, verdict, agent_death, again } = ending;
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        job.phase = Phase::GivingBack { next };
         let (device, attempt) = (job.device, AttemptRef { job: id, attempt: job.attempt });
+        if let Some(due) = job.check {
+            self.effects.push(Effect::CheckLost { attempt, device, due, outcome, message });
+            self.check_ended(attempt, device, Health::Unknown);
+            return;
+        }
+        job.phase = Phase::GivingBack { next };
         self.effects.push(Effect::GiveBack { attempt, device, outcome, message, next, verdict, agent_death, again });
         self.release_unless(again, id);
     }
@@ -355,7 +379,7 @@ impl Schedule {
 
     fn after(&mut self, id: JobId, outcome: Outcome) -> JobNext {
         let Some(job) = self.jobs.get_mut(&id) else { return JobNext::Done(outcome) };
-        let cancelled = self.runs.get(&job.run).is_some_and(super::Run::is_cancelled);
+        let cancelled = job.run.and_then(|run| self.runs.get(&run)).is_some_and(super::Run::is_cancelled);
         job.after(outcome, outcome.verdict(0), false, cancelled)
     }
 

@@ -8,6 +8,7 @@ use super::job::{Phase, QueueKey};
 use super::{CloseReason, DELIVER_WITHIN, DEVICE_LOSS_LIMIT, Effect, Held, Killed, Schedule, Timer, UNSTARTED_LIMIT};
 use crate::ids::{DeviceId, JobId, ReservationId, SessionId};
 use crate::job::{AttemptRef, Grant, ONLINE_GRANT};
+use crate::lab::canary::Watch;
 use crate::lab::standing::{Admits, Out};
 use crate::outcome::Outcome;
 use crate::reason::{Code, Reason};
@@ -37,6 +38,12 @@ pub(super) struct Device {
     /// Assignments that it left unstarted since the last that it started.
     unstarted: u32,
     not_before: Monotonic,
+    /// Its health checks; `None` of a device that has none.
+    pub(super) watch: Option<Watch>,
+    /// When they are looked at again.
+    pub(super) watch_at: Option<Monotonic>,
+    /// Whether an attempt was asked for that checks it.
+    pub(super) check_asked: bool,
     /// Since when it neither takes nor has work, if that is so.
     away_since: Monotonic,
 }
@@ -75,7 +82,7 @@ impl Device {
         self.takes_work() && self.admits.is_some_and(|admits| admits.job(reservation))
     }
 
-    fn takes_work(&self) -> bool {
+    pub(super) fn takes_work(&self) -> bool {
         self.session.is_some() && self.out_of_service().is_none() && !self.leaving
     }
 
@@ -124,7 +131,7 @@ impl Device {
     }
 
     fn is_idle(&self, now: Monotonic) -> bool {
-        self.takes_work() && self.holding.is_empty() && self.not_before <= now
+        self.takes_work() && self.holding.is_empty() && !self.check_asked && self.not_before <= now
     }
 
     const fn forgive(&mut self) {
@@ -248,10 +255,16 @@ impl Schedule {
         self.dispatch(id);
     }
 
-    /// Gives the device its next job, if it can take one.
+    /// Gives the device its next job, if it can take one, or its health check, if that is due before.
     pub(super) fn dispatch(&mut self, id: DeviceId) {
+        let wall = self.wall();
         let Some(device) = self.devices.get_mut(&id) else { return };
         if self.draining || !device.is_idle(self.now) {
+            return;
+        }
+        if let Some(due) = device.watch.as_ref().and_then(|watch| watch.due(wall)) {
+            device.check_asked = true;
+            self.effects.push(Effect::Check { device: id, due });
             return;
         }
         let Some((reservation, key)) = device.next() else { return };
@@ -304,7 +317,7 @@ impl Schedule {
         }
     }
 
-    fn quarantine(&mut self, id: DeviceId, reason: String) {
+    pub(super) fn quarantine(&mut self, id: DeviceId, reason: String) {
         let now = self.now;
         let Some(device) = self.devices.get_mut(&id) else { return };
         if device.out_of_service().is_none() {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{ACCEPT_WITHIN, COME_BACK_WITHIN, DELIVER_WITHIN, LEASE_SLACK, LONGEST_ATTEMPT, START_WITHIN};
 use crate::ids::{DeviceId, JobId, ReservationId, RunId};
 use crate::job::{AttemptRef, Grant, ONLINE_GRANT};
+use crate::lab::canary::Due;
 use crate::outcome::{AGENT_DEATH_LIMIT, Outcome, Verdict};
 use crate::stage::Stage;
 use crate::store::{JobNext, OpenJob};
@@ -16,7 +17,10 @@ pub(super) type QueueKey = (Reverse<i32>, Timestamp, JobId);
 
 #[derive(Debug)]
 pub(super) struct Job {
-    pub(super) run: RunId,
+    /// `None` of a check.
+    pub(super) run: Option<RunId>,
+    /// Why its device is checked, when this is no job of anybody's.
+    pub(super) check: Option<Due>,
     pub(super) device: DeviceId,
     priority: i32,
     created_at: Timestamp,
@@ -92,7 +96,8 @@ impl Job {
             leased_until: _,
         } = open;
         Self {
-            run,
+            run: Some(run),
+            check: None,
             device,
             priority,
             created_at,
@@ -103,6 +108,25 @@ impl Job {
             max_wait,
             reservation,
             phase: Phase::Claiming, // until it is queued or awaited, in the same step
+            timer: None,
+        }
+    }
+
+    /// A check that is about to be assigned. It waits for nothing and is tried once.
+    pub(super) fn checking(device: DeviceId, attempt: u32, due: Due, now: Monotonic) -> Self {
+        Self {
+            run: None,
+            check: Some(due),
+            device,
+            priority: 0,
+            created_at: Timestamp::default(),
+            attempt,
+            infrastructure_failures: 0,
+            crashes: 0,
+            agent_deaths: 0,
+            max_wait: Duration::ZERO,
+            reservation: None,
+            phase: Phase::Leased(Lease::assigned(now)),
             timer: None,
         }
     }

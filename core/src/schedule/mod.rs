@@ -10,12 +10,17 @@
 //! - A device has at most one attempt that may run, and a job at most one valid lease by `now`, the judge's clock.
 //! - Every attempt that may run has a moment at which it stops being valid: a lease always ends.
 //! - A job leaves the schedule only when the store has said that it is over, or that it is not as the schedule thought.
+//! - A device that is in service and due for its health check ([`crate::lab::canary`]) is given that, and no job, before.
+//!   A check holds its device as a job does; the store knows nothing of it.
 //! - A job does not wait for ever: it runs, or its device works on others, or it ends once its device has taken no work
 //!   for as long as its run waits.
 //!
 //! No step takes longer than O(log n) in the number of queued jobs, except for those that name many jobs themselves.
 
 mod attempts;
+mod checks;
+#[cfg(test)]
+mod checks_tests;
 mod devices;
 mod job;
 #[cfg(test)]
@@ -28,6 +33,7 @@ use std::time::Duration;
 
 use crate::ids::{DeviceId, JobId, RunId, SessionId};
 use crate::job::{AttemptRef, Grant, MAX_STAGE_GRANT};
+use crate::lab::canary::{Due, Health, Known};
 use crate::lab::standing::Admits;
 use crate::outcome::{Outcome, Verdict};
 use crate::stage::Stage;
@@ -163,6 +169,28 @@ pub enum Input {
     CancelFailed {
         run: RunId,
     },
+    /// The device attaches next, and this is known of its health checks; `None` when it is to have none. `wall` is the
+    /// time on the clock of the checks.
+    Watch {
+        device: DeviceId,
+        known: Option<Known>,
+        wall: Timestamp,
+    },
+    /// Somebody wants the device checked.
+    CheckNow {
+        device: DeviceId,
+    },
+    /// The answer to [`Effect::Check`]: the attempt that checks.
+    Check {
+        device: DeviceId,
+        attempt: AttemptRef,
+    },
+    /// The answer to [`Effect::Judge`]; `reason` says what is wrong with a sick device.
+    Checked {
+        attempt: AttemptRef,
+        health: Health,
+        reason: String,
+    },
     /// Whose jobs the device is given from now on, as an operator or the store has it.
     Admits {
         device: DeviceId,
@@ -285,6 +313,25 @@ pub enum Effect {
         device: DeviceId,
         reason: String,
     },
+    /// The device is to be checked before its next job: make an attempt of it. The answer comes before any other input.
+    Check {
+        device: DeviceId,
+        due: Due,
+    },
+    /// Judge the report of a check, which has arrived.
+    Judge {
+        attempt: AttemptRef,
+        device: DeviceId,
+        due: Due,
+    },
+    /// A check has ended without a report, and says nothing of the device.
+    CheckLost {
+        attempt: AttemptRef,
+        device: DeviceId,
+        due: Due,
+        outcome: Outcome,
+        message: String,
+    },
     /// Ask the store to end the run's queued jobs.
     CancelRun {
         run: RunId,
@@ -314,6 +361,8 @@ enum Timer {
     Device(DeviceId),
     /// The store may be asked again to end the jobs of a cancelled run.
     Run(RunId),
+    /// A device may have become due for its health check.
+    Check(DeviceId),
 }
 
 #[derive(Debug, Default)]
@@ -350,6 +399,10 @@ pub struct Schedule {
     devices: BTreeMap<DeviceId, Device>,
     runs: BTreeMap<RunId, Run>,
     timers: BTreeSet<(Monotonic, Timer)>,
+    /// Of the jobs, those that are checks of a device.
+    checks: usize,
+    /// The time of the checks at a moment of our own.
+    wall: (Monotonic, Timestamp),
     draining: bool,
     effects: Vec<Effect>,
 }
@@ -387,6 +440,10 @@ impl Schedule {
             Input::Cancel { run } => self.cancel(run),
             Input::RunCancelled { run } => self.run_cancelled(run),
             Input::CancelFailed { run } => self.cancel_failed(run),
+            Input::Watch { device, known, wall } => self.watch(device, known, wall),
+            Input::CheckNow { device } => self.check_now(device),
+            Input::Check { device, attempt } => self.check(device, attempt),
+            Input::Checked { attempt, health, reason } => self.checked(attempt, health, reason),
             Input::Admits { device, admits } => self.admits(device, admits),
             Input::Drain => self.draining = true,
             Input::Tick => {}
@@ -400,16 +457,16 @@ impl Schedule {
         self.timers.first().map(|&(at, _)| at)
     }
 
-    /// The run of a job that is open.
+    /// The run of a job that is open; none of a check.
     #[must_use]
     pub fn run_of(&self, job: JobId) -> Option<RunId> {
-        self.jobs.get(&job).map(|job| job.run)
+        self.jobs.get(&job).and_then(|job| job.run)
     }
 
     /// Jobs that are open.
     #[must_use]
     pub fn open_jobs(&self) -> usize {
-        self.jobs.len()
+        self.jobs.len() - self.checks
     }
 
     /// Jobs of a run that are open.
@@ -427,6 +484,7 @@ impl Schedule {
             match timer {
                 Timer::Job(id) => self.job_is_due(id),
                 Timer::Device(id) => self.dispatch(id),
+                Timer::Check(id) => self.may_be_due(id),
                 Timer::Run(run) => {
                     if self.runs.contains_key(&run) {
                         self.effects.push(Effect::CancelRun { run });
@@ -477,7 +535,7 @@ impl Schedule {
         job.queue(now);
         let (key, reservation) = (job.key(id), job.reservation);
         let (run, device) = (job.run, job.device);
-        if self.is_cancelled(run) {
+        if let Some(run) = run.filter(|&run| self.is_cancelled(Some(run))) {
             self.effects.push(Effect::CancelRun { run }); // the store has it in the queue again
         } else {
             self.devices.entry(device).or_default().enqueue(reservation, key);
@@ -557,8 +615,9 @@ impl Schedule {
         }
     }
 
-    fn is_cancelled(&self, run: RunId) -> bool {
-        self.runs.get(&run).is_some_and(Run::is_cancelled)
+    /// Nobody cancels a check.
+    fn is_cancelled(&self, run: Option<RunId>) -> bool {
+        run.and_then(|run| self.runs.get(&run)).is_some_and(Run::is_cancelled)
     }
 
     /// The job is over, or not ours to decide about.
@@ -572,11 +631,16 @@ impl Schedule {
             device.dequeue(job.reservation, &job.key(id));
             device.change(now, |device| device.holding.remove(&id));
         }
-        if let Some(run) = self.runs.get_mut(&job.run) {
-            run.open.remove(&id);
-            if run.open.is_empty() {
-                self.runs.remove(&job.run);
-                self.effects.push(Effect::RunEnded { run: job.run });
+        match job.run {
+            None => self.checks -= 1,
+            Some(id_of_run) => {
+                if let Some(run) = self.runs.get_mut(&id_of_run) {
+                    run.open.remove(&id);
+                    if run.open.is_empty() {
+                        self.runs.remove(&id_of_run);
+                        self.effects.push(Effect::RunEnded { run: id_of_run });
+                    }
+                }
             }
         }
         self.dispatch(job.device);

@@ -235,6 +235,9 @@ impl World {
                 let wall = self.wall();
                 self.step(Input::Open { jobs, wall });
             }
+            Effect::Check { .. } | Effect::Judge { .. } | Effect::CheckLost { .. } => {
+                self.fail(format!("{effect:?} for a device without checks"));
+            }
             Effect::RunEnded { run } => {
                 if self.broken == Broken::Nothing
                     && self.store.values().any(|job| job.open.run == run && job.state != State::Ended)
@@ -264,6 +267,7 @@ impl World {
             Effect::Quarantine { .. } => "quarantine",
             Effect::CancelRun { .. } => "cancel run",
             Effect::RunEnded { .. } => "run ended",
+            Effect::Check { .. } | Effect::Judge { .. } | Effect::CheckLost { .. } => "check",
             Effect::ReadAgain => "read again",
         });
         match effect {
@@ -334,6 +338,9 @@ impl World {
             | Effect::StopOnDevice { .. }
             | Effect::RefuseReport { .. }
             | Effect::Quarantine { .. }
+            | Effect::Check { .. }
+            | Effect::Judge { .. }
+            | Effect::CheckLost { .. }
             | Effect::CancelRun { .. }
             | Effect::RunEnded { .. }
             | Effect::ReadAgain => {}

@@ -75,6 +75,10 @@ pub trait Read: Send + Sync {
     async fn device_service(&self, id: DeviceId) -> Result<ServiceRow>;
     /// The same of every device of which something was.
     async fn services(&self) -> Result<Vec<ServiceRow>>;
+    /// The health checks of a device, newest first.
+    async fn canaries(&self, device: DeviceId, limit: u32) -> Result<Vec<CanaryRow>>;
+    /// The last one of every device that had one.
+    async fn last_canaries(&self) -> Result<Vec<CanaryRow>>;
     /// The last finished job of every device that has one.
     async fn last_jobs(&self) -> Result<Vec<JobRow>>;
 
@@ -200,6 +204,8 @@ pub trait Store: Read {
     async fn reserved_devices(&self, id: ReservationId) -> Result<Vec<ServiceRow>>;
     /// Ends a reservation with the decisions that take its devices back; like [`Store::decide`].
     async fn end_reservation(&self, id: ReservationId, changes: &[ServiceChange], now: Timestamp) -> Result<bool>;
+    /// Stores a health check, once, and forgets all but the newest [`KEPT`](crate::lab::canary::KEPT) of its device.
+    async fn add_canary(&self, canary: &CanaryRow) -> Result<()>;
     /// Replaces the labels. False when there is no such device.
     async fn set_device_labels(&self, id: DeviceId, labels: &Labels) -> Result<bool>;
     /// False when there is no such device. A name in use by another device is a conflict.

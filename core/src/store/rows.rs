@@ -16,6 +16,7 @@ use crate::ids::{
     VariantId,
 };
 use crate::job::{AttemptRef, JobSpec, JobState};
+use crate::lab::canary::{Due, Found, Judgement};
 use crate::lab::standing::Service;
 use crate::metric::Metric;
 use crate::model::{Format, Manifest, Precision, Signature, SignatureStanding};
@@ -192,6 +193,26 @@ pub struct ReservationRow {
     pub until: Timestamp,
     /// Those that it still has, by name.
     pub devices: Vec<String>,
+}
+
+/// A health check of a device.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CanaryRow {
+    /// Of the attempt that checked, which was no job of a run.
+    pub id: JobId,
+    pub device: DeviceId,
+    /// When it ended.
+    pub at: Timestamp,
+    pub due: Due,
+    /// The device's boot as the kernel names it; empty when not known.
+    pub boot_id: String,
+    /// See [`crate::lab::canary::fingerprint`].
+    pub fingerprint: String,
+    /// The system in words.
+    pub rom: String,
+    pub found: Found,
+    #[serde(flatten)]
+    pub judgement: Judgement,
 }
 
 // --- artifacts, models, datasets ---

@@ -9,9 +9,10 @@ use seatrial_core::energy::source::{ChargingState, Field};
 use seatrial_core::energy::{BatteryFacts, SourceRecord, care};
 use seatrial_core::ids::JobId;
 use seatrial_core::reading::Reading;
-use seatrial_core::store::{DeviceRow, JobRow, ServiceRow, TransitionRow};
+use seatrial_core::store::{CanaryRow, DeviceRow, JobRow, ServiceRow, TransitionRow};
 use serde::Serialize;
 
+use super::canary::{self, CanaryLines};
 use super::findings::{self, FindingLines};
 use super::fleet::quarantine;
 use super::present::Present;
@@ -37,6 +38,8 @@ struct Data {
     #[serde(skip)]
     service: Option<ServiceRow>,
     transitions: Vec<TransitionRow>,
+    /// Newest first.
+    canaries: Vec<CanaryRow>,
     jobs: Vec<JobRow>,
     #[serde(skip)]
     numbers: HashMap<JobId, Numbers>,
@@ -92,6 +95,8 @@ struct Page {
     /// `None` of an agent that does not tell.
     findings: Option<FindingLines>,
     battery: Option<BatteryLines>,
+    /// `None` of a device that was never checked.
+    canary: Option<CanaryLines>,
     labels: Vec<(String, String)>,
     evidence: Vec<(String, String)>,
     transitions: Vec<TransitionLine>,
@@ -117,6 +122,7 @@ pub(crate) async fn page(
         state: present.state(&device),
         service: present.service(id).cloned(),
         transitions: state.read.device_transitions(id, RECENT).await?,
+        canaries: state.read.canaries(id, RECENT).await?,
         device,
     };
     let moments = &visit.setting.moments;
@@ -144,6 +150,7 @@ pub(crate) async fn page(
             sensors: sensors(device, words),
             findings: profile.findings.as_ref().map(|findings| findings::lines(findings, words)),
             battery: profile.battery.as_ref().map(|battery| battery_lines(battery, words)),
+            canary: canary::lines(&data.canaries, moments),
             labels: device.labels.clone().into_iter().collect(),
             evidence: evidence(device, words),
             commands: commands(device, words),
@@ -215,6 +222,7 @@ fn commands(device: &DeviceRow, words: Words) -> Vec<(String, String)> {
     ];
     let release = command("device.release", "release", "");
     let history = command("device.history", "history", "");
+    let check = command("device.canary_now", "canary", " --now");
     match device.state {
         DeviceState::Reserved | DeviceState::Quarantined | DeviceState::Maintenance | DeviceState::Retired => {
             vec![release, history]
@@ -227,7 +235,7 @@ fn commands(device: &DeviceRow, words: Words) -> Vec<(String, String)> {
         | DeviceState::Dark
         | DeviceState::Cooling
         | DeviceState::Charging
-        | DeviceState::Recovering => out.into_iter().chain([history]).collect(),
+        | DeviceState::Recovering => out.into_iter().chain([check, history]).collect(),
     }
 }
 

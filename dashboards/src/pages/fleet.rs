@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::response::Response;
 use seatrial_core::device::DeviceState;
 use seatrial_core::lab::activity::Activity;
+use seatrial_core::lab::canary::Health;
 use seatrial_core::lab::seen::Advice;
 use seatrial_core::live::{LiveSeen, Vitals};
 use seatrial_core::stage::Stage;
@@ -47,6 +48,9 @@ struct Now {
     chip_c: Option<f64>,
     last_job: Option<String>,
     last_outcome: Option<String>,
+    /// What its last health check found, and when.
+    health: Option<Health>,
+    checked_at: Option<Timestamp>,
 }
 
 /// A phone on a cable that is no device yet, for JSON.
@@ -441,6 +445,8 @@ fn now(device: &DeviceRow, present: &Present) -> Now {
         chip_c,
         last_job: last.map(|job| job.id.to_string()),
         last_outcome: last.and_then(|job| job.outcome).map(status::class_and_code),
+        health: present.canary(device.id).map(|canary| canary.judgement.health),
+        checked_at: present.canary(device.id).map(|canary| canary.at),
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod against_cpu;
 pub(crate) mod between;
+mod canary;
 pub(crate) mod compat;
 pub(crate) mod dataset;
 pub(crate) mod device;

@@ -6,7 +6,7 @@ use seatrial_core::device::{DeviceState, Evidence};
 use seatrial_core::ids::DeviceId;
 use seatrial_core::lab::activity::{Activity, shown};
 use seatrial_core::live::{LiveDevice, LiveSeen};
-use seatrial_core::store::{DeviceRow, JobRow, ServiceRow};
+use seatrial_core::store::{CanaryRow, DeviceRow, JobRow, ServiceRow};
 
 use super::sessions;
 use crate::Dashboards;
@@ -18,6 +18,7 @@ pub(crate) struct Present {
     sessions: HashMap<DeviceId, LiveDevice>,
     services: HashMap<DeviceId, ServiceRow>,
     last_jobs: HashMap<DeviceId, JobRow>,
+    canaries: HashMap<DeviceId, CanaryRow>,
     /// Phones on cables that are known as devices.
     links: HashMap<DeviceId, LiveSeen>,
     /// Those that are not and need somebody.
@@ -28,6 +29,7 @@ impl Present {
     pub(crate) async fn read(state: &Dashboards, devices: &[DeviceRow]) -> Result<Self, Failure> {
         let services = state.read.services().await?.into_iter().map(|row| (row.device, row)).collect();
         let last_jobs = state.read.last_jobs().await?.into_iter().map(|row| (row.device, row)).collect();
+        let canaries = state.read.last_canaries().await?.into_iter().map(|row| (row.device, row)).collect();
         let (mut links, mut strangers) = (HashMap::new(), Vec::new());
         for seen in state.live.seen() {
             match device_of(&seen, devices) {
@@ -38,7 +40,7 @@ impl Present {
                 None => {} // its agent is on the way
             }
         }
-        Ok(Self { sessions: sessions(state), services, last_jobs, links, strangers })
+        Ok(Self { sessions: sessions(state), services, last_jobs, canaries, links, strangers })
     }
 
     pub(crate) fn session(&self, device: DeviceId) -> Option<&LiveDevice> {
@@ -53,6 +55,10 @@ impl Present {
         self.last_jobs.get(&device)
     }
 
+    pub(crate) fn canary(&self, device: DeviceId) -> Option<&CanaryRow> {
+        self.canaries.get(&device)
+    }
+
     /// What a lab host says of a device that has no agent here.
     pub(crate) fn link(&self, device: DeviceId) -> Option<&LiveSeen> {
         if self.sessions.contains_key(&device) { None } else { self.links.get(&device) }
@@ -61,7 +67,7 @@ impl Present {
     /// The state that is shown: of what was decided, and of what the device does.
     pub(crate) fn state(&self, device: &DeviceRow) -> DeviceState {
         let activity = match self.session(device.id) {
-            Some(live) => Some(Activity::of(live.job.as_ref().map(|job| job.stage))),
+            Some(live) => Some(Activity::of(live.job.as_ref().map(|job| job.stage).or(live.check))),
             None => self.link(device.id).and_then(|link| Activity::of_link(link.seen.advice)),
         };
         activity.map_or(device.state, |activity| shown(device.state, activity))

@@ -82,6 +82,9 @@ fn doing(device: &DeviceRow, present: &Present, live: Option<&LiveDevice>, momen
         let bar = job.progress.map(|share| progress::chart(share, &percent(share))).unwrap_or_default();
         return (detail, bar);
     }
+    if let Some(stage) = live.and_then(|live| live.check) {
+        return (words.with("fleet.on_check", &[("stage", stage.as_str())]), Html::default());
+    }
     let service = present.service(device.id);
     let text = if let Some(link) = present.link(device.id).filter(|link| link.seen.advice.is_some()) {
         at(link, "")

@@ -19,6 +19,7 @@ use tonic::{Status, Streaming};
 
 use super::{Context, failed};
 use crate::auth::Caller;
+use crate::canary::{self, Subject, Unchecked};
 use crate::fleet::{Spec, contradict, set_aside};
 use crate::system::entropy;
 
@@ -49,6 +50,8 @@ pub(super) struct Known {
     pub specs: Vec<(JobId, Arc<Spec>)>,
     /// Jobs of it that waited and may not run any more.
     pub set_aside: Vec<(RunId, JobId)>,
+    /// For its health checks, or why it has none.
+    pub subject: Result<Subject, Unchecked>,
 }
 
 impl Hello {
@@ -168,7 +171,13 @@ impl Hello {
         let specs = load_specs(context, &self.held).await.map_err(failed)?;
         // With the profile of now: a build may have come back that a quarantine is about.
         let set_aside = set_aside(&*context.store, row.id, now).await.map_err(failed)?;
-        Ok(Known { row, service, session: SessionId::new(now, entropy()), specs, set_aside })
+        let subject = if context.fleet.settings().canary {
+            let boot_id = self.death.boot_after.as_deref().unwrap_or_default();
+            canary::subject(&*context.store, &row, boot_id).await.map_err(failed)?
+        } else {
+            Err(Unchecked::Off)
+        };
+        Ok(Known { row, service, session: SessionId::new(now, entropy()), specs, set_aside, subject })
     }
 }
 

@@ -87,6 +87,7 @@ async fn open(
         death: hello.death,
         set_aside: known.set_aside,
         specs: known.specs,
+        subject: known.subject,
     };
     context.fleet.attach(attach).await.map_err(|_| Status::unavailable("the server goes away"))?;
     Ok(opened)

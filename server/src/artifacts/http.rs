@@ -16,6 +16,7 @@ use super::range::{self, Wanted};
 use super::{ArtifactError, Artifacts, Received};
 use crate::auth::Caller;
 use crate::auth::audit::Note;
+use crate::canary;
 use crate::error::{Chain, Code, Error};
 use crate::fleet::Fleet;
 
@@ -54,7 +55,11 @@ pub async fn get(
 ) -> Result<Response, Refusal> {
     let digest = parse(&digest)?;
     allow(&door, &caller, &digest).await?;
-    let size = door.artifacts.size(&digest).await.map_err(ArtifactError::from)?;
+    let built_in = canary::bytes(&digest);
+    let size = match built_in {
+        Some(bytes) => Some(bytes.len() as u64),
+        None => door.artifacts.size(&digest).await.map_err(ArtifactError::from)?,
+    };
     let size = size.ok_or_else(|| Error::not_found(format!("artifact {}", digest.short())))?;
     let tag = format!("\"{digest}\"");
     if headers.get(IF_NONE_MATCH).is_some_and(|known| known.to_str().is_ok_and(|known| known.contains(&tag))) {
@@ -71,6 +76,9 @@ pub async fn get(
     };
     let body = if method == Method::HEAD {
         Body::empty()
+    } else if let Some(bytes) = built_in {
+        let part = start as usize..(start + length) as usize; // within its size
+        Body::from(bytes.get(part).unwrap_or_default())
     } else {
         Body::from_stream(door.artifacts.read(&digest, start, length).await?)
     };

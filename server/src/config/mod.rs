@@ -39,6 +39,8 @@ pub struct Config {
     pub garbage_interval: Duration,
     /// Artifacts younger than this are never collected: their owner may still be on its way.
     pub garbage_min_age: Duration,
+    /// Whether devices are checked for their health.
+    pub canary: bool,
 }
 
 /// Where the rows are.
@@ -160,7 +162,8 @@ pub enum ConfigError {
 }
 
 impl Config {
-    /// A server of its own for tests, benchmarks and the demo: embedded in a folder, on a free loopback port.
+    /// A server of its own for tests, benchmarks and the demo: embedded in a folder, on a free loopback port, without
+    /// health checks.
     #[must_use]
     pub fn embedded(data: impl Into<PathBuf>) -> Self {
         let data = data.into();
@@ -179,6 +182,7 @@ impl Config {
             drain: Duration::from_secs(30),
             garbage_interval: Duration::from_hours(1),
             garbage_min_age: Duration::from_hours(24),
+            canary: false,
         }
     }
 
@@ -215,6 +219,7 @@ impl Config {
             drain,
             garbage_interval,
             garbage_min_age,
+            canary,
         } = self;
         let mut text = String::new();
         let mut line = |key: &str, value: toml::Value| {
@@ -261,6 +266,7 @@ impl Config {
         line("drain_seconds", number(drain.as_secs()));
         line("garbage_interval_seconds", number(garbage_interval.as_secs()));
         line("garbage_min_age_seconds", number(garbage_min_age.as_secs()));
+        line("canary", (*canary).into());
         text
     }
 }

@@ -87,6 +87,9 @@ pub struct Settings {
     /// Age below which an artifact is never collected [default: 86400].
     #[arg(long, env = "SEATRIAL_GARBAGE_MIN_AGE_SECONDS", value_name = "SECONDS")]
     pub garbage_min_age_seconds: Option<u64>,
+    /// Checks the health of each device by a small model: after a boot or a change, after failures, daily [default: true].
+    #[arg(long, env = "SEATRIAL_CANARY", value_name = "BOOL")]
+    pub canary: Option<bool>,
 }
 
 macro_rules! either {
@@ -107,7 +110,7 @@ impl Settings {
         either!(self or other: data, listen, database, synchronous, artifacts, s3_endpoint, s3_region, tls_certificate,
             tls_key, tls_client_ca, insecure, hosts, log_format, max_connections, max_connections_per_address,
             first_request_seconds, upload_stall_seconds, max_artifact_bytes, max_jobs_per_run, drain_seconds,
-            garbage_interval_seconds, garbage_min_age_seconds; keep config, print_admin_token)
+            garbage_interval_seconds, garbage_min_age_seconds, canary; keep config, print_admin_token)
     }
 
     fn decide(self) -> Result<Config, ConfigError> {
@@ -146,6 +149,7 @@ impl Settings {
             drain: seconds(self.drain_seconds, defaults.drain),
             garbage_interval: seconds(self.garbage_interval_seconds, defaults.garbage_interval),
             garbage_min_age: seconds(self.garbage_min_age_seconds, defaults.garbage_min_age),
+            canary: self.canary.unwrap_or(true),
             data,
         })
     }

@@ -5,13 +5,14 @@ use bytes::Bytes;
 use seatrial_core::agents::AgentBuild;
 use seatrial_core::device::{DeviceState, Labels};
 use seatrial_core::digest::Digest;
+use seatrial_core::lab::canary::{Found, Judgement};
 use seatrial_core::metric::{Estimate, Metric};
 use seatrial_core::outcome::Outcome;
 use seatrial_core::reading::Reading;
 use seatrial_core::stage::Stage;
 use seatrial_core::store::{
-    AgentBuildRow, AuditEntry, AuditRow, DatasetRow, DeviceRow, JobRow, MisfitRow, ModelRow, RunCounts, RunRow,
-    ServiceRow, TokenRow, TransitionRow,
+    AgentBuildRow, AuditEntry, AuditRow, CanaryRow, DatasetRow, DeviceRow, JobRow, MisfitRow, ModelRow, RunCounts,
+    RunRow, ServiceRow, TokenRow, TransitionRow,
 };
 use seatrial_core::time::Timestamp;
 use seatrial_proto::v1;
@@ -23,6 +24,7 @@ pub(super) fn device(
     service: ServiceRow,
     connected: bool,
     job: Option<String>,
+    canary: Option<CanaryRow>,
 ) -> Result<v1::Device, Error> {
     let ServiceRow { device: _, service, revision: _, by, at: _ } = service;
     let DeviceRow {
@@ -51,7 +53,30 @@ pub(super) fn device(
         until_us: service.due().map(Timestamp::as_micros),
         decided_by: by,
         probation: service.is_on_probation(),
+        canary: canary.map(self::canary),
     })
+}
+
+pub(super) fn canary(row: CanaryRow) -> v1::Canary {
+    let CanaryRow { id, device: _, at, due, boot_id, fingerprint, rom, found, judgement } = row;
+    let Found { ended: _, outcome, message, latency_ms, invalid: _, sensors: _ } = found;
+    let limit_ms = judgement.limit_ms();
+    let Judgement { health, reasons, usual_ms } = judgement;
+    v1::Canary {
+        id: id.to_string(),
+        at_us: at.as_micros(),
+        due: due.as_str().to_owned(),
+        boot_id,
+        fingerprint,
+        rom,
+        health: health.as_str().to_owned(),
+        reasons: reasons.into_iter().map(|reason| reason.text().to_owned()).collect(),
+        outcome,
+        message,
+        latency_ms,
+        usual_ms,
+        limit_ms,
+    }
 }
 
 pub(super) fn transition(row: TransitionRow) -> v1::Transition {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use seatrial_core::lab::canary::KEPT;
 use seatrial_core::lab::seen::Seen;
 use seatrial_core::lab::standing::Order;
 use seatrial_core::live::Live as _;
@@ -10,9 +11,10 @@ use seatrial_core::selector::Selector;
 use seatrial_core::store::ServiceRow;
 use seatrial_proto::v1::devices_server::Devices;
 use seatrial_proto::v1::{
-    DeviceHistoryRequest, DeviceHistoryResponse, FindDeviceRequest, FindDeviceResponse, ListDevicesRequest,
-    ListDevicesResponse, RenameDeviceRequest, RenameDeviceResponse, ReportSeenRequest, ReportSeenResponse,
-    SetDeviceStateRequest, SetDeviceStateResponse, SetLabelsRequest, SetLabelsResponse,
+    CanariesRequest, CanariesResponse, CheckNowRequest, CheckNowResponse, DeviceHistoryRequest, DeviceHistoryResponse,
+    FindDeviceRequest, FindDeviceResponse, ListDevicesRequest, ListDevicesResponse, RenameDeviceRequest,
+    RenameDeviceResponse, ReportSeenRequest, ReportSeenResponse, SetDeviceStateRequest, SetDeviceStateResponse,
+    SetLabelsRequest, SetLabelsResponse,
 };
 use tonic::{Request, Response, Status};
 
@@ -23,6 +25,8 @@ use crate::service::{self, Undecided};
 /// Transitions that one call lists.
 const MAX_HISTORY: u32 = 500;
 const DEFAULT_HISTORY: u32 = 50;
+/// How long somebody waits for a health check.
+const CHECK_WITHIN: Duration = Duration::from_secs(50);
 /// How long a device has to show itself.
 const SHOW_WITHIN: Duration = Duration::from_secs(20);
 
@@ -38,6 +42,8 @@ impl Devices for Control {
         let live: HashMap<_, _> = self.fleet.devices().into_iter().map(|live| (live.device, live.job)).collect();
         let mut services: HashMap<_, _> =
             self.store.services().await.map_err(Error::from)?.into_iter().map(|row| (row.device, row)).collect();
+        let canaries = self.store.last_canaries().await.map_err(Error::from)?;
+        let mut canaries: HashMap<_, _> = canaries.into_iter().map(|row| (row.device, row)).collect();
         let mut devices = Vec::new();
         for row in self.store.devices().await.map_err(Error::from)? {
             let matches = selector.as_ref().map_or(Ok(true), |selector| selector.matches(&row));
@@ -45,7 +51,8 @@ impl Devices for Control {
                 let job = live.get(&row.id).and_then(|job| job.as_ref()).map(|job| job.job.short());
                 let connected = live.contains_key(&row.id);
                 let service = services.remove(&row.id).unwrap_or_else(|| ServiceRow::untouched(row.id));
-                devices.push(convert::device(row, service, connected, job)?);
+                let canary = canaries.remove(&row.id);
+                devices.push(convert::device(row, service, connected, job, canary)?);
             }
         }
         Ok(Response::new(ListDevicesResponse { devices }))
@@ -117,6 +124,31 @@ impl Devices for Control {
         let silent = || Err(format!("its agent did not answer within {} s; it may be older", SHOW_WITHIN.as_secs()));
         match found.unwrap_or_else(silent) {
             Ok(what) => Ok(Response::new(FindDeviceResponse { name: device.name, what })),
+            Err(why) => Err(Error::new(Code::Conflict, format!("device {}: {why}", device.name)).into()),
+        }
+    }
+
+    async fn canaries(&self, request: Request<CanariesRequest>) -> Result<Response<CanariesResponse>, Status> {
+        let Called { caller: _, note: _, message: CanariesRequest { device, limit } } = Called::from(request)?;
+        let limit = if limit == 0 { KEPT } else { limit.min(KEPT) };
+        let device = find::device(self.store.as_ref(), &device).await?;
+        let rows = self.store.canaries(device.id, limit).await.map_err(Error::from)?;
+        let canaries = rows.into_iter().map(convert::canary).collect();
+        Ok(Response::new(CanariesResponse { device: device.id.to_string(), name: device.name, canaries }))
+    }
+
+    async fn check_now(&self, request: Request<CheckNowRequest>) -> Result<Response<CheckNowResponse>, Status> {
+        let Called { caller: _, note, message: CheckNowRequest { device } } = Called::from(request)?;
+        note.object(format!("device {}", validate::shown(&device)));
+        let device = find::device(self.store.as_ref(), &device).await?;
+        let checked = self.fleet.check(device.id, CHECK_WITHIN).await;
+        let checked = checked.map_err(|stopped| Error::new(Code::Unavailable, stopped.to_string()))?;
+        let late = || {
+            let seconds = CHECK_WITHIN.as_secs();
+            Err(format!("no check ended within {seconds} s: it is checked once it has ended what it does, if it stays"))
+        };
+        match checked.unwrap_or_else(late) {
+            Ok(row) => Ok(Response::new(CheckNowResponse { name: device.name, canary: Some(convert::canary(row)) })),
             Err(why) => Err(Error::new(Code::Conflict, format!("device {}: {why}", device.name)).into()),
         }
     }

@@ -13,7 +13,7 @@ use seatrial_core::live::Event;
 use seatrial_core::outcome::Outcome;
 use seatrial_core::schedule::{Input, Schedule};
 use seatrial_core::stage::Stage;
-use seatrial_core::store::{Accepted, Claim, OpenJob, ServiceRow, Store, StoreError};
+use seatrial_core::store::{Accepted, CanaryRow, Claim, OpenJob, ServiceRow, Store, StoreError};
 use seatrial_core::time::Timestamp;
 use seatrial_proto::v1;
 use seatrial_proto::v1::server_message::Message as Word;
@@ -25,6 +25,7 @@ use super::effects::killed;
 use super::specs::Attempt;
 use super::storing::{Asker, Claimed, Done};
 use super::{Attach, Heard, Outbox, Result, Shared, Spec, contradict};
+use crate::canary::{Subject, Unchecked};
 
 /// Messages that are taken before anything is sent to the store, so that it is asked for many things at once.
 const BATCH: usize = 256;
@@ -37,8 +38,11 @@ type CancelReply = oneshot::Sender<std::result::Result<u32, Arc<StoreError>>>;
 /// Takes what the device did, or why nothing.
 type FindReply = oneshot::Sender<std::result::Result<String, String>>;
 
-/// Callers that wait for one device to show itself.
-const MAX_FINDERS: usize = 16;
+/// Takes what a health check found, or why there was none.
+pub(super) type CheckReply = oneshot::Sender<std::result::Result<CanaryRow, String>>;
+
+/// Callers that wait for one device to show itself, and for its health check.
+pub(super) const MAX_FINDERS: usize = 16;
 
 pub(super) enum Message {
     Open { jobs: Vec<OpenJob> },
@@ -46,6 +50,7 @@ pub(super) enum Message {
     Drain { reason: String, done: oneshot::Sender<()> },
     Decided(Box<ServiceRow>),
     Find { device: DeviceId, reply: FindReply },
+    Check { device: DeviceId, reply: CheckReply },
     Attach(Box<Attach>),
     Session { device: DeviceId, session: SessionId, heard: Heard },
 }
@@ -73,7 +78,10 @@ pub(super) struct Actor {
     pub(super) asker: Asker,
     pub(super) links: HashMap<DeviceId, Link>,
     /// The latest decision that was heard of each device.
-    services: HashMap<DeviceId, ServiceRow>,
+    pub(super) services: HashMap<DeviceId, ServiceRow>,
+    /// As each device attached last.
+    pub(super) subjects: HashMap<DeviceId, std::result::Result<Subject, Unchecked>>,
+    pub(super) checkers: HashMap<DeviceId, Vec<CheckReply>>,
     finders: HashMap<DeviceId, Vec<FindReply>>,
     /// Claims to be made with the next call.
     pub(super) claims: Vec<Claim>,
@@ -101,6 +109,8 @@ impl Actor {
             asker,
             links: HashMap::new(),
             services: HashMap::new(),
+            subjects: HashMap::new(),
+            checkers: HashMap::new(),
             finders: HashMap::new(),
             claims: Vec::new(),
             claiming: false,
@@ -184,6 +194,7 @@ impl Actor {
             }
             Message::Decided(row) => self.decided(*row),
             Message::Find { device, reply } => self.find(device, reply),
+            Message::Check { device, reply } => self.check_now(device, reply),
             Message::Attach(attach) => self.attach(*attach),
             Message::Session { device, session, heard } => self.heard(device, session, heard),
         }
@@ -195,8 +206,21 @@ impl Actor {
     }
 
     fn attach(&mut self, attach: Attach) {
-        let Attach { device, name, service, evidence, session, outbox, protocol, held, lost, death, set_aside, specs } =
-            attach;
+        let Attach {
+            device,
+            name,
+            service,
+            evidence,
+            session,
+            outbox,
+            protocol,
+            held,
+            lost,
+            death,
+            set_aside,
+            specs,
+            subject,
+        } = attach;
         self.set_aside(set_aside);
         if self.links.get(&device).is_some_and(|link| contradict(&link.evidence, &evidence)) {
             outbox.close(tonic::Status::already_exists("another device is connected under this one's evidence"));
@@ -211,6 +235,7 @@ impl Actor {
         self.shared.now.attached(device, self.shared.clock.monotonic());
         tracing::info!(%device, %session, held = held.len(), lost = lost.len(), "device attached");
         let admits = self.newest(service).service.admits();
+        self.watch(device, subject);
         self.step(Input::Attached { device, session, admits, held, lost, killed });
     }
 
@@ -272,6 +297,7 @@ impl Actor {
     pub(super) fn detach(&mut self, device: DeviceId) {
         let Some(link) = self.links.remove(&device) else { return };
         self.finders.remove(&device);
+        self.checkers.remove(&device);
         link.outbox.closed.cancel();
         tracing::info!(%device, session = %link.session, "device detached");
         self.shared.now.detached(device);
@@ -324,6 +350,7 @@ impl Actor {
                 }
             }
             Done::StagesNoted => self.noting = false,
+            Done::Checked { row, reported } => self.checked(&row, reported),
             Done::Decided(row) => {
                 if let Some(row) = row {
                     self.decided(*row);
@@ -382,6 +409,7 @@ impl Actor {
             None => self.step(Input::ClaimLost { attempt }),
             Some(Ok(spec)) => {
                 let Some(run) = self.schedule.run_of(attempt.job) else { return };
+                let run = Some(run);
                 self.shared.active.insert(attempt.job, Attempt { number: attempt.attempt, device, run, spec });
                 self.step(Input::Claimed { attempt });
             }

@@ -67,6 +67,11 @@ impl Actor {
                 let now = self.shared.clock.now();
                 self.spawn(self.asker.clone().decide(device, Order::Sick { reason }, now));
             }
+            Effect::Check { device, due } => self.check(device, due),
+            Effect::Judge { attempt, device, due } => self.judge_check(attempt, device, due),
+            Effect::CheckLost { attempt, device, due, outcome, message } => {
+                self.check_lost(attempt, device, due, outcome, message);
+            }
             Effect::CancelRun { run } => {
                 let now = self.shared.clock.now();
                 self.spawn(self.asker.clone().cancel(run, now));
@@ -103,7 +108,10 @@ impl Actor {
         let held = std::mem::take(&mut link.held);
         for &(attempt, _) in grants {
             let spec = held.iter().find(|(job, _)| *job == attempt.job).map(|(_, spec)| spec.clone());
-            let (Some(spec), Some(run)) = (spec, self.schedule.run_of(attempt.job)) else { continue };
+            // A check is in no store, and goes on only where this server has given it.
+            let spec = spec.or_else(|| Some(self.shared.active.spec_of(attempt)?.spec));
+            let Some(spec) = spec else { continue };
+            let run = self.schedule.run_of(attempt.job);
             self.shared.active.insert(attempt.job, Attempt { number: attempt.attempt, device, run, spec });
             self.shared.now.began(device, run, attempt, self.shared.clock.monotonic());
         }
@@ -178,7 +186,7 @@ impl Actor {
         self.send(device, Word::ReportRefused(v1::ReportRefused { attempt, reason }));
     }
 
-    fn take_result(&mut self, attempt: AttemptRef) -> Option<Box<super::Result>> {
+    pub(super) fn take_result(&mut self, attempt: AttemptRef) -> Option<Box<super::Result>> {
         let waiting = self.results.get_mut(&attempt)?;
         let result = waiting.pop_front();
         if waiting.is_empty() {
@@ -188,7 +196,7 @@ impl Actor {
     }
 
     /// Nobody may speak for the attempt any more.
-    fn ended(&mut self, attempt: AttemptRef) {
+    pub(super) fn ended(&mut self, attempt: AttemptRef) {
         if let Some(active) = self.shared.active.spec_of(attempt) {
             self.shared.now.ended(active.device, attempt);
         }

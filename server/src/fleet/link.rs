@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::Spec;
+use crate::canary::{Subject, Unchecked};
 
 /// What goes to the device; boxed, so that the channel of an idle session stays small.
 pub enum Out {
@@ -63,6 +64,8 @@ pub struct Attach {
     pub set_aside: Vec<(RunId, JobId)>,
     /// Specifications of the held jobs that are open.
     pub specs: Vec<(JobId, Arc<Spec>)>,
+    /// The device for its health checks, or why it has none.
+    pub subject: std::result::Result<Subject, Unchecked>,
 }
 
 /// What an agent said, checked for form.

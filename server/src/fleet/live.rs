@@ -53,7 +53,8 @@ struct Entry {
 
 struct Job {
     attempt: AttemptRef,
-    run: RunId,
+    /// `None` of a health check.
+    run: Option<RunId>,
     stage: Stage,
     progress: Option<f64>,
     since: Monotonic,
@@ -123,11 +124,12 @@ impl Now {
         self.announce(Event::Gap); // it names no device of ours
     }
 
-    pub(super) fn began(&self, device: DeviceId, run: RunId, attempt: AttemptRef, since: Monotonic) {
+    /// `run`: none of a health check.
+    pub(super) fn began(&self, device: DeviceId, run: Option<RunId>, attempt: AttemptRef, since: Monotonic) {
         if let Some(entry) = self.write().get_mut(&device) {
             entry.job = Some(Job { attempt, run, stage: Stage::Fetch, progress: None, since });
         }
-        self.announce(Event::Job { run, job: attempt.job });
+        self.announce(run.map_or(Event::Device(device), |run| Event::Job { run, job: attempt.job }));
     }
 
     /// Whether the stage is another one than before.
@@ -135,14 +137,14 @@ impl Now {
         let mut devices = self.write();
         let job = devices.get_mut(&device).and_then(|entry| entry.job.as_mut());
         let Some(job) = job.filter(|job| job.attempt == attempt) else { return true };
-        let run = (job.stage != stage).then_some(job.run);
+        let (run, moved) = (job.run, job.stage != stage);
         job.stage = stage;
         job.progress = progress;
         drop(devices);
-        if let Some(run) = run {
+        if let Some(run) = run.filter(|_| moved) {
             self.announce(Event::Job { run, job: attempt.job });
         }
-        run.is_some()
+        moved
     }
 
     pub(super) fn ended(&self, device: DeviceId, attempt: AttemptRef) {
@@ -164,7 +166,8 @@ impl Now {
 
     pub(super) fn counts(&self) -> Counts {
         let devices = self.devices.read().unwrap_or_else(PoisonError::into_inner);
-        let running = devices.values().filter(|entry| entry.job.is_some()).count() as u64;
+        let of_run = |entry: &&Entry| entry.job.as_ref().is_some_and(|job| job.run.is_some());
+        let running = devices.values().filter(of_run).count() as u64;
         let open = self.open_jobs.load(std::sync::atomic::Ordering::Relaxed);
         Counts { queued: open.saturating_sub(running), running, devices: devices.len() as u64 }
     }
@@ -184,13 +187,16 @@ impl Live for Fleet {
             session_age: now.since(entry.since),
             draining: entry.draining,
             vitals: entry.vitals,
-            job: entry.job.as_ref().map(|job| LiveJob {
-                job: job.attempt.job,
-                run: job.run,
-                attempt: job.attempt.attempt,
-                stage: job.stage,
-                progress: job.progress,
-                age: now.since(job.since),
+            check: entry.job.as_ref().filter(|job| job.run.is_none()).map(|job| job.stage),
+            job: entry.job.as_ref().and_then(|job| {
+                Some(LiveJob {
+                    job: job.attempt.job,
+                    run: job.run?,
+                    attempt: job.attempt.attempt,
+                    stage: job.stage,
+                    progress: job.progress,
+                    age: now.since(job.since),
+                })
             }),
         };
         devices.iter().map(live).collect()

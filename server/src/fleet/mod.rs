@@ -9,6 +9,7 @@
 
 mod actor;
 mod aside;
+mod checks;
 mod effects;
 mod link;
 mod live;
@@ -25,7 +26,7 @@ use seatrial_core::job::AttemptRef;
 use seatrial_core::lab::seen::Seen;
 use seatrial_core::live::Event;
 use seatrial_core::retry::Backoff;
-use seatrial_core::store::{OpenJob, ServiceRow, Store, StoreError};
+use seatrial_core::store::{CanaryRow, OpenJob, ServiceRow, Store, StoreError};
 use seatrial_core::time::Clock;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -39,6 +40,7 @@ pub use specs::Spec;
 use actor::{Actor, Message};
 pub(crate) use storing::Chain;
 
+use crate::canary;
 use live::Now;
 use specs::Active;
 
@@ -57,6 +59,8 @@ pub struct Settings {
     pub stage_delay: Duration,
     /// What agents are told to wait before they come back to a server that goes away.
     pub retry_after: Duration,
+    /// Whether devices are checked for their health.
+    pub canary: bool,
 }
 
 impl Default for Settings {
@@ -68,6 +72,7 @@ impl Default for Settings {
             backoff: Backoff { first: Duration::from_millis(50), longest: Duration::from_secs(5) },
             stage_delay: Duration::from_millis(200),
             retry_after: Duration::from_millis(500),
+            canary: false,
         }
     }
 }
@@ -103,6 +108,8 @@ struct Inner {
 struct Shared {
     now: Now,
     active: Active,
+    /// What a health check asks of a device.
+    canary: Option<Arc<Spec>>,
     clock: Arc<dyn Clock>,
     settings: Settings,
     reports: Arc<Semaphore>,
@@ -128,6 +135,7 @@ impl Fleet {
         let shared = Arc::new(Shared {
             now: Now::new(),
             active: Active::default(),
+            canary: if settings.canary { canary::spec() } else { None },
             clock,
             settings,
             reports: Arc::new(Semaphore::new(settings.report_bytes)),
@@ -172,6 +180,17 @@ impl Fleet {
     ) -> std::result::Result<Option<std::result::Result<String, String>>, Stopped> {
         let (reply, answer) = oneshot::channel();
         self.send(Message::Find { device, reply }).await?;
+        Ok(tokio::time::timeout(patience, answer).await.ok().and_then(std::result::Result::ok))
+    }
+
+    /// Has a device checked for its health, once it has ended what it does. `None` when that took too long, or it went away.
+    pub async fn check(
+        &self,
+        device: DeviceId,
+        patience: Duration,
+    ) -> std::result::Result<Option<std::result::Result<CanaryRow, String>>, Stopped> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Check { device, reply }).await?;
         Ok(tokio::time::timeout(patience, answer).await.ok().and_then(std::result::Result::ok))
     }
 

@@ -16,7 +16,7 @@ const MAX_REMEMBERED: usize = 4096;
 /// The variants of each run that are settled, so that only the first of a variant's jobs in a run asks the store.
 #[derive(Default)]
 pub(super) struct Signatures {
-    settled: Mutex<HashSet<(RunId, String)>>,
+    settled: Mutex<HashSet<(Option<RunId>, String)>>,
 }
 
 impl Signatures {
@@ -34,7 +34,7 @@ impl Signatures {
         }
     }
 
-    fn remember(&self, key: (RunId, String)) {
+    fn remember(&self, key: (Option<RunId>, String)) {
         let mut settled = self.lock();
         if settled.len() >= MAX_REMEMBERED {
             settled.clear();
@@ -42,7 +42,7 @@ impl Signatures {
         settled.insert(key);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<(RunId, String)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<(Option<RunId>, String)>> {
         self.settled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -40,7 +40,8 @@ pub(super) struct Active {
 pub(super) struct Attempt {
     pub number: u32,
     pub device: DeviceId,
-    pub run: RunId,
+    /// `None` of a health check.
+    pub run: Option<RunId>,
     pub spec: Arc<Spec>,
 }
 

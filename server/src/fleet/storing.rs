@@ -10,11 +10,12 @@ use fail::fail_point;
 use seatrial_core::failure::{self, TripleVersions};
 use seatrial_core::ids::{DeviceId, JobId, QuarantineId, RunId};
 use seatrial_core::job::{AttemptRef, JobState};
+use seatrial_core::lab::canary::{Due, Found, KEPT};
 use seatrial_core::lab::standing::Order;
 use seatrial_core::outcome::{Outcome, Verdict};
 use seatrial_core::retry::Backoff;
 use seatrial_core::store::{
-    Accepted, Claim, Completion, GiveBack, JobNext, NewQuarantine, ServiceRow, Store, StoreError,
+    Accepted, CanaryRow, Claim, Completion, GiveBack, JobNext, NewQuarantine, ServiceRow, Store, StoreError,
 };
 use seatrial_core::time::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::signatures::Signatures;
 use super::specs::Attempt;
 use super::{Spec, aside};
+use crate::canary::{self, Subject};
 use crate::ingest;
 use crate::service::{self, Undecided};
 use crate::system::entropy;
@@ -50,8 +52,24 @@ pub(super) enum Done {
         result: Result<(), Arc<StoreError>>,
     },
     StagesNoted,
+    /// A health check was judged, and stored if that was possible. `reported`: its report has come.
+    Checked {
+        row: Box<CanaryRow>,
+        reported: bool,
+    },
     /// What holds of the device now; nothing when it is not to be known.
     Decided(Option<Box<ServiceRow>>),
+}
+
+/// A health check that has ended, to be judged.
+pub(super) struct Checked {
+    pub id: JobId,
+    pub device: DeviceId,
+    pub at: Timestamp,
+    pub due: Due,
+    pub subject: Subject,
+    pub found: Found,
+    pub reported: bool,
 }
 
 pub(super) struct Claimed {
@@ -295,6 +313,25 @@ impl Asker {
         });
         futures::future::join_all(notes).await;
         Some(Done::StagesNoted)
+    }
+
+    /// Judges a health check by those before it, and stores it.
+    pub(super) async fn check(self, checked: Checked) -> Option<Done> {
+        let Checked { id, device, at, due, subject, found, reported } = checked;
+        let read = self.ask("read health checks", &mut 0, || self.store.canaries(device, KEPT)).await;
+        let earlier = match read {
+            Ok(earlier) => earlier,
+            Err(Failure::Stopped) => return None,
+            Err(Failure::Final(_)) => Vec::new(),
+        };
+        let Subject { known, rom } = subject;
+        let judgement = canary::judged(&found, &known, &earlier);
+        let (boot_id, fingerprint) = (known.boot_id, known.fingerprint);
+        let row = CanaryRow { id, device, at, due, boot_id, fingerprint, rom, found, judgement };
+        match self.ask("store a health check", &mut 0, || self.store.add_canary(&row)).await {
+            Ok(()) | Err(Failure::Final(_)) => Some(Done::Checked { row: Box::new(row), reported }),
+            Err(Failure::Stopped) => None,
+        }
     }
 
     /// Lets a device be judged by what it did.

@@ -108,6 +108,8 @@ failing!(Read {
     device_transitions(id: DeviceId, limit: u32) -> Vec<TransitionRow>;
     device_service(id: DeviceId) -> ServiceRow;
     services() -> Vec<ServiceRow>;
+    canaries(device: DeviceId, limit: u32) -> Vec<CanaryRow>;
+    last_canaries() -> Vec<CanaryRow>;
     last_jobs() -> Vec<JobRow>;
     models(project: ProjectId) -> Vec<ModelRow>;
     model(project: ProjectId, name: &str) -> Option<ModelDetail>;
@@ -155,6 +157,7 @@ failing!(Store {
     touch_devices(devices: &[DeviceId], now: Timestamp) -> ();
     set_device_state(id: DeviceId, from: DeviceState, to: DeviceState, reason: &str, now: Timestamp) -> bool;
     services_due(now: Timestamp) -> Vec<ServiceRow>;
+    add_canary(canary: &CanaryRow) -> ();
     decide(changes: &[ServiceChange]) -> bool;
     reserve(reservation: &NewReservation, changes: &[ServiceChange]) -> bool;
     reservations(now: Timestamp) -> Vec<ReservationRow>;

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod agents;
+mod canaries;
 mod devices;
 mod durability;
 mod failures;
@@ -54,6 +55,10 @@ conformance! {
         a_token_belongs_to_the_device_that_came_first,
         the_audit_log_gives_back_what_was_written_newest_first,
         a_reconcilers_lease_has_one_holder_until_it_ends,
+    }
+    canaries {
+        health_checks_come_back_as_they_were_newest_first_each_once,
+        only_the_newest_health_checks_of_a_device_are_kept,
     }
     failures {
         the_class_of_a_failure_stands_with_its_attempt,

@@ -131,7 +131,7 @@ impl<'a> Server<'a> {
     fn start(scratch: &'a Scratch) -> anyhow::Result<Self> {
         let mut process = scratch
             .command()
-            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .args(["serve", "--canary", "false", "--listen", "127.0.0.1:0", "--data"])
             .arg(scratch.data().join("server"))
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
