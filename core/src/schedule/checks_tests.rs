@@ -135,7 +135,8 @@ impl Lab {
         self.step(Input::Watch { device: device(), known, wall });
         let session = SessionId::new(DAWN, self.entropy());
         let admits = Admits::Everybody;
-        self.step(Input::Attached { device: device(), session, admits, held: vec![], lost: vec![] });
+        let killed = Killed::default();
+        self.step(Input::Attached { device: device(), session, admits, held: vec![], lost: vec![], killed });
     }
 
     fn attach(&mut self) {
@@ -323,7 +324,8 @@ fn asked() -> (Schedule, AttemptRef, Vec<Effect>) {
     let known = Known { last: None, boot_id: String::new(), fingerprint: String::new() };
     schedule.step(START, Input::Watch { device: device(), known: Some(known), wall: DAWN });
     let session = SessionId::new(DAWN, [1; 10]);
-    let attached = Input::Attached { device: device(), session, admits: Admits::Everybody, held: vec![], lost: vec![] };
+    let (admits, killed) = (Admits::Everybody, Killed::default());
+    let attached = Input::Attached { device: device(), session, admits, held: vec![], lost: vec![], killed };
     let effects = schedule.step(START, attached);
     assert!(matches!(effects[0], Effect::Welcome { .. }), "the welcome comes before everything else: {effects:?}");
     assert_eq!(effects[1..], [Effect::Check { device: device(), due: Due::NeverChecked }]);
