@@ -183,7 +183,7 @@ fn run(args: &RunArgs, child_command: Vec<OsString>) -> Result<String, String> {
             format: *rule.formats.first().ok_or("the rule file names no format")?,
             precision: Precision::Fp32,
             manifest: Manifest { entries },
-            signature: Signature { inputs: inputs(&args.shape)?, outputs: Vec::new() },
+            signature: Signature { inputs: inputs(&args.shape)?, outputs: Vec::new(), precision_from: None },
         },
         binding: Binding::default(),
         dataset: None,

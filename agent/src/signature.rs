@@ -1,4 +1,5 @@
-//! Reads a model's signature in a child, as `models add` does: no other process ever parses a model.
+//! Reads a model's signature and the types of its weights in a child, as `models add` does: no other process ever parses a
+//! model.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -12,8 +13,9 @@ use seatrial_core::job::{JobSpec, Limits, ModelRef, SPEC_SCHEMA};
 use seatrial_core::model::{Format, Manifest, Precision, Signature};
 use seatrial_core::profile::{MeasurementProfile, ProfileKind};
 use seatrial_core::stage::Stage;
+use seatrial_core::weights::Weights;
 
-use crate::attempt::{self, Guard, Order, Preflight};
+use crate::attempt::{self, Described, Guard, Order, Preflight};
 pub use crate::child::spec::PlacedFile;
 use crate::child::spec::is_flat;
 use crate::interpreters::Interpreters;
@@ -30,6 +32,17 @@ pub struct LocalFile {
     /// The flat name under which the engine finds it.
     pub file_name: String,
     pub path: PathBuf,
+}
+
+/// What a model's file says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Read {
+    /// Empty where no engine that is built in reads the format, and where it could not read this file.
+    pub signature: Signature,
+    /// The types of its weights; absent where the file, or its format, does not tell.
+    pub weights: Option<Weights>,
+    /// Why the engine that is built in could not read a file that is whole. The first device that loads it tells.
+    pub unread: Option<String>,
 }
 
 /// Why there is no signature.
@@ -49,14 +62,32 @@ pub fn can_read(format: Format) -> bool {
     crate::runtime::offers().iter().any(|offer| offer.formats.contains(&format))
 }
 
-/// The inputs and outputs that the model's file declares. The files are laid out in a folder of their own in `scratch`,
+/// Whether anything is read of such a file before a device loads it.
+const fn tells(format: Format) -> bool {
+    match format {
+        Format::Onnx | Format::Nnef | Format::Tflite => true,
+        Format::Caffe
+        | Format::FrozenGraph
+        | Format::SavedModel
+        | Format::Gguf
+        | Format::Ncnn
+        | Format::Mnn
+        | Format::Rknn
+        | Format::Qnn => false,
+    }
+}
+
+/// The inputs and outputs that the model's file declares, and the types of its weights. The files are laid out in a folder of their own in `scratch`,
 /// which is removed afterwards.
 pub fn read(
     child_command: &[OsString],
     scratch: &Path,
     format: Format,
     files: &[LocalFile],
-) -> Result<Signature, SignatureError> {
+) -> Result<Read, SignatureError> {
+    if !tells(format) {
+        return Ok(Read::default());
+    }
     attempt::prepare_process();
     let scratch = Scratch::create(scratch)?;
     let model = scratch.path.join("model");
@@ -85,7 +116,9 @@ pub fn read(
         meter: None,
         outlast_orphans: false,
     };
-    attempt::describe(&order, placed).map_err(SignatureError::Unreadable)
+    let Described { signature, weights, unread } =
+        attempt::describe(&order, placed).map_err(SignatureError::Unreadable)?;
+    Ok(Read { signature, weights, unread })
 }
 
 /// What a child needs to know to read a file: nearly nothing.

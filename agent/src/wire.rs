@@ -293,6 +293,7 @@ mod tests {
             sentinel: true,
             load_ms: Some(1.0),
             load_reads: None,
+            opened: None,
             compile_ms: None,
             first_infer_ms: Some(1.0),
             warmup_iterations: Some(9),

@@ -125,7 +125,7 @@ async fn add_fake_model(address: &str, channel: Channel) -> anyhow::Result<()> {
 /// What is claimed of the fake model, and what each fake agent finds.
 fn signature() -> Signature {
     let tensor = |name: &str| TensorSpec { name: name.to_owned(), dtype: DType::F32, shape: vec![Axis::Fixed(1)] };
-    Signature { inputs: vec![tensor("x")], outputs: vec![tensor("y")] }
+    Signature { inputs: vec![tensor("x")], outputs: vec![tensor("y")], precision_from: None }
 }
 
 /// Registers `bytes` as the fp32 variant of an ONNX model of the bench's name.

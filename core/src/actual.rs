@@ -8,6 +8,7 @@ use crate::job::JobSpec;
 use crate::model::{Precision, Signature};
 use crate::operators::Delegation;
 use crate::reading::Reading;
+use crate::weights::PrecisionFrom;
 
 /// What really executed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -70,6 +71,8 @@ pub struct Wanted {
     pub precision: Option<Precision>,
     /// The precision of the variant's own numbers.
     pub variant: Precision,
+    /// Nobody said that precision, and nobody could read it.
+    pub assumed: bool,
     pub threads: u16,
 }
 
@@ -77,7 +80,8 @@ impl Wanted {
     #[must_use]
     pub const fn of(spec: &JobSpec) -> Self {
         let Backend { accelerator, provider, precision, threads, .. } = spec.backend;
-        Self { accelerator, provider, precision, variant: spec.model.precision, threads }
+        let assumed = matches!(spec.model.signature.precision_from, Some(PrecisionFrom::Assumed));
+        Self { accelerator, provider, precision, variant: spec.model.precision, assumed, threads }
     }
 }
 
@@ -191,6 +195,15 @@ impl Actual {
             None if wanted.variant == Precision::Fp32 => Precision::Fp32,
             None => return None,
         };
+        if told == AS_IN_THE_MODEL && wanted.assumed {
+            // Nobody asked, and nobody knows: it is shown as assumed.
+            wanted.precision?;
+            return Some(format!(
+                "{} is asked for, and the engine computes as the model does, whose precision nobody knows: add the model \
+                 again with --variant precision=…",
+                asked.as_str()
+            ));
+        }
         // A word that is none of ours is no proof of what was asked for.
         let computed = if told == AS_IN_THE_MODEL { Some(wanted.variant) } else { told.parse().ok() };
         let shown: &str = if let Some(computed) = computed { computed.as_str() } else { told };
@@ -220,8 +233,14 @@ pub fn admission(line: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    const GPU: Wanted =
-        Wanted { accelerator: Accelerator::Gpu, provider: None, precision: None, variant: Precision::Fp32, threads: 1 };
+    const GPU: Wanted = Wanted {
+        accelerator: Accelerator::Gpu,
+        provider: None,
+        precision: None,
+        variant: Precision::Fp32,
+        assumed: false,
+        threads: 1,
+    };
     const CPU: Wanted = Wanted { accelerator: Accelerator::Cpu, ..GPU };
 
     fn settled(actual: Actual, wanted: Wanted, log: &str) -> Option<String> {
@@ -293,6 +312,18 @@ mod tests {
         assert_eq!(settled(precision(AS_IN_THE_MODEL), CPU, ""), None);
         let unknown = settled(precision("tf32"), CPU, "").unwrap();
         assert!(unknown.contains("fp32 is asked for, and the engine computes in tf32"), "{unknown}");
+    }
+
+    #[test]
+    fn an_assumed_precision_is_no_proof_of_one_that_is_asked_for() {
+        let assumed = Wanted { assumed: true, ..CPU };
+        let asked = Wanted { precision: Some(Precision::Fp32), ..assumed };
+        let said = settled(precision(AS_IN_THE_MODEL), asked, "").unwrap();
+        assert!(said.contains("fp32 is asked for") && said.contains("nobody knows"), "{said}");
+        assert_eq!(settled(precision(AS_IN_THE_MODEL), assumed, ""), None, "nobody asks: it is shown as assumed");
+        assert_eq!(settled(precision("fp32"), asked, ""), None, "the engine's own word");
+        let known = Wanted { assumed: false, ..asked };
+        assert_eq!(settled(precision(AS_IN_THE_MODEL), known, ""), None, "the control: somebody knows");
     }
 
     #[test]

@@ -210,7 +210,7 @@ fn find_variants<'c>(pick: &ModelPick, version: &'c VersionRow, problems: &mut P
 
 /// A suite's binding must name what the variant has.
 fn check_binding(pick: &ModelPick, binding: &Binding, variant: &VariantRow, problems: &mut Problems<'_>) {
-    let Signature { inputs, outputs } = &variant.signature;
+    let Signature { inputs, outputs, precision_from: _ } = &variant.signature;
     if inputs.is_empty() {
         // Nobody has read the file yet: the first device will.
         return;

@@ -46,3 +46,4 @@ pub mod store;
 pub mod suite;
 pub mod tensor;
 pub mod time;
+pub mod weights;

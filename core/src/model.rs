@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::tensor::DType;
+use crate::weights::PrecisionFrom;
 
 /// The file format of a variant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -147,6 +148,17 @@ impl Precision {
             Self::Int4 => "int4",
         }
     }
+
+    /// Bits of one number.
+    #[must_use]
+    pub const fn bits(self) -> u32 {
+        match self {
+            Self::Fp32 => 32,
+            Self::Fp16 | Self::Bf16 => 16,
+            Self::Int8 => 8,
+            Self::Int4 => 4,
+        }
+    }
 }
 
 impl FromStr for Precision {
@@ -221,6 +233,10 @@ pub struct TensorSpec {
 pub struct Signature {
     pub inputs: Vec<TensorSpec>,
     pub outputs: Vec<TensorSpec>,
+    /// Whose word the variant's precision is; absent from what was stored before anybody asked, and from what a device
+    /// finds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision_from: Option<PrecisionFrom>,
 }
 
 impl Signature {
@@ -304,6 +320,7 @@ mod tests {
         Signature {
             inputs: vec![tensor("image", DType::F32, &[batch, Axis::Fixed(28)])],
             outputs: vec![tensor("logits", DType::F32, &[Axis::Fixed(1), Axis::Fixed(classes)])],
+            precision_from: None,
         }
     }
 

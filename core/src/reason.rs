@@ -355,6 +355,8 @@ codes! {
     NoInterval, "no_interval", "the profile has no interval";
     NotCold, "not_cold", "the load was not cold: the disk read {read} of the model's {size} bytes";
     ColdUnknown, "cold_unknown", "it is not known whether the load was cold: the kernel does not tell what the disk read (read_bytes of /proc/self/io)";
+    PackageNotCold, "package_not_cold", "the load was not cold: the disk read {read} of the {held} bytes of the engine's package that the process had in memory once it was open";
+    PackageColdUnknown, "package_cold_unknown", "it is not known whether the load was cold: nothing tells what of the engine's package came from the disk (smaps and io of /proc/self)";
     InterpreterKept, "interpreter_kept", "the load was not cold: only the model and the runner's own files are cleared from the page cache, and not its interpreter with its libraries";
     CompileUntold, "compile_untold", "the engine does not tell compiling from loading";
     PeakUnmarked, "peak_unmarked", "the mark of the highest memory could not be started anew after the inputs were made (/proc/self/clear_refs), so it would be theirs";

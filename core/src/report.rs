@@ -238,6 +238,9 @@ pub struct ProcessRecord {
     /// Bytes that loading had the disk read: whether a cold load was one. Absent where the kernel does not tell.
     #[serde(default)]
     pub load_reads: Option<u64>,
+    /// What opening the engine's package took from the disk; absent where it has none, or the kernel does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opened: Option<Opened>,
     /// What of the load the engine took to compile or optimise the model, in ms; absent when it does not tell.
     #[serde(default)]
     pub compile_ms: Option<f64>,
@@ -251,6 +254,16 @@ pub struct ProcessRecord {
     /// The benchmark program that the process started, which loaded, warmed up and measured by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<ProgramRun>,
+}
+
+/// Whether a package's files came from the disk when a process opened them. A library is never read whole: what of it the
+/// process then has in memory is all that had to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opened {
+    /// Bytes of the package's files in the process's memory.
+    pub held: u64,
+    /// Bytes that it had the disk read meanwhile.
+    pub read: u64,
 }
 
 /// A run of a program that measures itself.
@@ -567,7 +580,8 @@ mod tests {
         many.environment.facts = (0..=MAX_FACTS).map(|n| (n.to_string(), String::new())).collect();
         many.bounds_hit = (0..MAX_BOUNDS_HIT).map(|n| n.to_string()).collect();
         let tensor = TensorSpec { name: "t".to_owned(), dtype: DType::F32, shape: Vec::new() };
-        many.actual.signature = Some(Signature { inputs: vec![tensor; MAX_TENSORS + 1], outputs: Vec::new() });
+        many.actual.signature =
+            Some(Signature { inputs: vec![tensor; MAX_TENSORS + 1], outputs: Vec::new(), precision_from: None });
         let cut = many.clone().within_bounds();
         assert_eq!((cut.stages.len(), cut.environment.facts.len()), (MAX_STAGES, MAX_FACTS));
         assert_eq!(cut.actual.signature, None);

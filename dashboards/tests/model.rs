@@ -16,9 +16,11 @@ use http::{Request, StatusCode, header};
 use http_body_util::BodyExt;
 use seatrial_core::actual::ComputeDevice;
 use seatrial_core::job::JobState;
+use seatrial_core::model::Precision;
 use seatrial_core::outcome::Outcome;
 use seatrial_core::reading::Reading;
 use seatrial_core::role::Role;
+use seatrial_core::weights::PrecisionFrom;
 use serde_json::Value;
 use tower::ServiceExt;
 
@@ -365,4 +367,36 @@ async fn a_program_that_plays_a_gpu_is_named_once_as_one() {
     assert!(page.contains("llvmpipe (LLVM 19.1.7, 256 bits), a program on the CPU"), "{page}");
     let chinese = get(&lab, &format!("/jobs/{id}?lang=zh")).await;
     assert!(chinese.contains("llvmpipe (LLVM 19.1.7, 256 bits)（在 CPU 上运行的软件）"), "{chinese}");
+}
+
+#[tokio::test]
+async fn three_precisions_of_a_version_stand_side_by_side_and_one_that_nobody_knows_says_so() {
+    let mut lab = Lab::with_outputs();
+    on_bench(&mut lab, "fp32", "litert gpu ×1").for_each(|job| {
+        end(job, Outcome::Ok);
+        (job.row.variant, job.spec.model.variant) = ("fp16".into(), "fp16".into());
+        job.spec.model.precision = Precision::Fp16;
+    });
+    let model = lab.models.iter_mut().find(|model| model.name == "digits-cnn").unwrap();
+    let variants = &mut model.versions[0].variants;
+    let mut half = variants[0].clone();
+    (half.name, half.precision) = ("fp16".into(), Precision::Fp16);
+    half.signature.precision_from = Some(PrecisionFrom::Assumed);
+    variants.push(half);
+    let (query, lab) = (bench(&lab), Arc::new(lab));
+    let data = data(&lab, &query).await;
+    let measured: BTreeSet<&str> =
+        list(&data, "results").iter().map(|row| row["job"]["variant"].as_str().unwrap()).collect();
+    assert_eq!(measured, BTreeSet::from(["fp16", "fp32", "int8"]));
+    let listed = data["model"]["versions"][0]["variants"].as_array().unwrap();
+    assert_eq!(listed[2]["signature"]["precision_from"], "assumed", "{listed:#?}");
+    let page = get(&lab, &format!("{PAGE}?x=y{query}")).await;
+    let variants = card(&page, "Variants");
+    for (name, precision) in [("fp32", "fp32"), ("fp16", "fp16 (assumed)"), ("int8", "int8")] {
+        let row = format!("<th scope=\"row\">{name}</th><td>onnx</td><td>{precision}</td>");
+        assert!(variants.contains(&row), "{row}: {variants}");
+        assert!(card(&page, "Results").contains(name), "{name}");
+    }
+    let chinese = get(&lab, &format!("{PAGE}?lang=zh{query}")).await;
+    assert!(chinese.contains("<td>fp16（假定）</td>"), "{chinese}");
 }

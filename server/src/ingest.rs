@@ -244,6 +244,7 @@ fn check_process(record: &ProcessRecord) -> Result<(), Refusal> {
         sentinel: _,
         load_ms,
         load_reads: _,
+        opened: _,
         compile_ms,
         first_infer_ms,
         warmup_iterations: _,

@@ -123,7 +123,7 @@ fn signature(classes: u64) -> Signature {
         dtype: DType::F32,
         shape: vec![Axis::Named("batch".to_owned()), Axis::Fixed(size)],
     };
-    Signature { inputs: vec![tensor("image", 784)], outputs: vec![tensor("logits", classes)] }
+    Signature { inputs: vec![tensor("image", 784)], outputs: vec![tensor("logits", classes)], precision_from: None }
 }
 
 /// What stands of the variant after a job whose client claimed the one and whose device found the other.

@@ -127,6 +127,7 @@ pub fn ended(outcome: Outcome) -> Report {
         exit,
         sentinel,
         load_reads: None,
+        opened: None,
         compile_ms: None,
         load_ms: Some(12.5),
         first_infer_ms: Some(2.0),

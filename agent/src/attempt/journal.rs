@@ -128,6 +128,7 @@ impl Journal {
         let ChildResult {
             load_ms,
             load_reads,
+            opened,
             compile_ms,
             first_infer_ms,
             warmup_iterations,
@@ -147,6 +148,8 @@ impl Journal {
             claim: _,
             message: _,
             signature,
+            weights: _,
+            whole: _,
             offer: _,
             program,
         } = result;
@@ -158,6 +161,7 @@ impl Journal {
             sentinel,
             load_ms,
             load_reads,
+            opened,
             compile_ms,
             first_infer_ms,
             warmup_iterations,

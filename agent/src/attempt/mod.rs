@@ -1,5 +1,6 @@
 //! One attempt, from its artifacts to its report: named phases in order, in a thread of its own.
 
+mod describing;
 mod energy;
 mod guard;
 mod journal;
@@ -20,6 +21,7 @@ use fs_err as fs;
 use seatrial_core::backend::Accelerator;
 use seatrial_core::digest::Digest;
 use seatrial_core::job::{JobSpec, Limits};
+use seatrial_core::model::Signature;
 use seatrial_core::outcome::{Claim, Exit, Outcome};
 use seatrial_core::profile::ProfileKind;
 use seatrial_core::reason::Code;
@@ -39,6 +41,7 @@ use crate::plain::read_plain;
 use crate::probe::Probe;
 use crate::probes::Probes;
 use crate::{clock, isolation, page_cache};
+pub(crate) use describing::{Described, describe};
 use energy::Measuring;
 pub use guard::Guard;
 use guard::Watchman;
@@ -135,7 +138,7 @@ pub type OnNews<'a> = &'a mut dyn FnMut(News);
 pub fn perform(order: &Order, source: &mut dyn Source, stop: &StopSignal, on_news: OnNews<'_>) -> Report {
     let journal = Journal::new(clock::boot());
     let probe = Probe::new(&order.root);
-    Attempt { order, probe, stop, on_news, journal, cpus: None, package: None, scorer: None, turn: None }
+    Attempt { order, probe, stop, on_news, journal, cpus: None, package: None, scorer: None, read: None, turn: None }
         .perform(source)
 }
 
@@ -159,6 +162,8 @@ struct Attempt<'a> {
     package: Option<PlacedPackage>,
     /// What runs the dataset's scorer here.
     scorer: Option<PathBuf>,
+    /// What a process has read of the model that nobody had claimed.
+    read: Option<Signature>,
     /// Held until the report is made.
     turn: Option<Turn>,
 }
@@ -320,6 +325,7 @@ impl Attempt<'_> {
             return Err(Failure { outcome: Outcome::SpecError, stage: Stage::Prepare, message });
         }
         self.probe_package()?;
+        self.read_unclaimed(prepare_begun)?;
         self.drop_page_cache();
         self.journal.sample_states(&self.probe.states());
         for (index, (role, task)) in (0..).zip(plan) {
@@ -516,6 +522,11 @@ impl Attempt<'_> {
 
     fn child_spec(&self, index: u8, task: Task) -> ChildSpec {
         let spec = &self.order.spec;
+        let mut job = spec.clone();
+        if let Some(read) = &self.read {
+            job.model.signature.inputs.clone_from(&read.inputs);
+            job.model.signature.outputs.clone_from(&read.outputs);
+        }
         let files = spec.model.manifest.entries.iter();
         ChildSpec {
             schema: SPEC_SCHEMA,
@@ -531,7 +542,7 @@ impl Attempt<'_> {
             out: self.order.folder.join(format!("out-{index}")),
             affinity: self.cpus.clone(),
             spawned: clock::boot(),
-            job: spec.clone(),
+            job,
         }
     }
 }
@@ -580,48 +591,6 @@ fn io_outcome(error: &std::io::Error) -> Outcome {
 pub(crate) fn not_begun(spec: &JobSpec, error: &std::io::Error) -> Report {
     let failure = io_failure(Stage::Fetch, error);
     Journal::new(clock::boot()).into_report(Err(failure), spec)
-}
-
-/// Starts one child to read a signature: no job, no report.
-pub(crate) fn describe(order: &Order, files: Vec<PlacedFile>) -> Result<seatrial_core::model::Signature, String> {
-    let probe = Probe::new(&order.root);
-    let spec = ChildSpec {
-        schema: SPEC_SCHEMA,
-        task: Task::Describe,
-        index: 0,
-        model: order.folder.join("model"),
-        files,
-        dataset: None,
-        package: None,
-        scorer: None,
-        out: order.folder.join("out-0"),
-        affinity: None,
-        spawned: clock::boot(),
-        job: order.spec.clone(),
-    };
-    let stop = StopSignal::default();
-    let launch = Launch {
-        command: &order.child_command,
-        spec: &spec,
-        mark: &order.mark,
-        limits: &order.spec.limits,
-        stop: &stop,
-        probe: &probe,
-        outlast_orphans: order.outlast_orphans,
-    };
-    let mut last = Stage::Prepare;
-    let ended = process::run(&launch, &mut |watch| {
-        if let Watch::Stage(stage) = watch {
-            last = stage;
-        }
-        None
-    })
-    .map_err(|error| error.to_string())?;
-    let clean = matches!(seatrial_core::outcome::classify(&ended.evidence()), Outcome::Ok);
-    match ended.result.as_ref().and_then(|result| result.signature.clone()).filter(|_| clean) {
-        Some(signature) => Ok(signature),
-        None => Err(ended.account(last)),
-    }
 }
 
 /// The word for a claim, in messages.

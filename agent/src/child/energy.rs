@@ -27,7 +27,7 @@ const OWN_LOOP: StopRule = StopRule {
 
 impl Worker<'_> {
     pub(super) fn energy(&mut self, runtime: &dyn Runtime) -> Result<(), Failure> {
-        let inputs = self.first_inputs(runtime)?;
+        let inputs = self.first_inputs()?;
         let mut session = self.load(runtime, &inputs)?;
         self.first_inference(session.as_mut(), &inputs)?;
         self.warm_up(session.as_mut())?;

@@ -8,15 +8,18 @@ mod confine;
 pub(crate) mod cpus;
 mod energy;
 pub(crate) mod events;
-mod external;
 mod judge;
 mod mark;
+mod model_file;
+mod onnx_file;
+pub(crate) mod opened;
 pub(crate) mod orders;
 mod outputs;
 pub(crate) mod progress;
 mod references;
 mod scores;
 pub(crate) mod spec;
+mod tflite_file;
 pub mod timing;
 pub(crate) mod window;
 
@@ -31,20 +34,22 @@ use seatrial_core::block;
 use seatrial_core::evidence::MAX_VALUES;
 use seatrial_core::measure::stop;
 use seatrial_core::measure::warmup::Warmup;
+use seatrial_core::model::Signature;
 use seatrial_core::outcome::Claim;
 use seatrial_core::reading::Reading;
 use seatrial_core::reason::Code;
-use seatrial_core::report::{BlockKind, Memory, Thinned, Window, max_evidence_bytes};
+use seatrial_core::report::{BlockKind, Memory, Opened, Thinned, Window, max_evidence_bytes};
 use seatrial_core::runtimes::PackageKind;
 use seatrial_core::stage::Stage;
 use seatrial_core::time::Monotonic;
 
+use crate::clock;
 use crate::data::{DataError, Examples, NamedTensor};
 use crate::runtime::{self, LoadRequest, ModelFiles, Outside, Runtime, RuntimeError, Session};
-use crate::{clock, page_cache};
 use events::EventLog;
 use judge::{Judge, Judged};
 use mark::Mark;
+use model_file::Looked;
 use orders::Orders;
 use progress::Progress;
 use references::References;
@@ -185,8 +190,8 @@ struct Worker<'a> {
 
 impl Worker<'_> {
     fn perform(&mut self) -> Result<(), Failure> {
-        if self.spec.index == 0 {
-            external::check(&self.files())?;
+        if self.spec.index == 0 && self.spec.task != Task::Probe {
+            self.look()?;
         }
         if let Some(package) = self.spec.package.as_ref().filter(|package| package.kind == PackageKind::Command) {
             return self.program(package);
@@ -194,9 +199,11 @@ impl Worker<'_> {
         if self.spec.package.is_some() {
             self.enter(Stage::Load)?;
         }
+        let reads = disk_reads();
         let begun = Instant::now();
         let runtime = runtime::open(self.spec)?;
         self.opened = begun.elapsed();
+        self.result.opened = self.of_library(reads);
         let done = match self.spec.task {
             Task::Describe => return self.describe(runtime.as_ref()),
             Task::Probe => {
@@ -240,16 +247,43 @@ impl Worker<'_> {
         }
     }
 
+    /// The first process of an attempt looks at the model's file before any engine opens it.
+    fn look(&mut self) -> Result<(), Failure> {
+        let looked = Looked::at(&self.files());
+        looked.check_places()?;
+        if self.spec.task != Task::Describe {
+            return looked.check_precision(&self.spec.job.model);
+        }
+        self.result.whole = looked.whole && looked.is_complete(&self.files());
+        self.result.weights = looked.weights;
+        // For the parent, should the engine take this process along.
+        Ok(write_synced(&self.spec.out.join(RESULT_FILE), &serde_json::to_vec(&self.result).map_err(io::Error::from)?)?)
+    }
+
+    /// What of the engine's library the disk gave since then.
+    fn of_library(&self, before: Option<u64>) -> Option<Opened> {
+        let package = self.spec.package.as_ref()?;
+        match package.kind {
+            PackageKind::Library { .. } => opened::of(None, &package.folder, before?),
+            // Its program is started later, and reads for itself.
+            PackageKind::Runner { .. } | PackageKind::Command => None,
+        }
+    }
+
     // --- tasks ---
 
     fn describe(&mut self, runtime: &dyn Runtime) -> Result<(), Failure> {
+        if self.spec.package.is_none() && !crate::signature::can_read(self.spec.job.model.format) {
+            self.result.signature = Some(Signature::default());
+            return Ok(());
+        }
         self.enter(Stage::Load)?;
         self.result.signature = Some(runtime.describe(&self.files())?);
         Ok(())
     }
 
     fn latency(&mut self, runtime: &dyn Runtime, determinism: bool) -> Result<(), Failure> {
-        let inputs = self.first_inputs(runtime)?;
+        let inputs = self.first_inputs()?;
         let rule = self.spec.job.profile.stop;
         let mut samples = Samples::reserve(&rule, self.spec.job.profile.room());
         let mut session = self.load(runtime, &inputs)?;
@@ -303,7 +337,7 @@ impl Worker<'_> {
     }
 
     fn memory(&mut self, runtime: &dyn Runtime) -> Result<(), Failure> {
-        let inputs = self.first_inputs(runtime)?;
+        let inputs = self.first_inputs()?;
         let marked = self.mark.start_anew();
         let base = resident(None, "VmRSS:");
         let mut session = self.load(runtime, &inputs)?;
@@ -340,7 +374,7 @@ impl Worker<'_> {
     }
 
     fn operators(&mut self, runtime: &dyn Runtime) -> Result<(), Failure> {
-        let inputs = self.first_inputs(runtime)?;
+        let inputs = self.first_inputs()?;
         let mut session = self.load(runtime, &inputs)?;
         // Not the stage in which it measures: nothing that is timed here is a latency.
         self.enter(Stage::Accuracy)?;
@@ -407,7 +441,7 @@ impl Worker<'_> {
     }
 
     /// Everything that the first inference is given, made before anything is timed.
-    fn first_inputs(&mut self, runtime: &dyn Runtime) -> Result<Vec<NamedTensor>, Failure> {
+    fn first_inputs(&mut self) -> Result<Vec<NamedTensor>, Failure> {
         self.enter(Stage::Prepare)?;
         let job = &self.spec.job;
         if let Some(path) = &self.spec.dataset {
@@ -422,27 +456,7 @@ impl Worker<'_> {
                 | Task::Probe => self.examples()?.inputs(0)?,
             });
         }
-        if job.model.signature.inputs.is_empty() {
-            // Nobody has claimed a signature: this process reads its own.
-            let signature = runtime.describe(&self.files())?;
-            let inputs = crate::data::seeded(&signature, &job.binding, job.seed)?;
-            if self.spec.index == 0 {
-                self.forget_model();
-            }
-            return Ok(inputs);
-        }
         Ok(crate::data::seeded(&job.model.signature, &job.binding, job.seed)?)
-    }
-
-    /// The first load is a cold one although this process has read the model already.
-    fn forget_model(&mut self) {
-        let mut fact = Code::CacheDroppedAgain.template().to_owned();
-        for file in &self.spec.files {
-            if let Err(error) = page_cache::forget(&self.spec.model.join(&file.file_name)) {
-                fact = format!("kept: {error}");
-            }
-        }
-        self.result.facts.insert(page_cache::FACT.to_owned(), fact);
     }
 
     fn load(&mut self, runtime: &dyn Runtime, inputs: &[NamedTensor]) -> Result<Box<dyn Session>, Failure> {
@@ -466,7 +480,10 @@ impl Worker<'_> {
         let loaded = begun.elapsed();
         self.result.load_reads = match session.outside() {
             None => reads.zip(disk_reads()).map(|(before, after)| after.saturating_sub(before)),
-            Some(outside) => outside.load_reads,
+            Some(outside) => {
+                self.result.opened = outside.opened;
+                outside.load_reads
+            }
         };
         // From the start of the process, with the engine's library; making inputs comes between and is not counted.
         let start_up = self.started.since(self.spec.spawned) + self.opened;
@@ -649,7 +666,7 @@ fn run_few(session: &mut dyn Session) -> Result<(), RuntimeError> {
 
 /// Bytes that this process has had the disk read, `read_bytes` of `/proc/self/io`.
 fn disk_reads() -> Option<u64> {
-    window::field(&window::read("/proc/self/io")?, "read_bytes:")
+    opened::disk_reads(None)
 }
 
 /// In KiB, from the `smaps_rollup` of a process, or of this one.

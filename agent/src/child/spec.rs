@@ -13,9 +13,10 @@ use seatrial_core::model::Signature;
 use seatrial_core::operators::OperatorProfile;
 use seatrial_core::outcome::Claim;
 use seatrial_core::reading::Reading;
-use seatrial_core::report::{BlockKind, GoldenRecord, Memory, ProgramRun, Thinned, Window};
+use seatrial_core::report::{BlockKind, GoldenRecord, Memory, Opened, ProgramRun, Thinned, Window};
 use seatrial_core::runtimes::{PackageKind, RuntimePackage};
 use seatrial_core::time::Monotonic;
+use seatrial_core::weights::Weights;
 use serde::{Deserialize, Serialize};
 
 /// Version of these documents: parent and child are the same program, so any other is a mistake.
@@ -139,6 +140,7 @@ pub(crate) struct ChildResult {
     pub message: Option<String>,
     pub load_ms: Option<f64>,
     pub load_reads: Option<u64>,
+    pub opened: Option<Opened>,
     pub compile_ms: Option<f64>,
     pub first_infer_ms: Option<f64>,
     pub warmup_iterations: Option<u32>,
@@ -151,6 +153,10 @@ pub(crate) struct ChildResult {
     pub memory: Option<Memory>,
     pub operators: Option<OperatorProfile>,
     pub signature: Option<Signature>,
+    /// What the model's file says of its weights, in a process that describes it.
+    pub weights: Option<Weights>,
+    /// Whether that process could read the file to its end, with every file that it names beside it.
+    pub whole: bool,
     pub offer: Option<RuntimeOffer>,
     pub blocks: Vec<BlockFile>,
     /// Outputs that were to be kept whole.
@@ -168,6 +174,7 @@ impl Default for ChildResult {
             message: None,
             load_ms: None,
             load_reads: None,
+            opened: None,
             compile_ms: None,
             first_infer_ms: None,
             warmup_iterations: None,
@@ -180,6 +187,8 @@ impl Default for ChildResult {
             memory: None,
             operators: None,
             signature: None,
+            weights: None,
+            whole: false,
             offer: None,
             blocks: Vec::new(),
             references: Vec::new(),

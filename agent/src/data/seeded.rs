@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     fn signature(dtype: DType, shape: Vec<Axis>) -> Signature {
-        Signature { inputs: vec![TensorSpec { name: "x".into(), dtype, shape }], outputs: vec![] }
+        Signature { inputs: vec![TensorSpec { name: "x".into(), dtype, shape }], outputs: vec![], precision_from: None }
     }
 
     #[test]

@@ -210,7 +210,7 @@ fn signature() -> Signature {
         dtype: DType::F32,
         shape: vec![Axis::Fixed(1), Axis::Fixed(size)],
     };
-    Signature { inputs: vec![spec("input", 4)], outputs: vec![spec("output", 2)] }
+    Signature { inputs: vec![spec("input", 4)], outputs: vec![spec("output", 2)], precision_from: None }
 }
 
 struct Loaded {

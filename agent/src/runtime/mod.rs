@@ -26,7 +26,7 @@ use seatrial_core::device::RuntimeOffer;
 use seatrial_core::model::{Format, Precision, Signature};
 use seatrial_core::operators::OperatorProfile;
 use seatrial_core::outcome::Claim;
-use seatrial_core::report::Unaccounted;
+use seatrial_core::report::{Opened, Unaccounted};
 use seatrial_core::runtimes::{Engine, PackageKind};
 use seatrial_core::tensor::Tensor;
 
@@ -97,6 +97,8 @@ pub struct Outside {
     pub base_kib: Option<u64>,
     /// Bytes that it had the disk read while it loaded.
     pub load_reads: Option<u64>,
+    /// What it took of its package's files from the disk to start.
+    pub opened: Option<Opened>,
     /// For the record.
     pub facts: BTreeMap<String, String>,
     /// Of its last request: time that is missing from its samples, where it cannot be told why.

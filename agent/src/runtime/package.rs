@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "libraries run code when they are loaded")]
 
 use std::error::Error;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use libloading::Library;
@@ -36,7 +37,8 @@ impl PlacedPackage {
 
     /// Why a library was not loaded, in the linker's words and in ours.
     pub(super) fn refused(&self, said: &str) -> RuntimeError {
-        let advice = advice(said).map(|advice| format!("; {advice}")).unwrap_or_default();
+        let other = of_another_machine(&self.library()).then_some("the package is for another processor");
+        let advice = other.or_else(|| advice(said)).map(|advice| format!("; {advice}")).unwrap_or_default();
         let message = format!("{} {} cannot be loaded: {said}{advice}", self.runtime, self.version);
         RuntimeError::new(Claim::UnsupportedBackend, message)
     }
@@ -49,6 +51,20 @@ pub(super) fn is_here(library: &Path) -> Result<(), String> {
     unsafe { Library::new(library) }.map(drop).map_err(|error| in_full(&error))
 }
 
+/// Whether the header of a library is that of another processor, of which glibc only says that there is no such file.
+fn of_another_machine(library: &Path) -> bool {
+    // Class and number of the machine in the header of an ELF file (`elf.h`).
+    let own: (u8, u16) = match std::env::consts::ARCH {
+        "x86_64" => (2, 62),
+        "aarch64" => (2, 183),
+        "arm" => (1, 40),
+        _ => return false,
+    };
+    let mut head = [0; 20];
+    let read = std::fs::File::open(library).and_then(|mut file| file.read_exact(&mut head));
+    read.is_ok() && head.starts_with(b"\x7fELF") && (head[4], u16::from_le_bytes([head[18], head[19]])) != own
+}
+
 /// An error with all that caused it: what the linker said is the cause of "dlopen failed".
 pub(super) fn in_full(error: &(dyn Error + 'static)) -> String {
     std::iter::successors(Some(error), |error| Error::source(*error))
@@ -59,7 +75,8 @@ pub(super) fn in_full(error: &(dyn Error + 'static)) -> String {
 
 /// What the words of the dynamic linkers of glibc and Android mean.
 fn advice(said: &str) -> Option<&'static str> {
-    const MEANINGS: [(&[&str], &str); 5] = [
+    const MEANINGS: [(&[&str], &str); 6] = [
+        (&["libc.musl-", "ld-musl-"], "the package is for musl, and this agent runs on another C library"),
         (
             &["wrong ELF class", "is 32-bit instead of 64-bit", "is 64-bit instead of 32-bit"],
             "the package is for another ABI",
@@ -115,6 +132,7 @@ mod tests {
             ("dlopen failed: \"/x/l.so\" is 32-bit instead of 64-bit", "another ABI"),
             ("/lib/libm.so.6: version `GLIBC_2.38' not found (required by /x/l.so)", "newer C"),
             ("/x/l.so: undefined symbol: foo", "missing or of another version"),
+            ("libc.musl-x86_64.so.1: cannot open shared object file: No such file or directory", "for musl"),
             ("libcudart.so.12: cannot open shared object file: No such file or directory", "not on the device"),
         ] {
             assert!(advice(said).unwrap().contains(meaning), "{said}");

@@ -4,7 +4,7 @@
    `BEHAVIOUR` or `BEHAVIOUR in PLACE`: a place is `teardown` or `unloading`; without one it is done at the third
    inference, or to every output.
 
-   `hang in reading again` opens its model once, and no second time.
+   `hang in reading` never opens its model; `hang in reading again` opens it once in a process, and no second time.
    `helper` has a thread more that computes all the time; `short threads` computes each inference once more in a thread of
    its own. */
 
@@ -143,7 +143,8 @@ int LiteRtCreateModelFromFile(void *environment, const char *path, void **model)
         return UNREADABLE;
     fclose(file);
     script[strcspn(script, "\n")] = 0;
-    if (opened++ > 0 && is("hang in reading again"))
+    bool again = opened++ > 0;
+    if (is("hang in reading") || (again && is("hang in reading again")))
         hang();
     *model = script;
     return OK;

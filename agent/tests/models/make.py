@@ -69,3 +69,18 @@ greedy = [
     helper.make_node("ReduceMax", ["much"], ["output"], name="max", axes=[0], keepdims=1),
 ]
 save("hungry", greedy, [value("input", [1, 4])], [value("output", [1, 4])], [copies])
+
+# The same as linear, with its weights in four bits: ONNX Runtime knows that type, and the engine that is built in does
+# not.
+nibbles = helper.make_tensor("W4", TensorProto.INT4, [4, 3], (np.arange(12) % 5 + 1).astype(np.int8))
+one = numpy_helper.from_array(np.array(1, dtype=np.float32), "one")
+unpacked = [
+    helper.make_node("DequantizeLinear", ["W4", "one"], ["W"], name="unpack"),
+    helper.make_node("Gemm", ["input", "W", "B"], ["output"], name="gemm"),
+]
+graph = helper.make_graph(
+    unpacked, "four_bits", [value("input", ["batch", 4])], [value("output", ["batch", 3])], [nibbles, one, bias]
+)
+model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+onnx.checker.check_model(model, full_check=True)
+onnx.save(model, "four_bits.onnx")

@@ -49,7 +49,7 @@ pub(crate) fn job(runtime: &str, file_name: &str, bytes: &[u8]) -> JobSpec {
             format: Format::Onnx,
             precision: Precision::Fp32,
             manifest: Manifest { entries: vec![entry] },
-            signature: Signature { inputs: vec![spec_of(&[1, 4])], outputs: vec![] },
+            signature: Signature { inputs: vec![spec_of(&[1, 4])], outputs: vec![], precision_from: None },
         },
         binding: Binding::default(),
         dataset: None,
@@ -145,6 +145,12 @@ pub(crate) fn run(spec: JobSpec, files: &[&[u8]], options: &Options) -> Report {
         by_digest.insert(Digest::of(bytes), path);
     }
     local::run(spec, &by_digest, options, &mut |_, _| {}).unwrap()
+}
+
+/// tmpfs and ramfs (`linux/magic.h`).
+pub(crate) fn in_memory(place: &Path) -> bool {
+    let kind = rustix::fs::statfs(place).unwrap().f_type;
+    [0x0102_1994, 0x8584_58f6].contains(&kind)
 }
 
 /// Processes that carry a mark of an attempt under this folder.

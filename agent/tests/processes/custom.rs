@@ -81,7 +81,8 @@ fn job(package: &Package) -> (JobSpec, Vec<u8>) {
         dtype: DType::F32,
         shape: ["rows", "columns"].map(|axis| Axis::Named(axis.to_owned())).to_vec(),
     };
-    spec.model.signature = Signature { inputs: vec![tensor("input")], outputs: vec![tensor("output")] };
+    spec.model.signature =
+        Signature { inputs: vec![tensor("input")], outputs: vec![tensor("output")], precision_from: None };
     spec.profile = MeasurementProfile { processes: 0, ..MeasurementProfile::of(ProfileKind::AccuracyOnly) };
     spec.dataset = Some(DatasetRef {
         dataset: "custom".to_owned(),

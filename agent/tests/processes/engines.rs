@@ -224,10 +224,72 @@ fn a_session_tells_what_its_file_declares_and_no_good_job_ends_while_that_is_rea
     let report = bench.run("hang in reading again", short_deadline(Stage::Teardown));
     assert_eq!(report.outcome, Outcome::Ok, "{}", message(&report));
     assert_eq!(report.actual.signature.unwrap().outputs[0].name, "output");
-    // The control: the second reading of a job whose claim says nothing, which needs it before it can make inputs.
-    let unclaimed = bench.run("hang in reading again", |spec| {
-        spec.model.signature = Signature::default();
-        short_deadline(Stage::Load)(spec);
-    });
-    assert_eq!((unclaimed.outcome, unclaimed.failed_stage), (Outcome::HangTimeout, Some(Stage::Load)));
+    // A job whose claim says nothing has its model read by a process of its own.
+    let unclaimed = |script: &str, deadline| {
+        bench.run(script, |spec| {
+            spec.model.signature = Signature::default();
+            short_deadline(deadline)(spec);
+        })
+    };
+    let read = unclaimed("hang in reading again", Stage::Teardown);
+    assert_eq!(read.outcome, Outcome::Ok, "{}", message(&read));
+    // The control: reading hangs, and is ended where it does.
+    let hung = unclaimed("hang in reading", Stage::Load);
+    assert_eq!((hung.outcome, hung.failed_stage), (Outcome::HangTimeout, Some(Stage::Load)), "{}", message(&hung));
+}
+
+/// The library once more, with this code beside it.
+fn library_with(folder: &Path, name: &str, code: &str, options: &[&str]) -> Vec<u8> {
+    let (source, made) = (folder.join(format!("{name}.c")), folder.join(name));
+    std::fs::write(&source, code).unwrap();
+    let engine = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/libraries/litert.c");
+    let mut cc = Command::new("cc");
+    cc.args(["-shared", "-fPIC", "-Wl,--no-as-needed", "-o"]).arg(&made).arg(engine).arg(source).args(options);
+    assert!(cc.status().unwrap().success(), "{name}");
+    std::fs::read(made).unwrap()
+}
+
+#[test]
+fn a_library_for_another_processor_or_c_library_or_without_its_symbols_is_an_unsupported_backend_that_says_which() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    // What a package for a distribution with musl is linked to; it is on no machine with glibc.
+    let musl = "libc.musl-other.so.1";
+    let soname = format!("-Wl,-soname,{musl}");
+    std::fs::write(at("libc.c"), "int of_musl(void) { return 1; }").unwrap();
+    let made = Command::new("cc").args(["-shared", "-fPIC", &soname, "-o", &at(musl), &at("libc.c")]).status();
+    assert!(made.unwrap().success());
+    let calls = |name: &str| format!("extern int {name}(void); int calls(void) {{ return {name}(); }}");
+    // The number of the machine in the header of an ELF file: of 64-bit Arm, or of x86-64.
+    let mut elsewhere = library().to_vec();
+    let machine: u8 = if cfg!(target_arch = "aarch64") { 62 } else { 183 };
+    elsewhere[18..20].copy_from_slice(&[machine, 0]);
+    let bench = Bench::new();
+    let run = |library: &[u8]| {
+        let mut spec = job("well");
+        let kind = PackageKind::Library { engine: Engine::Litert };
+        spec.package = Some(common::package("litert", kind, &[(ENGINE_ROLE, "libLiteRt.so", library)]));
+        common::run(spec, &[b"well", library], &common::options(bench.0.path()))
+    };
+    for (name, library, words) in [
+        ("machine", elsewhere, ["libLiteRt.so", "the package is for another processor"]),
+        (
+            "symbol",
+            library_with(folder.path(), "symbol.so", &calls("nowhere_to_be_found"), &["-Wl,-z,now"]),
+            ["undefined symbol: nowhere_to_be_found", "a library that it needs is missing or of another version"],
+        ),
+        (
+            "musl",
+            library_with(folder.path(), "musl.so", &calls("of_musl"), &[&at(musl)]),
+            [musl, "the package is for musl"],
+        ),
+    ] {
+        let report = run(&library);
+        let end = (report.outcome, report.failed_stage);
+        assert_eq!(end, (Outcome::UnsupportedBackend, Some(Stage::Load)), "{name}: {}", message(&report));
+        assert!(words.iter().all(|word| message(&report).contains(word)), "{name}: {}", message(&report));
+        assert!(!has_samples(&report), "{name}");
+    }
+    let whole = run(&library_with(folder.path(), "whole.so", "int calls(void) { return 1; }", &["-Wl,-z,now"]));
+    assert_eq!(whole.outcome, Outcome::Ok, "the control: {}", message(&whole));
 }

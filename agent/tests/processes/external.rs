@@ -126,6 +126,6 @@ fn weights_outside_of_the_models_folder_are_refused_before_the_model_is_added() 
     let error = read(&model(PLACE), &["external.onnx"]).unwrap_err();
     assert!(error.contains(PLACE) && error.contains("loading failed"), "{error}");
     // The control: whoever adds the model gives the file.
-    let signature = read(&model(PLACE), &["external.onnx", PLACE]).unwrap();
-    assert_eq!(signature.outputs[0].name, "output");
+    let read = read(&model(PLACE), &["external.onnx", PLACE]).unwrap();
+    assert_eq!(read.signature.outputs[0].name, "output");
 }

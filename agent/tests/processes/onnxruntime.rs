@@ -1,16 +1,22 @@
 //! ONNX Runtime itself, from the test interpreter's own package: `SEATRIAL_TEST_PYTHON` names one with
 //! `fixtures/demo/requirements.txt`, which `cargo xtask test` makes.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use seatrial_core::job::JobSpec;
+use seatrial_core::dataset::Task;
+use seatrial_core::digest::Digest;
+use seatrial_core::job::{DatasetRef, JobSpec};
+use seatrial_core::measure;
+use seatrial_core::model::{Precision, Signature};
 use seatrial_core::outcome::Outcome;
-use seatrial_core::report::Report;
+use seatrial_core::profile::ProfileKind;
+use seatrial_core::report::{Opened, Report};
 use seatrial_core::runtimes::{ENGINE_ROLE, Engine, PackageKind, RuntimePackage};
 use seatrial_core::stage::Stage;
 
-use crate::common;
+use crate::{common, skipped};
 
 /// Its shared library.
 pub(crate) fn library() -> PathBuf {
@@ -116,4 +122,78 @@ fn the_version_on_record_is_the_librarys_own_and_a_package_that_says_another_is_
     });
     assert_eq!(shorter.outcome, Outcome::Ok, "the control: {}", message(&shorter));
     assert_eq!(shorter.environment.runtime_version, format!("onnxruntime {own}"), "the library's word");
+}
+
+#[test]
+fn the_library_comes_from_the_disk_before_the_first_load_and_from_memory_later_and_tells_of_its_operators() {
+    let disk = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let needed = if common::in_memory(disk) { Err(format!("{} is in memory", disk.display())) } else { Ok(disk) };
+    let test = "the_library_comes_from_the_disk_before_the_first_load_and_from_memory_later_and_tells_of_its_operators";
+    let Some(disk) = skipped::unless_missing(test, needed) else { return };
+    let home = tempfile::tempdir_in(disk).unwrap();
+    let (network, library) = (common::network(), std::fs::read(library()).unwrap());
+    let mut spec = common::job("onnxruntime", "digits-cnn.onnx", &network);
+    // Nobody has claimed what it takes: a process of its own opens the library and reads the model before.
+    spec.model.signature = Signature::default();
+    spec.package = Some(package(&library));
+    (spec.profile.kind, spec.profile.processes) = (ProfileKind::Full, 2);
+    let report = common::run(spec.clone(), &[&network, &library], &common::options(home.path()));
+    assert_eq!(report.outcome, Outcome::Ok, "{}\n{}", message(&report), report.log);
+    let operators = report.operators.present().unwrap();
+    assert!(operators.operators.iter().any(|operator| operator.kind.contains("Conv")), "{operators:?}");
+    assert_eq!(report.bounds_hit, Vec::<String>::new());
+    let opened: Vec<Opened> = report.processes.iter().map(|process| process.opened.unwrap()).collect();
+    assert!(opened[0].held > 1 << 20, "{opened:?}");
+    let metrics = measure::summarise(&spec, &report).metrics;
+    let told = |name: &str| metrics.iter().find(|metric| metric.name == name).unwrap().value.present().is_some();
+    assert!(told("load_warm_ms"), "{metrics:?}");
+    assert!(opened[0].read >= opened[0].held / 2 && told("load_cold_ms"), "{opened:?}");
+    assert!(opened[1..].iter().all(|later| later.read < later.held / 8), "{opened:?}");
+}
+
+#[test]
+fn a_model_that_the_built_in_engine_does_not_know_is_measured_by_one_that_does() {
+    let report = run(&read("four_bits.onnx"), |spec| {
+        spec.model.signature = Signature::default();
+        spec.model.precision = Precision::Int4;
+        spec.binding.axes.insert("batch".to_owned(), 1);
+    });
+    assert_eq!(report.outcome, Outcome::Ok, "{}\n{}", message(&report), report.log);
+    assert_eq!(report.actual.signature.unwrap().inputs[0].name, "input");
+}
+
+#[test]
+fn half_precision_stays_near_the_outputs_of_the_whole() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/demo");
+    let file = |name: &str| std::fs::read(folder.join(name)).unwrap();
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for name in ["dataset.toml", "images.npy", "logits.npy"] {
+        zip.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        zip.write_all(&file(&format!("digits-cnn-golden/{name}"))).unwrap();
+    }
+    let dataset = zip.finish().unwrap().into_inner();
+    let (home, library) = (tempfile::tempdir().unwrap(), std::fs::read(library()).unwrap());
+    let largest = ["fp32", "fp16"].map(|precision| {
+        let model = file(&format!("models/digits-cnn.{precision}.onnx"));
+        let mut spec = common::job("onnxruntime", "digits.onnx", &model);
+        spec.model.signature = Signature::default();
+        spec.model.precision = precision.parse().unwrap();
+        spec.package = Some(package(&library));
+        spec.binding = toml::from_str(&String::from_utf8(file("binding.toml")).unwrap()).unwrap();
+        spec.dataset = Some(DatasetRef {
+            dataset: "digits-cnn-golden".into(),
+            version: 1,
+            digest: Digest::of(&dataset),
+            size: dataset.len() as u64,
+            task: Task::Golden,
+            examples: 64,
+            scorer: None,
+        });
+        let report = common::run(spec.clone(), &[&model, &library, &dataset], &common::options(home.path()));
+        assert_eq!(report.outcome, Outcome::Ok, "{precision}: {}\n{}", message(&report), report.log);
+        assert_eq!(measure::summarise(&spec, &report).outcome, Outcome::Ok, "{precision}: within its limits");
+        report.golden[0].comparison.max_abs
+    });
+    assert!(largest[0] < 1e-4, "the control: {largest:?}");
+    assert!((1e-4..0.1).contains(&largest[1]), "rounded to halves, and no more: {largest:?}");
 }

@@ -71,7 +71,8 @@ fn job(task: Task, binding: Binding, package: &[u8]) -> (JobSpec, Vec<u8>) {
         dtype: DType::F32,
         shape: axes.iter().map(|axis| Axis::Named((*axis).to_owned())).collect(),
     };
-    spec.model.signature = Signature { inputs: vec![tensor("input")], outputs: vec![tensor("output")] };
+    spec.model.signature =
+        Signature { inputs: vec![tensor("input")], outputs: vec![tensor("output")], precision_from: None };
     spec.profile = MeasurementProfile::of(ProfileKind::AccuracyOnly);
     spec.binding = binding;
     spec.dataset = Some(DatasetRef {

@@ -20,6 +20,7 @@ use crate::error::{CliError, Result};
 use crate::exit::Exit;
 use crate::output;
 use crate::upload::dataset::Package;
+use crate::upload::model::precision_text;
 
 pub(super) async fn run(args: GoldenArgs, context: &Context) -> Result<Exit> {
     let GoldenArgs { package: source, model, name, out, output } = args;
@@ -42,7 +43,7 @@ pub(super) async fn run(args: GoldenArgs, context: &Context) -> Result<Exit> {
     let reference = format!(
         "Reference outputs of {} ({}) by {} {} ×{} on {}",
         model.model,
-        model.precision.as_str(),
+        precision_text(model.precision, model.signature.precision_from.as_ref()),
         report.environment.runtime_version,
         job.spec.backend.accelerator.as_str(),
         job.spec.backend.threads,

@@ -17,14 +17,14 @@ use seatrial_core::report::Report;
 use seatrial_core::runtimes::{Abi, RuntimePackage};
 use seatrial_core::session::Stop;
 
-use super::models::read_signature;
+use super::models::read_variant;
 use super::{agent, follow, runtimes};
 use crate::args::LocalModelArgs;
 use crate::error::{CliError, Result};
 use crate::output;
 use crate::upload::dataset::Package;
 use crate::upload::digest;
-use crate::upload::model::{self, BindingFile, PlannedVariant};
+use crate::upload::model::{self, BindingFile, Variant};
 use crate::upload::runtime::Opened;
 
 /// Inputs are made from it: the same model sees the same numbers every time.
@@ -44,15 +44,15 @@ pub(super) struct LocalJob {
 impl LocalJob {
     pub(super) async fn new(args: &LocalModelArgs, profile: MeasurementProfile) -> Result<Self> {
         let variants = model::plan(&args.files, &[])?;
-        let [variant] = variants.as_slice() else {
+        let [planned] = variants.as_slice() else {
             return Err(CliError::plain(format!(
                 "{} are models, and one is run at a time",
                 output::count(variants.len(), "file")
             )));
         };
         let interpreters = Interpreters::look(args.interpreters.clone()).map_err(CliError::plain)?;
-        let signature = read_signature(variant, &std::env::temp_dir()).await?;
-        let (manifest, mut files) = manifest(variant).await?;
+        let (variant, signature) = read_variant(planned, &std::env::temp_dir()).await?;
+        let (manifest, mut files) = manifest(&variant).await?;
         let opened = match &args.runtime {
             Some(path) => Some(runtimes::open(path.clone(), None, None).await?),
             None => None,
@@ -70,7 +70,7 @@ impl LocalJob {
             model: ModelRef {
                 model: variant.files[0].name.clone(),
                 version: 1,
-                variant: variant.name.clone(),
+                variant: variant.name,
                 format: variant.format,
                 precision: variant.precision,
                 manifest,
@@ -139,7 +139,7 @@ impl LocalJob {
     }
 }
 
-async fn manifest(variant: &PlannedVariant) -> Result<(Manifest, BTreeMap<Digest, PathBuf>)> {
+async fn manifest(variant: &Variant) -> Result<(Manifest, BTreeMap<Digest, PathBuf>)> {
     let mut entries = Vec::new();
     let mut files = BTreeMap::new();
     for planned in &variant.files {

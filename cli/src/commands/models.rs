@@ -8,6 +8,7 @@ use comfy_table::Table;
 use seatrial_agent::signature;
 use seatrial_core::model::{Axis, Signature, TensorSpec};
 use seatrial_core::store::{ModelDetail, VariantRow, VersionRow};
+use seatrial_core::weights::PrecisionFrom;
 use seatrial_dashboards::format::file_size;
 use seatrial_proto::v1;
 use serde_json::{Value, json};
@@ -20,7 +21,7 @@ use crate::exit::Exit;
 use crate::output::table::{Align, plain, quiet, row, table};
 use crate::output::time::{ago, moment, rfc3339};
 use crate::output::{self, Output};
-use crate::upload::model::{self, BindingFile, PlannedFile, PlannedVariant};
+use crate::upload::model::{self, BindingFile, PlannedFile, PlannedVariant, Variant};
 use crate::upload::{self, LocalFile, Moved};
 
 pub(super) async fn run(action: ModelAction, context: &Context) -> Result<Exit> {
@@ -56,17 +57,21 @@ pub(super) struct NewVersion {
 pub(super) struct Registered {
     pub version: u32,
     pub moved: Moved,
-    /// By variant name.
-    pub signatures: BTreeMap<String, Signature>,
+    /// With what is known of each, in the order of the command.
+    pub variants: Vec<(Variant, Signature)>,
 }
 
 /// Reads every signature in a child that works in `scratch`, uploads what the server does not have, and registers the version.
 pub(super) async fn register(client: &Client, new: NewVersion, scratch: &Path) -> Result<Registered> {
-    let mut signatures = BTreeMap::new();
+    let mut read = Vec::new();
+    for variant in &new.variants {
+        read.push(read_variant(variant, scratch).await?);
+    }
+    let settled: Vec<Variant> = read.iter().map(|(variant, _)| variant.clone()).collect();
+    model::refuse_equal_names(&settled)?;
     let mut files: Vec<LocalFile> = Vec::new();
     let mut variants = Vec::new();
-    for variant in &new.variants {
-        let signature = read_signature(variant, scratch).await?;
+    for (variant, signature) in &read {
         let mut references = Vec::new();
         for planned in &variant.files {
             let file = upload::digest(&planned.path).await?;
@@ -83,9 +88,8 @@ pub(super) async fn register(client: &Client, new: NewVersion, scratch: &Path) -
             format: variant.format.as_str().to_owned(),
             precision: variant.precision.as_str().to_owned(),
             files: references,
-            signature_json: to_json(&signature)?,
+            signature_json: to_json(signature)?,
         });
-        signatures.insert(variant.name.clone(), signature);
     }
     let moved = upload::send_missing(client, &files).await?;
     let bindings = new.bindings.iter().map(|BindingFile { dataset, binding }| {
@@ -105,14 +109,11 @@ pub(super) async fn register(client: &Client, new: NewVersion, scratch: &Path) -
     };
     let doing = format!("register {name}");
     let added = client.models().add(Client::request(request)).await.map_err(client.failed(&doing))?.into_inner();
-    Ok(Registered { version: added.version, moved, signatures })
+    Ok(Registered { version: added.version, moved, variants: read })
 }
 
-/// What the model says of its inputs and outputs, read where a malformed file can do no harm.
-pub(super) async fn read_signature(variant: &PlannedVariant, scratch: &Path) -> Result<Signature> {
-    if !signature::can_read(variant.format) {
-        return Ok(Signature::default());
-    }
+/// What the model says of its inputs, outputs and weights, read where a malformed file can do no harm.
+pub(super) async fn read_variant(variant: &PlannedVariant, scratch: &Path) -> Result<(Variant, Signature)> {
     let child_command = agent::child_command()?;
     let files: Vec<signature::LocalFile> = variant
         .files
@@ -128,10 +129,20 @@ pub(super) async fn read_signature(variant: &PlannedVariant, scratch: &Path) -> 
     let read = move || signature::read(&child_command, &scratch, format, &files);
     let outcome =
         tokio::task::spawn_blocking(read).await.map_err(|error| CliError::failed("read the signature", error))?;
-    outcome.map_err(|error| {
-        CliError::failed(format!("read the signature of {}", variant.files[0].path.display()), error)
+    let path = variant.files[0].path.display();
+    let signature::Read { mut signature, weights, unread } = outcome.map_err(|error| {
+        CliError::failed(format!("read the signature of {path}"), error)
             .with_hint("external data files come after their model on the command line")
-    })
+    })?;
+    if let Some(why) = unread {
+        output::note(&format!(
+            "warning: the engine that is built in cannot read {path} ({why}); the first device that loads it with another \
+             tells its inputs and outputs"
+        ));
+    }
+    let variant = variant.clone().settle(weights)?;
+    signature.precision_from = Some(variant.precision_from.clone());
+    Ok((variant, signature))
 }
 
 fn to_json<T: serde::Serialize>(value: &T) -> Result<String> {
@@ -148,7 +159,7 @@ async fn add(args: ModelAddArgs, context: &Context) -> Result<()> {
     });
     let new = NewVersion {
         name: name.clone(),
-        variants: variants.clone(),
+        variants,
         bindings,
         parent,
         commit,
@@ -165,6 +176,7 @@ async fn add(args: ModelAddArgs, context: &Context) -> Result<()> {
             "version": registered.version,
             "uploaded_files": registered.moved.files,
             "uploaded_bytes": registered.moved.bytes,
+            "variants": registered.variants.iter().map(|(variant, _)| variant_json(variant)).collect::<Vec<_>>(),
         }));
     }
     let Moved { files, bytes: moved } = registered.moved;
@@ -174,17 +186,29 @@ async fn add(args: ModelAddArgs, context: &Context) -> Result<()> {
         output::count(files, "file"),
         file_size(moved)
     ));
-    for variant in &variants {
-        let assumed = if variant.assumed { " (precision assumed; --variant precision=… says it)" } else { "" };
-        let signature = registered.signatures.get(&variant.name).map_or_else(String::new, signature_text);
+    for (variant, signature) in &registered.variants {
+        let assumed = match variant.precision_from {
+            PrecisionFrom::Assumed => ": nothing in it tells; --variant precision=… says it",
+            PrecisionFrom::Read(_) | PrecisionFrom::Told => "",
+        };
         output::note(&format!(
-            "  {} · {} {}{assumed} · {signature}",
+            "  {} · {} {}{assumed} · {}",
             variant.name,
             variant.format.as_str(),
-            variant.precision.as_str()
+            variant.precision_text(),
+            signature_text(signature)
         ));
     }
     Ok(())
+}
+
+fn variant_json(variant: &Variant) -> Value {
+    json!({
+        "name": variant.name,
+        "format": variant.format.as_str(),
+        "precision": variant.precision.as_str(),
+        "precision_from": variant.precision_from.as_str(),
+    })
 }
 
 async fn list(client: &Client, output: Output) -> Result<()> {
@@ -284,7 +308,7 @@ fn variant_table(version: &VersionRow) -> Table {
         table.add_row(row([
             plain(name),
             plain(format.as_str()),
-            plain(precision.as_str()),
+            plain(model::precision_text(*precision, signature.precision_from.as_ref())),
             plain(file_size(manifest.size())),
             plain(manifest.entries.len()),
             quiet(signature_text(signature)),

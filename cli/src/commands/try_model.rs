@@ -8,6 +8,7 @@ use seatrial_core::profile::{MeasurementProfile, ProfileKind};
 use seatrial_core::reading::Reading;
 use seatrial_core::reason::Reason;
 use seatrial_core::report::Report;
+use seatrial_core::weights::PrecisionFrom;
 use seatrial_dashboards::format::file_size;
 use seatrial_proto::v1;
 use serde_json::json;
@@ -19,6 +20,7 @@ use crate::args::TryArgs;
 use crate::error::Result;
 use crate::exit::Exit;
 use crate::output::{self, Output, json};
+use crate::upload::model::precision_text;
 
 /// Runs the job that a suite would make of it: profile `quick`, on a dataset or on generated inputs.
 pub(super) async fn run(args: TryArgs, context: &Context) -> Result<Exit> {
@@ -35,7 +37,8 @@ pub(super) async fn run(args: TryArgs, context: &Context) -> Result<Exit> {
         None => job,
     };
     let ModelRef { format, precision, manifest, signature, model, .. } = &job.spec.model;
-    output::note(&format!("{model} · {} {} · {}", format.as_str(), precision.as_str(), file_size(manifest.size())));
+    let precision = precision_text(*precision, signature.precision_from.as_ref());
+    output::note(&format!("{model} · {} {precision} · {}", format.as_str(), file_size(manifest.size())));
     output::note(&format!("{}\n", signature_text(signature)));
     let report = job.perform(None).await?;
     let summary = measure::summarise(&job.spec, &report);
@@ -62,6 +65,8 @@ fn show(spec: &JobSpec, report: &Report, summary: &Summary, output: Output) -> R
     if output.is_json() {
         return output::print_json(&json!({
             "model": job.model,
+            "precision": spec.model.precision.as_str(),
+            "precision_from": spec.model.signature.precision_from.as_ref().map(PrecisionFrom::as_str),
             "backend": job.backend,
             "outcome": job.outcome,
             "stage": job.stage,

@@ -1,9 +1,10 @@
-//! Model files: which of them is a variant, which is its external data, and what its binding says.
+//! Model files: which of them is a variant, which is its external data, of which precision it is, and what its binding says.
 
 use std::path::{Path, PathBuf};
 
 use seatrial_core::dataset::Binding;
 use seatrial_core::model::{Format, Precision};
+use seatrial_core::weights::{PrecisionFrom, Weights};
 use serde::Deserialize;
 
 use crate::args::VariantOption;
@@ -16,13 +17,79 @@ pub(crate) const EXTERNAL_DATA_ROLE: &str = "external_data";
 /// A variant as the command line describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PlannedVariant {
+    /// That of its precision where nobody gives one.
+    pub name: Option<String>,
+    pub format: Format,
+    /// What is said of its precision, and where.
+    pub told: Option<(Precision, Where)>,
+    /// The model first.
+    pub files: Vec<PlannedFile>,
+}
+
+/// Where a precision is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Where {
+    Option,
+    FileName,
+    /// In the demo's own manifest.
+    Manifest,
+}
+
+/// A variant of which is known what it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Variant {
     pub name: String,
     pub format: Format,
     pub precision: Precision,
-    /// Whether nobody said the precision, neither an option nor the file name.
-    pub assumed: bool,
-    /// The model first.
+    pub precision_from: PrecisionFrom,
     pub files: Vec<PlannedFile>,
+}
+
+impl Variant {
+    /// `fp32`, and whether nobody knows that.
+    pub(crate) fn precision_text(&self) -> String {
+        precision_text(self.precision, Some(&self.precision_from))
+    }
+}
+
+/// `fp32`, and whether nobody knows that.
+pub(crate) fn precision_text(precision: Precision, from: Option<&PrecisionFrom>) -> String {
+    match from {
+        Some(PrecisionFrom::Assumed) => format!("{} (assumed)", precision.as_str()),
+        Some(PrecisionFrom::Read(_) | PrecisionFrom::Told) | None => precision.as_str().to_owned(),
+    }
+}
+
+impl PlannedVariant {
+    /// With what its file says of its weights, which nobody may contradict.
+    pub(crate) fn settle(self, weights: Option<Weights>) -> Result<Variant> {
+        let Self { name, format, told, files } = self;
+        let read = weights.as_ref().and_then(Weights::precision);
+        let (precision, precision_from) = match (told, read, weights) {
+            (Some((told, place)), Some(_), Some(weights)) => {
+                if let Some(contradiction) = weights.contradiction(told) {
+                    return Err(contradicted(&files[0].path, &contradiction, place));
+                }
+                (told, PrecisionFrom::Read(weights))
+            }
+            (None, Some(read), Some(weights)) => (read, PrecisionFrom::Read(weights)),
+            (Some((told, _)), _, _) => (told, PrecisionFrom::Told),
+            (None, _, _) => (Precision::Fp32, PrecisionFrom::Assumed),
+        };
+        let name = name.unwrap_or_else(|| precision.as_str().to_owned());
+        Ok(Variant { name, format, precision, precision_from, files })
+    }
+}
+
+fn contradicted(model: &Path, contradiction: &str, place: Where) -> CliError {
+    let (by, hint) = match place {
+        Where::Option => ("its --variant option", "leave out precision=…: it is read from the file"),
+        Where::FileName => ("its file name", "rename the file, or say what it is with --variant precision=…"),
+        Where::Manifest => ("the manifest", "correct the manifest"),
+    };
+    let model = model.display();
+    CliError::plain(format!("{model}: {by} says another precision than its weights have: {contradiction}"))
+        .with_hint(hint)
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,10 +128,7 @@ pub(crate) fn plan(files: &[PathBuf], options: &[VariantOption]) -> Result<Vec<P
     }
     let none = VariantOption::default();
     let chosen = options.iter().chain(std::iter::repeat(&none));
-    let variants: Vec<PlannedVariant> =
-        groups.into_iter().zip(chosen).map(|((format, files), option)| variant(format, files, option)).collect();
-    refuse_equal_names(&variants)?;
-    Ok(variants)
+    Ok(groups.into_iter().zip(chosen).map(|((format, files), option)| variant(format, files, option)).collect())
 }
 
 /// What a model's own file is to the engine.
@@ -91,10 +155,9 @@ fn refuse_half(format: Format, files: &[PlannedFile]) -> Result<()> {
 }
 
 fn variant(format: Format, files: Vec<PlannedFile>, option: &VariantOption) -> PlannedVariant {
-    let told = option.precision.or_else(|| files.first().and_then(|file| precision_of_name(&file.name)));
-    let precision = told.unwrap_or(Precision::Fp32);
-    let name = option.name.clone().unwrap_or_else(|| precision.as_str().to_owned());
-    PlannedVariant { name, format, precision, assumed: told.is_none(), files }
+    let by_name = || Some((files.first().and_then(|file| precision_of_name(&file.name))?, Where::FileName));
+    let told = option.precision.map(|precision| (precision, Where::Option)).or_else(by_name);
+    PlannedVariant { name: option.name.clone(), format, told, files }
 }
 
 fn flat_name(path: &Path) -> Result<String> {
@@ -109,7 +172,8 @@ fn unrecognised(path: &Path) -> CliError {
     )
 }
 
-fn refuse_equal_names(variants: &[PlannedVariant]) -> Result<()> {
+/// Names that nobody gave are known once the files are read.
+pub(crate) fn refuse_equal_names(variants: &[Variant]) -> Result<()> {
     for (index, variant) in variants.iter().enumerate() {
         if let Some(earlier) = variants[..index].iter().find(|earlier| earlier.name == variant.name) {
             let [first, second] = [earlier, variant].map(|one| one.files[0].path.display().to_string());
@@ -162,6 +226,7 @@ mod tests {
     #[test]
     fn files_after_a_model_are_its_external_data_under_flat_names() {
         let variants = planned(&["out/a-fp32.onnx", "out/weights.bin", "out/a-int8.onnx"], &[]).unwrap();
+        let variants: Vec<Variant> = variants.into_iter().map(|variant| variant.settle(None).unwrap()).collect();
         let shape: Vec<(&str, Vec<(&str, &str)>)> = variants
             .iter()
             .map(|variant| {
@@ -198,23 +263,63 @@ mod tests {
         }
     }
 
+    fn of(precision: Precision) -> Option<Weights> {
+        let mut weights = Weights::default();
+        weights.add(Some(precision), 20_000);
+        Some(weights)
+    }
+
+    /// Name, precision and whose word it is of each file, with the weights that its name begins with.
+    fn settled(
+        files: &[(&str, Option<Weights>)],
+        options: &[VariantOption],
+    ) -> Result<Vec<(String, String, &'static str)>> {
+        let names: Vec<&str> = files.iter().map(|(name, _)| *name).collect();
+        let settled = planned(&names, options)?.into_iter().zip(files);
+        let settled =
+            settled.map(|(variant, (_, weights))| variant.settle(weights.clone())).collect::<Result<Vec<_>>>()?;
+        refuse_equal_names(&settled)?;
+        let told =
+            |variant: &Variant| (variant.name.clone(), variant.precision_text(), variant.precision_from.as_str());
+        Ok(settled.iter().map(told).collect())
+    }
+
+    fn row(name: &str, precision: &str, from: &'static str) -> (String, String, &'static str) {
+        (name.to_owned(), precision.to_owned(), from)
+    }
+
     #[test]
     fn options_go_with_the_models_in_their_order_and_win_over_file_names() {
         let options = [VariantOption { name: Some("q".to_owned()), precision: Some(Precision::Int8) }];
-        let variants = planned(&["a-fp16.onnx", "b.onnx"], &options).unwrap();
-        assert_eq!(
-            (variants[0].name.as_str(), variants[0].precision, variants[0].assumed),
-            ("q", Precision::Int8, false)
-        );
-        assert_eq!(
-            (variants[1].name.as_str(), variants[1].precision, variants[1].assumed),
-            ("fp32", Precision::Fp32, true)
-        );
+        let found = settled(&[("a-fp16.onnx", None), ("b.onnx", None)], &options).unwrap();
+        assert_eq!(found, [row("q", "int8", "told"), row("fp32", "fp32 (assumed)", "assumed")]);
+    }
+
+    #[test]
+    fn a_precision_that_nobody_says_is_that_of_the_weights() {
+        let files = [("a.onnx", of(Precision::Int8)), ("b.onnx", of(Precision::Fp16)), ("c.caffe.pb", None)];
+        let found = settled(&files, &[]).unwrap();
+        let expected =
+            [row("int8", "int8", "read"), row("fp16", "fp16", "read"), row("fp32", "fp32 (assumed)", "assumed")];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_precision_that_the_weights_contradict_is_refused_wherever_it_is_said() {
+        let error = settled(&[("net-fp32.onnx", of(Precision::Int8))], &[]).unwrap_err().to_string();
+        for said in ["net-fp32.onnx", "its file name", "fp32 is said", "20000 of the 20000", "are int8"] {
+            assert!(error.contains(said), "{said}: {error}");
+        }
+        let option = |precision| [VariantOption { name: None, precision: Some(precision) }];
+        let error = settled(&[("net.onnx", of(Precision::Fp16))], &option(Precision::Fp32)).unwrap_err().to_string();
+        assert!(error.contains("its --variant option") && error.contains("are fp16"), "{error}");
+        let right = settled(&[("net.onnx", of(Precision::Fp16))], &option(Precision::Fp16)).unwrap();
+        assert_eq!(right, [row("fp16", "fp16", "read")], "the control");
     }
 
     #[test]
     fn two_variants_of_one_name_too_many_options_and_unknown_files_are_refused() {
-        assert!(planned(&["a.onnx", "b.onnx"], &[]).is_err());
+        assert!(settled(&[("a.onnx", None), ("b.onnx", None)], &[]).is_err());
         assert!(planned(&["a.onnx"], &[VariantOption::default(), VariantOption::default()]).is_err());
         let error = planned(&["weights.pt"], &[]).unwrap_err();
         assert!(error.to_string().contains("weights.pt"), "{error}");

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::support::{Fleet, Person, stderr, stdout};
+use super::support::{Fleet, Person, fixture, stderr, stdout};
 
 /// The shared library in the `onnxruntime` package of the test interpreter.
 pub(crate) fn onnxruntime() -> PathBuf {
@@ -144,7 +144,11 @@ fn a_runner_is_added_by_its_description_and_measures_on_a_device_that_has_its_in
     assert!(added.contains("doubler 1.2 for any device") && added.contains("newest of track stable"), "{added}");
     let net = ["net.prototxt", "net.caffemodel"].map(|name| fleet.person.write(name, name));
     let [text, weights] = net.each_ref().map(|path| path.to_str().unwrap());
-    fleet.seatrial(&["models", "add", "net", text, weights]).success();
+    let net = fleet.json(&["models", "add", "net", text, weights]);
+    assert_eq!(net["variants"][0]["precision_from"], "assumed", "nobody says it, and the file is not read: {net:#}");
+    let shown = stdout(&fleet.seatrial(&["models", "show", "net"]).success());
+    assert!(shown.contains("fp32 (assumed)"), "{shown}");
+    assert!(fleet.page_data("/models/net").contains("\"precision_from\":\"assumed\""));
 
     let suite = fleet.person.write("runner.toml", &measured("net", "doubler", "\"quick\""));
     let run = fleet.json(&["run", suite.to_str().unwrap(), "--wait"]);
@@ -200,4 +204,68 @@ fn a_benchmark_program_is_added_with_its_rules_and_its_words_are_shown_as_its_ow
     assert!(metrics["lat_p50_ms"]["value"].is_null(), "an average is no median: {run:#}");
     let reason = run["misfits"][0]["reason"].as_str().unwrap();
     assert!(reason.contains("it knows no profile sustained"), "{run:#}");
+}
+
+/// A model of the agent's tests.
+fn small(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../agent/tests/models").join(name).display().to_string()
+}
+
+#[test]
+fn a_model_that_the_built_in_engine_does_not_know_is_added_with_a_warning_and_runs_on_one_that_does() {
+    let fleet = Fleet::start();
+    let library = onnxruntime();
+    let library = library.to_str().unwrap();
+    fleet.seatrial(&["runtimes", "add", library]).success();
+    for (name, file) in [("newer", "newer_operators.onnx"), ("four-bits", "four_bits.onnx")] {
+        let binding = fleet.person.write("axes.toml", "[axes]\nbatch = 1\n");
+        let add = ["models", "add", name, &small(file), "--binding", binding.to_str().unwrap()];
+        let said = stderr(&fleet.seatrial(&add).success());
+        assert!(said.contains("warning: the engine that is built in cannot read") && said.contains(file), "{said}");
+        assert!(said.contains("read by the first device that loads it"), "{said}");
+    }
+    let suite = "name = \"newer\"\nmodels = [\"newer\", \"four-bits\"]\nprofiles = [\"quick\"]\n\
+                 backends = [{ runtime = \"tract\" }, { runtime = \"onnxruntime\" }]\n[gate]\nallow_invalid = true\n";
+    let path = fleet.person.write("newer.toml", suite);
+    let assert = fleet.seatrial(&["run", path.to_str().unwrap(), "--wait", "--format", "json"]);
+    let run: Value = serde_json::from_str(&stdout(&assert)).unwrap();
+    let outcome = |model: &str, runtime: &str| {
+        let is_it = |job: &&Value| job["model"] == model && job["backend"].as_str().unwrap().starts_with(runtime);
+        let job = run["jobs"].as_array().unwrap().iter().find(is_it).unwrap_or_else(|| panic!("{model}: {run:#}"));
+        job["outcome"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(outcome("four-bits", "onnxruntime"), "ok", "{run:#}");
+    assert!(["load_fail", "unsupported_op"].contains(&outcome("four-bits", "tract").as_str()), "{run:#}");
+    for runtime in ["tract", "onnxruntime"] {
+        assert_eq!(outcome("newer", runtime), "load_fail", "the device tells: {run:#}");
+    }
+    let tried = fleet.seatrial(&["try", &small("four_bits.onnx"), "--axis", "batch=1", "--runtime", library]).success();
+    assert!(stderr(&tried).contains("onnx int4"), "{}", stderr(&tried));
+}
+
+#[test]
+fn the_precision_of_a_model_is_its_weights_and_a_name_that_says_another_is_refused() {
+    let fleet = Fleet::start();
+    let (int8, half) = (fixture("models/digits-cnn.int8.onnx"), fixture("models/digits-cnn.fp16.onnx"));
+    let [unnamed, lying] = ["net.onnx", "net-fp32.onnx"].map(|name| fleet.person.path(name).display().to_string());
+    std::fs::copy(&int8, &unnamed).unwrap();
+    std::fs::copy(&half, &lying).unwrap();
+    let refused = stderr(&fleet.seatrial(&["models", "add", "net", &lying]).code(1));
+    for said in ["net-fp32.onnx", "its file name says another precision", "are fp16", "hint"] {
+        assert!(refused.contains(said), "{said}: {refused}");
+    }
+    let told = ["models", "add", "net", &unnamed, "--variant", "precision=fp32"];
+    let refused = stderr(&fleet.seatrial(&told).code(1));
+    assert!(refused.contains("its --variant option") && refused.contains("are int8"), "{refused}");
+    let tiny = fixture("models/digits-cnn.fp32.tflite");
+    let added = fleet.json(&["models", "add", "net", &unnamed, &half, &tiny]);
+    let told: Vec<[&str; 3]> = added["variants"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|variant| ["name", "precision", "precision_from"].map(|key| variant[key].as_str().unwrap()))
+        .collect();
+    assert_eq!(told, [["int8", "int8", "read"], ["fp16", "fp16", "read"], ["fp32", "fp32", "read"]], "{added:#}");
+    let shown = stdout(&fleet.seatrial(&["models", "show", "net"]).success());
+    assert!(!shown.contains("assumed"), "{shown}");
 }

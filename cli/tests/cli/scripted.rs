@@ -33,7 +33,8 @@ impl Fleet {
             dtype: DType::F32,
             shape: vec![Axis::Fixed(1), Axis::Fixed(size)],
         };
-        let signature = Signature { inputs: vec![tensor("input", 4)], outputs: vec![tensor("output", 2)] };
+        let signature =
+            Signature { inputs: vec![tensor("input", 4)], outputs: vec![tensor("output", 2)], precision_from: None };
         let file = v1::FileRef {
             role: "model".to_owned(),
             digest: digest.as_bytes().to_vec().into(),

@@ -94,7 +94,12 @@ fn run(fleet: &Fleet, name: &str, backends: &str, profile: &str) -> BTreeMap<Str
          backends = [{}]\n[gate]\nallow_invalid = true\nallow_misfits = true\n",
         backends.replace('\n', " ")
     );
-    let path = fleet.person.write(&format!("{name}.toml"), &suite);
+    jobs_of(fleet, name, &suite)
+}
+
+/// Jobs of a suite by variant and backend.
+fn jobs_of(fleet: &Fleet, name: &str, suite: &str) -> BTreeMap<String, Value> {
+    let path = fleet.person.write(&format!("{name}.toml"), suite);
     let assert = fleet.seatrial(&["run", path.to_str().unwrap(), "--wait", "--format", "json"]);
     let run: Value = serde_json::from_slice(&assert.get_output().stdout)
         .unwrap_or_else(|_| panic!("{}\n{}", stderr(&assert), fleet.logs()));
@@ -157,6 +162,98 @@ fn one_suite_holds_every_engine_and_version_and_accelerator_against_one_referenc
     let page = job_page(&fleet, &jobs["onnx onnxruntime@webgpu gpu ×1"]);
     let delegated = &page["report"]["actual"]["delegated"]["present"];
     assert!(delegated[0].as_u64().unwrap() > 0 && delegated[0] == delegated[1], "{:#}", page["report"]["actual"]);
+}
+
+/// What the page of a job in profile `full` tells beside its figures: the engine's own operators, and every kind of load.
+fn check_a_full_job(fleet: &Fleet, key: &str, job: &Value) {
+    assert_eq!(job["outcome"], "ok", "{key}: {job:#}\n{}", fleet.logs());
+    let report = &job_page(fleet, job)["report"];
+    let operators = &report["operators"]["present"];
+    assert!(operators["runs"].as_u64().is_some_and(|runs| runs > 0), "{key} tells of no operators: {report:#}");
+    assert!(operators["operators"].as_array().is_some_and(|all| !all.is_empty()), "{key}: {operators:#}");
+    let untold = |bound: &Value| bound.as_str().unwrap_or_default().contains("did not tell");
+    assert!(!report["bounds_hit"].as_array().unwrap().iter().any(untold), "{key}: {:#}", report["bounds_hit"]);
+    assert!(value(job, "load_warm_ms") > 0.0, "{key}");
+    // ONNX Runtime does not tell compiling from loading, and says so.
+    let compiled = &job["metrics"]["compile_ms"];
+    assert_eq!(compiled["value"].is_null(), key.contains("onnxruntime"), "{key}: {compiled:#}");
+    assert!(compiled["value"].is_number() || compiled["absent"].is_string(), "{key}: {compiled:#}");
+}
+
+#[test]
+fn every_engine_tells_of_its_operators_on_the_cpu_and_of_its_loads() {
+    let fleet = fleet(&[]);
+    let backends = "{ runtime = \"tract\" }, { runtime = \"onnxruntime\", track = \"1.31\" }, { runtime = \"litert\" }";
+    let jobs = run(&fleet, "full", backends, "full");
+    assert_eq!(jobs.len(), 3, "{jobs:#?}");
+    for (key, job) in &jobs {
+        check_a_full_job(&fleet, key, job);
+    }
+}
+
+/// A golden set of the digits by ONNX Runtime 1.31.1 from this variant of the digits CNN.
+fn golden_by(fleet: &Fleet, precision: &str) -> String {
+    let (name, reference) = (format!("golden-{precision}"), wheel("onnxruntime-1.31"));
+    let out = fleet.person.path(&name).display().to_string();
+    let (model, binding) = (fixture(&format!("models/digits-cnn.{precision}.onnx")), fixture("binding.toml"));
+    let source = fixture("digits");
+    let make = ["datasets", "golden", "--dataset", &source, &model, "--runtime", &reference, "--name", &name];
+    fleet.seatrial(&[&make[..], &["--binding", &binding, "--out", &out]].concat()).success();
+    fleet.seatrial(&["datasets", "add", &out]).success();
+    name
+}
+
+#[test]
+fn three_precisions_of_one_version_are_compared_with_the_whole_and_int8_with_int8() {
+    let fleet = fleet(&[]);
+    let files = ["fp32", "fp16", "int8"].map(|precision| fixture(&format!("models/digits-cnn.{precision}.onnx")));
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
+    let add = [&["models", "add", "digits-three"], &files[..], &["--binding", &fixture("binding.toml")]].concat();
+    fleet.seatrial(&add).success();
+    golden_by(&fleet, "int8");
+    let of = |dataset: &str, variants: &str| {
+        let suite = format!(
+            "name = \"{dataset}\"\nmodels = [{{ name = \"digits-three\", variants = [{variants}] }}]\n\
+             datasets = [\"{dataset}\"]\nprofiles = [\"accuracy_only\"]\n\
+             backends = [{{ runtime = \"onnxruntime\", track = \"1.31\" }}, {{ runtime = \"onnxruntime\", track = \"1.30\" }}, \
+             {{ runtime = \"tract\" }}]\n[gate]\nmax_failed = 100\nallow_invalid = true\n"
+        );
+        jobs_of(&fleet, dataset, &suite)
+    };
+    let against_fp32 = of("digits-golden", "\"fp32\", \"fp16\", \"int8\"");
+    let on =
+        |jobs: &BTreeMap<String, Value>, variant: &str, backend: &str| jobs[&format!("{variant} {backend} ×1")].clone();
+    let ort = "onnxruntime@1.31 cpu";
+    for backend in [ort, "onnxruntime@1.30 cpu", "tract cpu"] {
+        let whole = on(&against_fp32, "fp32", backend);
+        let (half, int8) = (on(&against_fp32, "fp16", backend), on(&against_fp32, "int8", backend));
+        let half_too = backend != "tract cpu";
+        if !half_too {
+            // It knows no Gemm in halves, and says so.
+            assert_eq!(half["outcome"], "load_fail", "{half:#}");
+        }
+        for job in [&whole, &int8].into_iter().chain(half_too.then_some(&half)) {
+            assert_eq!(job["outcome"], "ok", "{job:#}\n{}", fleet.logs());
+            assert!(value(job, "top1") > 0.97, "{job:#}");
+        }
+        let far = |job: &Value| value(job, "golden_max_abs");
+        assert!(far(&whole) < 1e-3, "{whole:#}");
+        assert!(!half_too || (1e-4..0.1).contains(&far(&half)), "rounded to halves, and no more: {half:#}");
+        // Without VNNI ONNX Runtime saturates pairs of products: docs/runtimes.md.
+        assert!((0.1..8.0).contains(&far(&int8)), "{int8:#}");
+    }
+    let against_int8 = of("golden-int8", "\"int8\"");
+    let itself = on(&against_int8, "int8", ort);
+    assert_eq!((itself["outcome"].as_str(), value(&itself, "golden_max_abs")), (Some("ok"), 0.0), "{itself:#}");
+    assert_eq!(value(&itself, "golden_argmax_agree"), 1.0, "{itself:#}");
+    // Another engine rounds otherwise. Whether that is near enough depends on the processor; that it is compared does not.
+    let other = on(&against_int8, "int8", "tract cpu");
+    assert!(["ok", "numerics_fail"].contains(&other["outcome"].as_str().unwrap()), "{other:#}");
+    assert!(value(&other, "golden_max_abs") > 0.0 && value(&other, "top1") > 0.97, "{other:#}");
+    let page: Value = serde_json::from_str(&fleet.page_data("/models/digits-three")).unwrap();
+    let results = page["results"].as_array().unwrap().iter().map(|row| row["job"]["variant"].as_str().unwrap());
+    let variants: std::collections::BTreeSet<&str> = results.collect();
+    assert_eq!(variants.into_iter().collect::<Vec<_>>(), ["fp16", "fp32", "int8"], "{:#}", page["results"]);
 }
 
 /// The model's page holds every engine, version and accelerator side by side, and the run's page every job.

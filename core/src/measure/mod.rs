@@ -23,4 +23,4 @@ pub mod warmup;
 pub use summary::{EXACT_SQNR_DB, Summary, summarise};
 
 /// The version of the definitions in this module. Changes whenever a number could come out differently.
-pub const ALGORITHM: &str = "seatrial-measure-5";
+pub const ALGORITHM: &str = "seatrial-measure-6";

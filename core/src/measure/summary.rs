@@ -14,7 +14,7 @@ use crate::outcome::Outcome;
 use crate::profile::ProfileKind;
 use crate::reading::Reading;
 use crate::reason::{Code, Reason};
-use crate::report::{BlockKind, GoldenRecord, Memory, ProcessRecord, ProcessRole, Report, SensorTrace};
+use crate::report::{BlockKind, GoldenRecord, Memory, Opened, ProcessRecord, ProcessRole, Report, SensorTrace};
 use crate::runtimes::PackageKind;
 use crate::stage::Stage;
 
@@ -99,12 +99,6 @@ fn phases(spec: &JobSpec, report: &Report) -> [Metric; 5] {
     let is_first = |process: &&ProcessRecord| Some(process.index) == first;
     let coldest = latency_processes(report).find(is_first);
     let cold = coldest.and_then(|process| process.load_ms);
-    let reads = coldest.and_then(|process| process.load_reads);
-    let size = spec.model.manifest.size();
-    let interpreted = matches!(
-        spec.package.as_ref().map(|package| &package.kind),
-        Some(PackageKind::Runner { interpreter: Some(_) })
-    );
     let plain = |process: &&ProcessRecord| match process.role {
         ProcessRole::Latency | ProcessRole::Memory | ProcessRole::Accuracy => true,
         ProcessRole::Operators | ProcessRole::Energy => false,
@@ -117,13 +111,9 @@ fn phases(spec: &JobSpec, report: &Report) -> [Metric; 5] {
         median_of("load_warm_ms", warm, || missing(report, "load time of a later process"))
     };
     [
-        match (cold, reads) {
-            (Some(_), _) if interpreted => Metric::absent("load_cold_ms", Code::InterpreterKept.template()),
-            (Some(_), None) => Metric::absent("load_cold_ms", Code::ColdUnknown.template()),
-            (Some(_), Some(read)) if read < size / 2 => {
-                Metric::absent("load_cold_ms", Reason::new(Code::NotCold, &[("read", &read), ("size", &size)]).text())
-            }
-            (cold, _) => median_of("load_cold_ms", cold, || missing(report, "load time")),
+        match coldest.filter(|_| cold.is_some()).and_then(|process| why_not_cold(spec, process)) {
+            Some(why) => Metric::absent("load_cold_ms", why),
+            None => median_of("load_cold_ms", cold, || missing(report, "load time")),
         },
         warm,
         compile(report),
@@ -136,6 +126,28 @@ fn phases(spec: &JobSpec, report: &Report) -> [Metric; 5] {
             || missing(report, "warm-up"),
         ),
     ]
+}
+
+/// A load is cold when the disk read at least half of the model, and of what its process had of the engine's package once
+/// that was open. Both parts of it are told apart, and what nobody can tell is not taken for cold.
+fn why_not_cold(spec: &JobSpec, process: &ProcessRecord) -> Option<String> {
+    let (opens, interpreted) = match spec.package.as_ref().map(|package| &package.kind) {
+        None | Some(PackageKind::Command) => (false, false),
+        Some(PackageKind::Library { .. } | PackageKind::Runner { interpreter: None }) => (true, false),
+        Some(PackageKind::Runner { interpreter: Some(_) }) => (true, true),
+    };
+    let size = spec.model.manifest.size();
+    let why = match (process.load_reads, process.opened) {
+        _ if interpreted => Reason::new(Code::InterpreterKept, &[]),
+        (None, _) => Reason::new(Code::ColdUnknown, &[]),
+        (Some(read), _) if read < size / 2 => Reason::new(Code::NotCold, &[("read", &read), ("size", &size)]),
+        (Some(_), None) if opens => Reason::new(Code::PackageColdUnknown, &[]),
+        (Some(_), Some(Opened { held, read })) if opens && read < held / 2 => {
+            Reason::new(Code::PackageNotCold, &[("read", &read), ("held", &held)])
+        }
+        (Some(_), _) => return None,
+    };
+    Some(why.text().to_owned())
 }
 
 /// Of every process: an engine that keeps what it has compiled compiles once, and that is the slowest.
@@ -206,7 +218,7 @@ fn timing(spec: &JobSpec, report: &Report, series: &[Series]) -> Vec<Metric> {
 
 /// Examples in one inference: the leading axis that every input and every output share, else 1.
 fn batch(spec: &JobSpec) -> u64 {
-    let Signature { inputs, outputs } = &spec.model.signature;
+    let Signature { inputs, outputs, precision_from: _ } = &spec.model.signature;
     let size = |tensor: &TensorSpec| match tensor.shape.first()? {
         Axis::Fixed(size) => Some(*size),
         Axis::Named(name) => spec.binding.axes.get(name).copied(),

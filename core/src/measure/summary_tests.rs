@@ -7,7 +7,7 @@ use crate::measure::testing::{block, process, report, spec};
 use crate::metric::REGISTRY;
 use crate::model::{Manifest, Precision};
 use crate::report::{GoldenRecord, Memory, StageRecord, Thinned};
-use crate::runtimes::RuntimePackage;
+use crate::runtimes::{Engine, RuntimePackage};
 
 fn names(summary: &Summary) -> Vec<&str> {
     summary.metrics.iter().map(|metric| metric.name.as_str()).collect()
@@ -516,25 +516,51 @@ fn a_load_for_which_the_disk_read_next_to_nothing_was_not_cold() {
     assert_eq!(reason(&unknown, "load_cold_ms").as_deref(), Some(Code::ColdUnknown.template()));
 }
 
+/// With an engine from a package of this kind, of which the first process took so much from the disk.
+fn summarise_packaged(kind: Option<PackageKind>, opened: Option<Opened>) -> Summary {
+    let package = kind.map(|kind| RuntimePackage {
+        runtime: "engine".to_owned(),
+        kind,
+        version: "1".to_owned(),
+        abi: None,
+        accelerators: Vec::new(),
+        formats: Vec::new(),
+        manifest: Manifest { entries: Vec::new() },
+    });
+    let spec = JobSpec { package, ..spec(ProfileKind::Quick, None, 1) };
+    let mut report = quick_report();
+    report.processes[0].opened = opened;
+    summarise(&spec, &report)
+}
+
 #[test]
 fn a_load_through_an_interpreter_whose_files_stay_in_the_page_cache_is_not_cold() {
-    let with = |interpreter: Option<&str>| {
-        let package = RuntimePackage {
-            runtime: "opencv".to_owned(),
-            kind: PackageKind::Runner { interpreter: interpreter.map(str::to_owned) },
-            version: "1".to_owned(),
-            abi: None,
-            accelerators: Vec::new(),
-            formats: Vec::new(),
-            manifest: Manifest { entries: Vec::new() },
-        };
-        let spec = JobSpec { package: Some(package), ..spec(ProfileKind::Quick, None, 1) };
-        summarise(&spec, &quick_report())
+    let summarise_with = |interpreter: Option<&str>, opened| {
+        summarise_packaged(Some(PackageKind::Runner { interpreter: interpreter.map(str::to_owned) }), opened)
     };
-    let interpreted = with(Some("python3"));
+    let interpreted = summarise_with(Some("python3"), None);
     assert_eq!(value(&interpreted, "load_cold_ms"), None);
     assert_eq!(reason(&interpreted, "load_cold_ms").as_deref(), Some(Code::InterpreterKept.template()));
-    assert_eq!(value(&with(None), "load_cold_ms"), Some(80.0), "the control: all of it is in its package");
+    let opened = Some(Opened { held: 1 << 20, read: 1 << 20 });
+    let alone = summarise_with(None, opened);
+    assert_eq!(value(&alone, "load_cold_ms"), Some(80.0), "the control: all of it is in its package");
+}
+
+#[test]
+fn a_load_is_as_cold_as_the_warmer_of_model_and_package() {
+    let kind = || Some(PackageKind::Library { engine: Engine::Onnxruntime });
+    let held = 4 << 20;
+    let with = |read| summarise_packaged(kind(), Some(Opened { held, read }));
+    for cold in [held / 2, held * 3] {
+        assert_eq!(value(&with(cold), "load_cold_ms"), Some(80.0), "{cold}");
+    }
+    let warm = with(held / 2 - 1);
+    assert_eq!(value(&warm, "load_cold_ms"), None);
+    let said = reason(&warm, "load_cold_ms").unwrap();
+    assert!(said.contains(&format!("{} of the {held} bytes of the engine's package", held / 2 - 1)), "{said}");
+    let untold = summarise_packaged(kind(), None);
+    assert_eq!(reason(&untold, "load_cold_ms").as_deref(), Some(Code::PackageColdUnknown.template()));
+    assert_eq!(value(&summarise_packaged(None, None), "load_cold_ms"), Some(80.0), "the control: it is built in");
 }
 
 #[test]

@@ -73,6 +73,7 @@ pub(super) fn process(index: u8, load_ms: f64) -> ProcessRecord {
         sentinel: true,
         load_ms: Some(load_ms),
         load_reads: Some(4 << 20),
+        opened: None,
         compile_ms: None,
         first_infer_ms: Some(load_ms / 10.0),
         thinned: None,
@@ -122,6 +123,7 @@ pub(super) fn spec(kind: ProfileKind, task: Option<Task>, batch: u64) -> JobSpec
             signature: Signature {
                 inputs: vec![tensor("image", &[1, 28, 28])],
                 outputs: vec![tensor("logits", &[10])],
+                precision_from: None,
             },
         },
         binding: Binding::default(),

@@ -127,6 +127,7 @@ pub(crate) fn variant(number: u8, name: &str, format: Format, precision: Precisi
         signature: Signature {
             inputs: vec![tensor("image", vec![Axis::Named("batch".to_owned()), Axis::Fixed(64)])],
             outputs: vec![tensor("logits", vec![Axis::Named("batch".to_owned()), Axis::Fixed(10)])],
+            precision_from: None,
         },
         standing: SignatureStanding::Claimed,
     }

@@ -7,6 +7,7 @@ use seatrial_core::ids::{BindingId, ModelId, ModelVersionId, VariantId};
 use seatrial_core::model::{Format, Manifest, ManifestEntry, Signature};
 use seatrial_core::store::{NewBinding, NewModelVersion, NewVariant};
 use seatrial_core::time::Timestamp;
+use seatrial_core::weights::PrecisionFrom;
 use seatrial_proto::v1::models_server::Models;
 use seatrial_proto::v1::{
     self, AddModelRequest, AddModelResponse, GetModelRequest, GetModelResponse, ListModelsRequest, ListModelsResponse,
@@ -155,11 +156,17 @@ fn checked_variant(field: &str, variant: v1::NewVariant, now: Timestamp) -> Resu
         return Err(Error::field(format!("{field}.signature_json"), format!("more than {MAX_TENSORS} tensors")));
     }
     let format: Format = validate::word(&format!("{field}.format"), &format)?;
+    let precision = validate::word(&format!("{field}.precision"), &precision)?;
+    if let Some(PrecisionFrom::Read(weights)) = &signature.precision_from
+        && let Some(contradiction) = weights.contradiction(precision)
+    {
+        return Err(Error::field(format!("{field}.precision"), contradiction));
+    }
     Ok(NewVariant {
         id: VariantId::new(now, entropy()),
         name: validate::name(&format!("{field}.name"), &name)?,
         format,
-        precision: validate::word(&format!("{field}.precision"), &precision)?,
+        precision,
         manifest: checked_manifest(&format!("{field}.files"), files, format)?,
         signature,
     })
@@ -208,4 +215,39 @@ fn checked_binding(field: &str, binding: v1::NewBinding, now: Timestamp) -> Resu
         dataset: dataset.map(|dataset| validate::name(&format!("{field}.dataset"), &dataset)).transpose()?,
         binding,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use seatrial_core::model::Precision;
+    use seatrial_core::weights::Weights;
+
+    use super::*;
+
+    fn added(precision: &str, weights: Precision) -> Result<NewVariant, Error> {
+        let mut counted = Weights::default();
+        counted.add(Some(weights), 9_000);
+        let signature = Signature { precision_from: Some(PrecisionFrom::Read(counted)), ..Signature::default() };
+        let file = v1::FileRef {
+            role: "model".to_owned(),
+            digest: vec![1; 32].into(),
+            size: 9,
+            file_name: "m.onnx".to_owned(),
+        };
+        let variant = v1::NewVariant {
+            name: "v".to_owned(),
+            format: "onnx".to_owned(),
+            precision: precision.to_owned(),
+            files: vec![file],
+            signature_json: serde_json::to_string(&signature).unwrap(),
+        };
+        checked_variant("variants[0]", variant, Timestamp::from_micros(1))
+    }
+
+    #[test]
+    fn a_variant_of_another_precision_than_its_weights_is_refused_by_whoever_adds_it() {
+        let refused = added("fp32", Precision::Int8).unwrap_err().to_string();
+        assert!(refused.contains("9000 of the 9000 numbers that the file holds are int8"), "{refused}");
+        assert_eq!(added("int8", Precision::Int8).unwrap().precision, Precision::Int8, "the control");
+    }
 }

@@ -57,6 +57,7 @@ async fn settle(store: &dyn Store, job: JobId, claimed: &Signature, found: &Sign
         }
     };
     // Where nobody claimed anything, the device is the first to know.
-    let news = claimed.inputs.is_empty().then_some(found);
-    store.settle_signature(row.variant_id, standing, news).await.map(drop)
+    let precision_from = claimed.precision_from.clone();
+    let news = claimed.inputs.is_empty().then(|| Signature { precision_from, ..found.clone() });
+    store.settle_signature(row.variant_id, standing, news.as_ref()).await.map(drop)
 }

@@ -46,7 +46,7 @@ pub(crate) async fn add_model(lab: &Lab) {
     let put = client().put(lab.url(&format!("/artifacts/{digest}"))).body(bytes.to_vec()).send().await.unwrap();
     assert_eq!(put.status(), StatusCode::CREATED);
     let tensor = |name: &str| TensorSpec { name: name.to_owned(), dtype: DType::F32, shape: vec![Axis::Fixed(1)] };
-    let signature = Signature { inputs: vec![tensor("x")], outputs: vec![tensor("y")] };
+    let signature = Signature { inputs: vec![tensor("x")], outputs: vec![tensor("y")], precision_from: None };
     let file = v1::FileRef {
         role: "model".to_owned(),
         digest: digest.as_bytes().to_vec().into(),

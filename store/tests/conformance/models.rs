@@ -118,7 +118,7 @@ pub(crate) async fn an_alias_moves_and_only_to_what_exists(store: Arc<dyn Store>
 pub(crate) async fn only_a_claimed_signature_is_settled(store: Arc<dyn Store>) {
     let world = world(store).await;
     let input = TensorSpec { name: "x".to_owned(), dtype: DType::F32, shape: Vec::new() };
-    let found = Signature { inputs: vec![input], outputs: Vec::new() };
+    let found = Signature { inputs: vec![input], outputs: Vec::new(), precision_from: None };
     let store = &world.store;
     assert!(store.settle_signature(world.variant, SignatureStanding::Confirmed, Some(&found)).await.unwrap());
     assert!(!store.settle_signature(world.variant, SignatureStanding::Refused, None).await.unwrap());

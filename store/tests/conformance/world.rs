@@ -320,6 +320,7 @@ pub(crate) fn report(outcome: Outcome) -> Report {
             exit: Exit::Code(0),
             sentinel: true,
             load_reads: None,
+            opened: None,
             compile_ms: None,
             load_ms: Some(12.5),
             first_infer_ms: Some(9.0),

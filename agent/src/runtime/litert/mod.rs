@@ -333,6 +333,7 @@ impl Model {
         Ok(Signature {
             inputs: (0..inputs).map(input).collect::<Result<_, _>>()?,
             outputs: (0..outputs).map(output).collect::<Result<_, _>>()?,
+            precision_from: None,
         })
     }
 

@@ -293,7 +293,7 @@ fn run_error(message: String) -> RuntimeError {
 
 fn signature(session: &OrtSession) -> Result<Signature, RuntimeError> {
     let read = |outlets: &[Outlet]| outlets.iter().map(tensor_spec).collect::<Result<Vec<_>, _>>();
-    Ok(Signature { inputs: read(session.inputs())?, outputs: read(session.outputs())? })
+    Ok(Signature { inputs: read(session.inputs())?, outputs: read(session.outputs())?, precision_from: None })
 }
 
 fn tensor_spec(outlet: &Outlet) -> Result<TensorSpec, RuntimeError> {

@@ -95,7 +95,7 @@ impl<'a> Runner<'a> {
             options: std::collections::HashMap::new(),
             allow_fallback: false,
         };
-        let loaded = session::Loaded::load(client, wire, &self.folder)?;
+        let loaded = session::Loaded::load(client, wire, &self.folder, &self.package.folder)?;
         *self.signature.borrow_mut() = Some(loaded.signature()?);
         Ok(loaded)
     }

@@ -19,6 +19,7 @@ use seatrial_proto::v1::{self, RunnerStage};
 
 use super::client::{Client, Step, only, unexpected_answer};
 use super::tensors;
+use crate::child::opened;
 use crate::child::timing::{Heard, OwnLoop, Timed};
 use crate::child::window::{self, Waits};
 use crate::data::NamedTensor;
@@ -39,10 +40,17 @@ pub(super) struct Loaded {
 }
 
 impl Loaded {
-    pub(super) fn load(mut client: Client, load: v1::Load, folder: &Path) -> Result<Self, RuntimeError> {
+    /// `package` is the folder of the runner's own files.
+    pub(super) fn load(
+        mut client: Client,
+        load: v1::Load,
+        folder: &Path,
+        package: &Path,
+    ) -> Result<Self, RuntimeError> {
         let process = client.process.id();
         let status = |name| window::field(&window::read(&window::of_process(Some(process), "status"))?, name);
-        let reads = || window::field(&window::read(&window::of_process(Some(process), "io"))?, "read_bytes:");
+        let reads = || opened::disk_reads(Some(process));
+        let opened = opened::of(Some(process), package, 0);
         let (base_kib, before) = (status("VmRSS:"), reads());
         let mut loaded = None;
         let pick = |answer: Answer| if let Answer::Loaded(loaded) = answer { Some(loaded) } else { None };
@@ -52,7 +60,7 @@ impl Loaded {
         let build = &client.hello().build;
         let facts = (!build.is_empty()).then(|| ("runner_build".to_owned(), build.clone()));
         let facts = facts.into_iter().collect::<BTreeMap<_, _>>();
-        let outside = Outside { process, base_kib, load_reads, facts, unaccounted: None };
+        let outside = Outside { process, base_kib, load_reads, opened, facts, unaccounted: None };
         let declared = specs(&loaded.outputs)?;
         Ok(Self {
             client,
@@ -68,7 +76,7 @@ impl Loaded {
     }
 
     pub(super) fn signature(&self) -> Result<Signature, RuntimeError> {
-        Ok(Signature { inputs: specs(&self.told.inputs)?, outputs: self.declared.clone() })
+        Ok(Signature { inputs: specs(&self.told.inputs)?, outputs: self.declared.clone(), precision_from: None })
     }
 
     /// Why what computes is not what was asked for.

@@ -26,7 +26,7 @@ use crate::error::{CliError, Result};
 use crate::exit::Exit;
 use crate::output::{self, Output};
 use crate::settings::Settings;
-use crate::upload::model::{BindingFile, MODEL_ROLE, PlannedFile, PlannedVariant};
+use crate::upload::model::{BindingFile, MODEL_ROLE, PlannedFile, PlannedVariant, Where};
 
 /// From the start of the agent until it has joined.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(30);
@@ -266,10 +266,9 @@ fn planned(variant: &embedded::Variant, files: &Path) -> Result<PlannedVariant> 
     let format = seatrial_core::model::Format::of_file_name(&name)
         .ok_or_else(|| CliError::plain(format!("the demo's manifest names {name}, which is no model file")))?;
     Ok(PlannedVariant {
-        name: variant.name.clone(),
+        name: Some(variant.name.clone()),
         format,
-        precision: variant.precision,
-        assumed: false,
+        told: Some((variant.precision, Where::Manifest)),
         files: vec![PlannedFile { role: MODEL_ROLE, path, name }],
     })
 }

@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use seatrial_core::accuracy::golden::{Comparison, Limits};
-use seatrial_core::actual::ComputeDevice;
+use seatrial_core::actual::{AS_IN_THE_MODEL, Actual, ComputeDevice};
 use seatrial_core::dataset::Task;
 use seatrial_core::dataset::scorer::ScorerMetric;
+use seatrial_core::job::JobSpec;
 use seatrial_core::measure::told::PREFIX;
 use seatrial_core::metric;
 use seatrial_core::reading::Reading;
 use seatrial_core::report::SensorTrace;
 use seatrial_core::stage::Stage;
 use seatrial_core::store::AttemptRow;
+use seatrial_core::weights::PrecisionFrom;
 
 use super::super::{Numbers, reading};
 use super::Data;
@@ -313,9 +315,21 @@ pub(super) fn comparison(data: &Data, words: Words) -> Vec<(String, String, Stri
         row(
             "job.row_precision",
             asked.precision.map_or_else(|| DASH.to_string(), |p| p.as_str().to_owned()),
-            text(got.precision.clone()),
+            text(got.precision.clone()) + &assumed_precision(spec, got, words),
         ),
     ]
+}
+
+/// What an engine computes in that computes as the model does, where nobody knows what that is.
+fn assumed_precision(spec: &JobSpec, got: &Actual, words: Words) -> String {
+    let as_model = got.precision.present().is_some_and(|told| told == AS_IN_THE_MODEL);
+    match spec.model.signature.precision_from {
+        Some(PrecisionFrom::Assumed) if as_model => {
+            let assumed = words.with("model.assumed", &[("precision", spec.model.precision.as_str())]);
+            format!("{}{assumed}", words.semicolon())
+        }
+        Some(PrecisionFrom::Assumed | PrecisionFrom::Read(_) | PrecisionFrom::Told) | None => String::new(),
+    }
 }
 
 /// Agents end the name of one that is a program with a word of their own.

@@ -2,6 +2,7 @@
 
 use seatrial_core::model::{SignatureStanding, TensorSpec};
 use seatrial_core::store::{ModelDetail, VersionRow};
+use seatrial_core::weights::PrecisionFrom;
 
 use crate::format::{DASH, Moments, file_size};
 use crate::html::{self, Html};
@@ -11,7 +12,7 @@ use crate::status::{self, Status};
 pub(super) struct VariantLine {
     pub name: String,
     pub format: &'static str,
-    pub precision: &'static str,
+    pub precision: String,
     pub size: String,
     /// Name; role and digest.
     pub files: Vec<(String, String)>,
@@ -53,7 +54,12 @@ pub(super) fn variant_lines(version: &VersionRow, words: Words) -> Vec<VariantLi
         .map(|variant| VariantLine {
             name: variant.name.clone(),
             format: variant.format.as_str(),
-            precision: variant.precision.as_str(),
+            precision: match variant.signature.precision_from {
+                Some(PrecisionFrom::Assumed) => {
+                    words.with("model.assumed", &[("precision", variant.precision.as_str())])
+                }
+                Some(PrecisionFrom::Read(_) | PrecisionFrom::Told) | None => variant.precision.as_str().to_owned(),
+            },
             size: file_size(variant.manifest.size()),
             files: variant
                 .manifest

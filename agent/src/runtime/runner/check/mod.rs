@@ -234,7 +234,8 @@ impl Bench<'_> {
         let specs = |tensors: &[v1::RunnerTensor]| -> Result<Vec<TensorSpec>, Failed> {
             tensors.iter().map(tensors::declared).collect::<Result<_, _>>().map_err(Failed::Broken)
         };
-        let signature = Signature { inputs: specs(&loaded.inputs)?, outputs: specs(&loaded.outputs)? };
+        let signature =
+            Signature { inputs: specs(&loaded.inputs)?, outputs: specs(&loaded.outputs)?, precision_from: None };
         let inputs =
             data::seeded(&signature, &Binding::default(), 1).map_err(|error| Failed::Open(error.to_string()))?;
         let model = Model { loaded, outputs: signature.outputs, inputs };
