@@ -57,13 +57,13 @@ async fn register(address: &str, channel: Channel) -> anyhow::Result<u64> {
     let bytes = std::fs::read(&path).context("the demo's model cannot be read")?;
     let size = bytes.len() as u64;
     let file = LocalFile { role: "model".to_owned(), file_name: "model.onnx".to_owned(), path };
-    let signature = signature::read(
+    let read = signature::read(
         &seatrial_agent::cli::child_command(&["agent"])?,
         &std::env::temp_dir(),
         Format::Onnx,
         &[file],
     )?;
-    add_model(address, channel, bytes, &signature).await?;
+    add_model(address, channel, bytes, &read.signature).await?;
     Ok(size)
 }
 

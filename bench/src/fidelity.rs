@@ -179,7 +179,7 @@ fn attempt_us(model: &str, loaded: Option<Loaded<'_>>) -> anyhow::Result<f64> {
     let file = LocalFile { role: entry.role.clone(), file_name: entry.file_name.clone(), path: path.clone() };
     // Of a format that no built-in engine reads, the job itself reads it.
     let signature = if signature::can_read(format) {
-        signature::read(&command, &std::env::temp_dir(), format, &[file])?
+        signature::read(&command, &std::env::temp_dir(), format, &[file])?.signature
     } else {
         Signature::default()
     };

@@ -68,7 +68,7 @@ fn specification() -> JobSpec {
             format: Format::Onnx,
             precision: Precision::Fp32,
             manifest: Manifest { entries: vec![model] },
-            signature: Signature { inputs: Vec::new(), outputs: Vec::new() },
+            signature: Signature::default(),
         },
         // As fixtures/demo/binding.toml has it.
         binding: Binding {

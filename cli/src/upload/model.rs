@@ -263,10 +263,10 @@ mod tests {
         }
     }
 
-    fn of(precision: Precision) -> Option<Weights> {
+    fn of(precision: Precision) -> Weights {
         let mut weights = Weights::default();
         weights.add(Some(precision), 20_000);
-        Some(weights)
+        weights
     }
 
     /// Name, precision and whose word it is of each file, with the weights that its name begins with.
@@ -297,7 +297,8 @@ mod tests {
 
     #[test]
     fn a_precision_that_nobody_says_is_that_of_the_weights() {
-        let files = [("a.onnx", of(Precision::Int8)), ("b.onnx", of(Precision::Fp16)), ("c.caffe.pb", None)];
+        let files =
+            [("a.onnx", Some(of(Precision::Int8))), ("b.onnx", Some(of(Precision::Fp16))), ("c.caffe.pb", None)];
         let found = settled(&files, &[]).unwrap();
         let expected =
             [row("int8", "int8", "read"), row("fp16", "fp16", "read"), row("fp32", "fp32 (assumed)", "assumed")];
@@ -306,14 +307,15 @@ mod tests {
 
     #[test]
     fn a_precision_that_the_weights_contradict_is_refused_wherever_it_is_said() {
-        let error = settled(&[("net-fp32.onnx", of(Precision::Int8))], &[]).unwrap_err().to_string();
+        let error = settled(&[("net-fp32.onnx", Some(of(Precision::Int8)))], &[]).unwrap_err().to_string();
         for said in ["net-fp32.onnx", "its file name", "fp32 is said", "20000 of the 20000", "are int8"] {
             assert!(error.contains(said), "{said}: {error}");
         }
         let option = |precision| [VariantOption { name: None, precision: Some(precision) }];
-        let error = settled(&[("net.onnx", of(Precision::Fp16))], &option(Precision::Fp32)).unwrap_err().to_string();
+        let error =
+            settled(&[("net.onnx", Some(of(Precision::Fp16)))], &option(Precision::Fp32)).unwrap_err().to_string();
         assert!(error.contains("its --variant option") && error.contains("are fp16"), "{error}");
-        let right = settled(&[("net.onnx", of(Precision::Fp16))], &option(Precision::Fp16)).unwrap();
+        let right = settled(&[("net.onnx", Some(of(Precision::Fp16)))], &option(Precision::Fp16)).unwrap();
         assert_eq!(right, [row("fp16", "fp16", "read")], "the control");
     }
 
