@@ -35,7 +35,7 @@ fn the_demo_ends_with_every_job_ok_and_leaves_nothing_behind() {
     assert_eq!(jobs.len(), 8, "two models, two variants, two numbers of threads");
     for job in jobs {
         let keys: Vec<&String> = job.as_object().unwrap().keys().collect();
-        assert_eq!(keys, ["backend", "device", "invalid", "metrics", "model", "outcome", "variant"]);
+        assert_eq!(keys, ["backend", "device", "invalid", "metrics", "model", "outcome", "profile", "variant"]);
         assert_eq!(job["outcome"], "ok", "{job:#}");
         let metrics = &job["metrics"];
         let [p50, lo, hi] = ["value", "lo", "hi"].map(|key| metrics["lat_p50_ms"][key].as_f64().unwrap());
