@@ -1,6 +1,6 @@
 //! The health checks of a device, on its page.
 
-use seatrial_core::lab::canary::Health;
+use seatrial_core::lab::canary::{Due, Health};
 use seatrial_core::store::CanaryRow;
 
 use crate::format::{DASH, Moments, significant};
@@ -65,7 +65,16 @@ fn health(health: Health, words: Words) -> Status {
 }
 
 fn due(row: &CanaryRow, words: Words) -> String {
-    words.t(&format!("device.canary_{}", row.due)).into_owned()
+    let key = match row.due {
+        Due::NeverChecked => "device.canary_never_checked",
+        Due::Rebooted => "device.canary_rebooted",
+        Due::SystemChanged => "device.canary_system_changed",
+        Due::WasSick => "device.canary_was_sick",
+        Due::Failures => "device.canary_failures",
+        Due::ADayAgo => "device.canary_a_day_ago",
+        Due::Asked => "device.canary_asked",
+    };
+    words.t(key).into_owned()
 }
 
 fn latency(row: &CanaryRow) -> String {
