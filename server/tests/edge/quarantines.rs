@@ -185,7 +185,6 @@ async fn jobs_that_wait_for_what_is_quarantined_meanwhile_end_with_the_reason_an
     assert!(named.iter().all(|words| refused.message().contains(words)), "{refused}");
     quarantines.lift(v1::LiftQuarantineRequest { quarantine: quarantine.short.clone() }).await.unwrap();
     runs.rerun(again).await.unwrap();
-    ends(&mut agent, Outcome::Ok).await;
 }
 
 #[tokio::test]
@@ -223,8 +222,8 @@ async fn what_the_next_agent_tells_of_the_death_of_the_one_before_decides_its_cl
     add_model(&lab).await;
     let identity = identity("a");
     let mut runs = runs(&lab).await;
-    submit(&mut runs, suite(1)).await;
     let mut agent = Connection::open(dial(&lab.server.url()).await.unwrap(), &identity).await.unwrap();
+    submit(&mut runs, suite(1)).await;
     // More often than an agent may die by the job's own doing.
     for _ in 0..2 {
         let (attempt, _) = agent.assignment().await.unwrap();
