@@ -1,6 +1,6 @@
 //! One session, word by word.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use seatrial_core::device::{Cpu, Evidence, Profile};
 use seatrial_core::job::AttemptRef;
@@ -124,6 +124,8 @@ pub async fn dial(address: &str) -> Result<Channel, SimError> {
 pub struct Connection {
     outbox: mpsc::Sender<v1::AgentMessage>,
     inbox: Streaming<v1::ServerMessage>,
+    /// Assignments that came while something else was waited for: a device has its next job before its report is durable.
+    assigned: VecDeque<v1::Assignment>,
     pub welcome: v1::Welcome,
 }
 
@@ -137,7 +139,7 @@ impl Connection {
     pub async fn open_with(channel: Channel, identity: &Identity, hello: v1::Hello) -> Result<Self, SimError> {
         let (outbox, mut inbox) = Self::begin(channel, identity, Message::Hello(Box::new(hello))).await?;
         match inbox.message().await?.and_then(|message| message.message) {
-            Some(Word::Welcome(welcome)) => Ok(Self { outbox, inbox, welcome }),
+            Some(Word::Welcome(welcome)) => Ok(Self { outbox, inbox, assigned: VecDeque::new(), welcome }),
             other => Err(SimError::NoWelcome(format!("{other:?}"))),
         }
     }
@@ -175,7 +177,11 @@ impl Connection {
     /// The next assignment; what comes before it is passed over.
     pub async fn assignment(&mut self) -> Result<(AttemptRef, v1::Assignment), SimError> {
         loop {
-            if let Word::Assignment(assignment) = self.hear().await? {
+            let heard = match self.assigned.pop_front() {
+                Some(assignment) => Word::Assignment(assignment),
+                None => self.hear().await?,
+            };
+            if let Word::Assignment(assignment) = heard {
                 return Ok((attempt_from_wire(assignment.attempt.clone())?, assignment));
             }
         }
@@ -208,10 +214,10 @@ impl Connection {
                 {
                     return Ok(Err(reason));
                 }
+                Word::Assignment(assignment) => self.assigned.push_back(assignment),
                 Word::Welcome(_)
                 | Word::Heartbeat(_)
                 | Word::FindMe(_)
-                | Word::Assignment(_)
                 | Word::Grant(_)
                 | Word::Cancel(_)
                 | Word::Received(_)
