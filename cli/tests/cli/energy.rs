@@ -21,7 +21,10 @@ use crate::support::{Fleet, Person};
 
 /// An update four times a second, so that phases can be short.
 const GAUGE: Gauge = Gauge { period_s: 0.25, ..Gauge::GOOD };
+/// So many pairs give an interval.
 const LOADS: usize = 6;
+/// Two may be lost to a machine that lets nobody read the battery for a while.
+const MOST_LOADS: usize = 8;
 /// A child that used no CPU time for so long does not compute.
 const STILL: Duration = Duration::from_millis(150);
 /// Bursts of the phone's own doing are smaller than those of `sim/tests/energy.rs`, as phases are shorter here.
@@ -40,7 +43,7 @@ fn suite() -> String {
 name = "energy"
 models = [{ name = "digits-mlp", variants = ["fp32"] }]
 backends = [{ runtime = "tract" }]
-profiles = [{ kind = "energy", phase_seconds = 8, calibration_seconds = 12, max_pairs = 6, warmup = { min_seconds = 0.1 } }]
+profiles = [{ kind = "energy", phase_seconds = 8, calibration_seconds = 12, max_pairs = 8, warmup = { min_seconds = 0.1 } }]
 [gate]
 allow_invalid = true
 "#
@@ -205,7 +208,8 @@ fn is_true(net_w: f64, limit: f64) {
         phases.iter().map(|phase| phase["end_s"].as_f64().unwrap() - phase["start_s"].as_f64().unwrap()).sum()
     };
     let (calibrating, measuring) = (loads("trace"), loads("recording"));
-    assert_eq!((calibrating.len(), measuring.len()), (1, LOADS));
+    assert_eq!(calibrating.len(), 1);
+    assert!((LOADS..=MOST_LOADS).contains(&measuring.len()), "{measuring:#?}");
     let sensors = page["report"]["sensors"].as_array().unwrap();
     let screen = sensors.iter().find(|trace| trace["sensor"] == "android/screen").unwrap();
     let looks = screen["points"]["present"].as_array().unwrap();
